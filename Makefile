@@ -1,0 +1,107 @@
+# Everything runs inside .venv, which is made from a lock file; nothing has to be activated first.
+#
+#   PYTHON=python3.12                  the interpreter .venv is made with
+#   REQUIREMENTS=requirements-cuda.txt the lock file .venv is made from
+#   CONFIG=workflow/configs/NAME.yaml  another experiment than config.yaml
+#   CORES=4                            how many cores Snakemake may use
+#   ARGS="..."                         further arguments for the program a target runs
+
+PYTHON       ?= python3
+REQUIREMENTS ?= requirements.txt
+CONFIG       =
+CORES        = all
+REPORT       = results/report.html
+ARGS         =
+UV           ?= uv
+
+# Jobs of a workflow call `python`, so .venv comes first in their PATH too.
+IN_VENV   = PATH="$(CURDIR)/.venv/bin:$$PATH"; export PATH;
+# Targets precede options: --configfile takes every word that follows it.
+OPTIONS   = --profile workflow/profiles/default --cores $(CORES) \
+            $(if $(CONFIG),--configfile "$(CONFIG)") $(ARGS)
+PIP       = .venv/bin/python -m pip --quiet --disable-pip-version-check
+COMPILE   = $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
+            --generate-hashes --no-emit-index-url --no-emit-find-links \
+            --custom-compile-command "make lock" --extra dev
+INSTALLED = .venv/installed
+
+.DEFAULT_GOAL := help
+.PHONY: help .venv reproduce smoke figures audit report test test-slow lint bench lock clean \
+        clean-results
+
+help: ## this list
+	@echo 'usage: make TARGET [CONFIG=...] [CORES=...] [ARGS="..."]'
+	@awk -F ':.*## ' '/^[.a-z-]+:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+
+# The file $(INSTALLED) says what .venv was made from. It is written last, so an installation that
+# failed or was interrupted is taken up again, and one that is complete is left alone.
+.venv: ## create the environment, from the locked packages
+	@set -e; \
+	wanted="$(CURDIR) $(REQUIREMENTS) $$(cat "$(REQUIREMENTS)" pyproject.toml | cksum)"; \
+	supported='import sys; sys.exit(sys.version_info < (3, 11))'; \
+	if [ "$$(cat $(INSTALLED) 2>/dev/null)" = "$$wanted" ] && .venv/bin/python -c "$$supported"; then \
+	    $(if $(filter .venv,$(MAKECMDGOALS)),echo ".venv is up to date";) exit 0; \
+	fi; \
+	rm -f $(INSTALLED); \
+	if ! { grep -qF "$(CURDIR)/.venv" .venv/bin/activate \
+	       && .venv/bin/python -c "import pip; $$supported"; } 2>/dev/null; then \
+	    if ! $(PYTHON) -c "$$supported" 2>/dev/null; then \
+	        echo "rodflow needs Python >= 3.11, but $(PYTHON) is" \
+	            "$$($(PYTHON) --version 2>/dev/null || echo not to be found);" \
+	            "name another one: make .venv PYTHON=python3.12" >&2; \
+	        exit 1; \
+	    fi; \
+	    echo "creating .venv with $$($(PYTHON) --version)"; \
+	    if $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 14))'; then \
+	        echo "note: some locked packages have no wheels for Python > 3.13 and have to compile"; \
+	    fi; \
+	    $(PYTHON) -m venv --clear .venv; \
+	fi; \
+	echo "installing the packages locked in $(REQUIREMENTS) (a minute or two)"; \
+	$(PIP) install --require-hashes -r "$(REQUIREMENTS)"; \
+	echo "installing rodflow, editable"; \
+	$(PIP) install --no-deps --no-build-isolation -e .; \
+	echo "$$wanted" > $(INSTALLED); \
+	echo ".venv is ready"
+
+reproduce: .venv ## run the whole workflow, to the last figure and the audit
+	@$(IN_VENV) snakemake $(OPTIONS)
+
+smoke: CONFIG = workflow/configs/smoke.yaml
+smoke: reproduce ## the same on an experiment of a few seconds
+
+figures: .venv ## bring the figures up to date
+	@$(IN_VENV) snakemake figures $(OPTIONS)
+
+audit: .venv ## recompute every number and claim from stored files, without training
+	@$(IN_VENV) snakemake audit $(OPTIONS)
+
+report: .venv ## write the HTML report of a finished run to results/report.html
+	@$(IN_VENV) snakemake --report "$(REPORT)" $(OPTIONS)
+
+test: .venv ## run the tests
+	@$(IN_VENV) pytest -n 2 -q $(ARGS)
+
+test-slow: .venv ## run the tests that take minutes
+	@$(IN_VENV) pytest -n 2 -q -m slow $(ARGS)
+
+lint: .venv ## check style, format and types
+	@$(IN_VENV) set -e; ruff check .; ruff format --check .; mypy
+
+bench: .venv ## measure accuracy and cost, as reported in docs/benchmarks.md
+	@$(IN_VENV) python benchmarks/run.py $(ARGS)
+
+lock: ## lock the packages again after a change of pyproject.toml (ARGS=--upgrade: take newer ones)
+	@PATH="$$PATH:$(CURDIR)/.venv/bin"; export PATH; set -e; \
+	command -v $(UV) >/dev/null || { echo "make lock needs uv: python -m pip install uv" >&2; exit 1; }; \
+	$(COMPILE) $(ARGS) -o requirements.txt pyproject.toml; \
+	$(COMPILE) $(ARGS) --extra cuda -c requirements.txt -o requirements-cuda.txt pyproject.toml
+
+clean: ## remove caches; .venv and results stay
+	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . \( -name .venv -o -name .git -o -name .snakemake -o -name results \) -prune -o \
+	    -name __pycache__ -type d -prune -exec rm -rf {} +
+
+clean-results: ## remove everything a run produced
+	find results -mindepth 1 -maxdepth 1 ! -name README.md -exec rm -rf {} +
+	rm -rf .snakemake

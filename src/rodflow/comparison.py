@@ -1,0 +1,126 @@
+"""Numbers of the figures, computed from stored trajectories and sharpness alone.
+
+Definitions (docs/theory.md, what is measured):
+
+* tracking error ||w_flow(t) - wbar_t|| / ||wbar_t - wbar_t0||, wbar the midpoint of the discrete run;
+* onset: the first snapshot from t0 on at which the sharpness reaches the threshold;
+* held: time average of sharpness over threshold in the last quarter of the run.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import xarray as xr
+
+DISCRETE = "discrete"
+
+
+def tracking_error(flow: xr.Dataset, discrete: xr.Dataset) -> xr.DataArray:
+    """Distance of the flow's centre from the run's midpoint over the distance travelled since t0, [snapshot].
+
+    Only snapshots that both have, and after the first, where nothing has been travelled.
+    """
+    at, midpoint = xr.align(flow["weights"], discrete["weights"], join="inner", exclude="parameter")
+    travelled = _norm(midpoint - midpoint.isel(snapshot=0))
+    error = _norm(at - midpoint) / travelled.where(travelled > 0)
+    return error.isel(snapshot=slice(1, None)).assign_attrs(
+        long_name="tracking error ||w_flow - wbar|| / ||wbar - wbar(t0)||", units="1"
+    )
+
+
+def geometric_mean(values: xr.DataArray, dim: str = "snapshot") -> xr.DataArray:
+    """exp of the mean logarithm; NaN of nothing."""
+    return np.exp(np.log(values).mean(dim))
+
+
+def onset(ratio: xr.DataArray, start: int) -> float:
+    """The first snapshot from `start` on at which sharpness over threshold is at least 1; NaN if there is none."""
+    later = ratio.sel(snapshot=slice(start, None))
+    reached = later["snapshot"].where(later >= 1, drop=True)
+    return float(reached[0]) if reached.size else float("nan")
+
+
+def last_quarter(values: xr.DataArray, last: int) -> xr.DataArray:
+    """The part of a snapshot series in the last quarter of a run that ends at step `last`."""
+    return values.sel(snapshot=slice(int(np.ceil(0.75 * last)), None))
+
+
+def compare(
+    trajectories: Mapping[str, xr.Dataset],
+    sharpness: Mapping[str, xr.Dataset],
+    *,
+    start: int,
+    steps: int,
+) -> xr.Dataset:
+    """Everything the figures and claims need of one run.
+
+    Args:
+        trajectories: process -> trajectory, "discrete" among them.
+        sharpness: process -> sharpness artifact.
+        start: t0, where the flows start.
+        steps: the length of the run as planned.
+
+    Returns:
+        tracking_error [process, snapshot], sharpness_over_threshold [process, snapshot], and by process the
+        geometric mean and last value of the error, onset, mean, lowest and highest sharpness over threshold in
+        the last quarter. NaN where a process has nothing to show.
+    """
+    discrete = trajectories[DISCRETE]
+    errors, ratios, rows = {}, {}, {}
+    for process, data in trajectories.items():
+        ratio = sharpness[process]["sharpness_over_threshold"]
+        ratios[process] = ratio
+        end = last_quarter(ratio, steps)
+        row = {
+            "onset": onset(ratio, start),
+            "held": float(end.mean()) if end.size else np.nan,
+            "held_lowest": float(end.min()) if end.size else np.nan,
+            "held_highest": float(end.max()) if end.size else np.nan,
+            "error_mean": np.nan,
+            "error_last": np.nan,
+        }
+        if process != DISCRETE and data.sizes["snapshot"] > 1:
+            errors[process] = error = tracking_error(data, discrete)
+            row |= {
+                "error_mean": float(geometric_mean(error)),
+                "error_last": float(error.isel(snapshot=-1)) if error.size else np.nan,
+            }
+        rows[process] = row
+    processes = list(trajectories)
+    table = {
+        name: ("process", [rows[p][name] for p in processes], {"long_name": text, "units": "1"})
+        for name, text in _COLUMNS.items()
+    }
+    status = ("process", [trajectories[p].attrs["status"] for p in processes])
+    return xr.Dataset(
+        {
+            "tracking_error": _stack(errors, processes, "tracking error"),
+            "sharpness_over_threshold": _stack(
+                ratios, processes, "preconditioned sharpness over the stability threshold"
+            ),
+            **table,
+            "status": status,
+        },
+        coords={"process": processes},
+    )
+
+
+_COLUMNS = {
+    "error_mean": "geometric mean of the tracking error over the run",
+    "error_last": "tracking error at the last snapshot",
+    "onset": "first step from t0 on at which the sharpness reaches the threshold",
+    "held": "time average of sharpness over threshold in the last quarter of the run",
+    "held_lowest": "lowest sharpness over threshold in the last quarter of the run",
+    "held_highest": "highest sharpness over threshold in the last quarter of the run",
+}
+
+
+def _stack(series: Mapping[str, xr.DataArray], processes: list[str], what: str) -> xr.DataArray:
+    stacked = xr.concat(
+        list(series.values()), dim=xr.Variable("process", list(series)), join="outer"
+    )
+    return stacked.reindex(process=processes).assign_attrs(long_name=what, units="1")
+
+
+def _norm(values: xr.DataArray) -> xr.DataArray:
+    return np.sqrt((values.astype(np.float64) ** 2).sum("parameter"))

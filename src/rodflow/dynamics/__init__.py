@@ -1,0 +1,75 @@
+"""Dynamics: the optimizer as a map, the discrete run, and every flow that models it.
+
+    optimizer = optimizer_map(loss, optax.adam(1e-3), weights)
+    run = discrete(optimizer, weights, steps=600, snapshot_steps=grid(50, 1, 600, 10), hold=[50])
+    flow = integrate("rod", optimizer, run.held[50][:3], start=50, stop=600, every=10)
+"""
+
+from collections.abc import Callable
+
+import jax
+
+from rodflow.dynamics.discrete import Consecutive, discrete
+from rodflow.dynamics.optimizer_map import OptimizerError, OptimizerMap, State, optimizer_map
+from rodflow.dynamics.process import Process, Progress, Recording, grid, record
+from rodflow.dynamics.rod_flow import RodFlow
+from rodflow.dynamics.rod_unit_step import RodUnitStep
+from rodflow.dynamics.stable_flow import StableFlow
+
+FLOWS: dict[str, Callable[[], Process]] = {
+    "stable": StableFlow,
+    "rod": RodFlow,
+    "rod_unit_step": RodUnitStep,
+}
+"""The flows by the names that a config uses."""
+
+
+def integrate(
+    flow: str | Process,
+    optimizer: OptimizerMap,
+    states: tuple[State, State, State],
+    *,
+    start: int,
+    stop: int,
+    every: int,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Recording:
+    """Run a flow from three consecutive states of the discrete run.
+
+    Args:
+        flow: a name in `FLOWS` or a `Process`.
+        optimizer: the map that the discrete run iterated.
+        states: the discrete run's states at start - 1, start and start + 1.
+        start, stop: first and last step observed.
+        every: distance of snapshots, counted from `start`.
+        seed: of the rounding-sized noise that seeds the oscillation.
+        progress: called after every chunk with step and loss.
+    """
+    process = FLOWS[flow]() if isinstance(flow, str) else flow
+    carry = process.begin(optimizer, *states)
+    return record(
+        process,
+        optimizer,
+        carry,
+        first=start,
+        last=stop,
+        snapshot_steps=grid(start, start, stop, every),
+        key=jax.random.key(seed),
+        progress=progress,
+    )
+
+
+__all__ = [
+    "FLOWS",
+    "OptimizerError",
+    "OptimizerMap",
+    "Process",
+    "Recording",
+    "State",
+    "discrete",
+    "Progress",
+    "grid",
+    "integrate",
+    "optimizer_map",
+]

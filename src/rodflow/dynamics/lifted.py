@@ -1,0 +1,99 @@
+"""The lifted map: the optimizer's map F seen by the centre and the half-extent of its iterates.
+
+Write the iterates as z_t = Z_t + (-1)^t X_t. Then, with no approximation,
+
+    Z' = (F(Z + X) + F(Z - X)) / 2,        X' = -(F(Z + X) - F(Z - X)) / 2,
+
+because Z' - s X' = F(Z + s X) for s = +1 and s = -1. At the edge of stability both Z and X move slowly where z does
+not. The rod is the segment from Z - X to Z + X in phase space. The auxiliary leaves of the memory (second
+moment, count) are smooth there: their half-extent is held at zero and they follow the average over the two
+ends (Regis and Chewi 2026, arXiv 2605.06821).
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PyTree
+
+from rodflow.dynamics.optimizer_map import OptimizerMap, State
+
+
+class Rod(NamedTuple):
+    """Centre Z and half-extent X. `extent` has None in place of the auxiliary leaves."""
+
+    centre: State
+    extent: PyTree
+
+    def end(self, sign: int) -> State:
+        """The state at the end Z + sign * X."""
+        shifted = jax.tree.map(
+            lambda x, z: None if x is None else z + sign * x,
+            self.extent,
+            self.centre,
+            is_leaf=lambda x: x is None,
+        )
+        return eqx.combine(shifted, self.centre)
+
+
+def oscillating(optimizer: OptimizerMap, state: State) -> PyTree:
+    """The oscillating leaves of a state, None in place of the others."""
+    mask = jax.tree.unflatten(jax.tree.structure(state), optimizer.oscillating)
+    return eqx.filter(state, mask)
+
+
+def from_consecutive(optimizer: OptimizerMap, before: State, now: State, after: State) -> Rod:
+    """The rod through three consecutive states: second-order in time, with the sign X_t = +(z_t - Z_t)."""
+    centre = jax.tree.map(lambda a, b, c: (a + 2 * b + c) / 4, before, now, after)
+    extent = jax.tree.map(lambda a, b, c: (2 * b - a - c) / 4, before, now, after)
+    return Rod(centre, oscillating(optimizer, extent))
+
+
+def lifted_map(optimizer: OptimizerMap, rod: Rod) -> Rod:
+    """One step of the lifted map from its two ends: two gradients."""
+    plus, minus = optimizer(rod.end(+1)), optimizer(rod.end(-1))
+    centre = jax.tree.map(lambda a, b: (a + b) / 2, plus, minus)
+    extent = jax.tree.map(lambda a, b: (b - a) / 2, plus, minus)
+    return Rod(centre, oscillating(optimizer, extent))
+
+
+def linearised_lifted_map(optimizer: OptimizerMap, rod: Rod) -> Rod:
+    """The lifted map to first order in the half-extent: Z' = F(Z), X' = -DF(Z)[X]."""
+    tangent = eqx.combine(rod.extent, jax.tree.map(jnp.zeros_like, rod.centre))
+    centre, image = jax.jvp(optimizer, (rod.centre,), (tangent,))
+    return Rod(centre, oscillating(optimizer, jax.tree.map(jnp.negative, image)))
+
+
+def is_small(rod: Rod) -> Float[Array, ""]:
+    """Whether the difference of the two ends would be rounding noise: ||X_w|| below 0.3 sqrt(eps) ||Z_w||.
+
+    There the difference of F at the ends loses all its digits while the linearisation errs by the
+    square of the ratio only.
+    """
+    weights, extent = rod.centre.weights, rod.extent.weights
+    relative = 0.3 * jnp.sqrt(jnp.finfo(weights.dtype).eps)
+    return jnp.linalg.norm(extent) < relative * jnp.linalg.norm(weights)
+
+
+def stable_lifted_map(optimizer: OptimizerMap, rod: Rod) -> Rod:
+    """The lifted map, from its ends where the rod is long enough and linearised where it is not."""
+    return jax.lax.cond(
+        is_small(rod),
+        lambda r: linearised_lifted_map(optimizer, r),
+        lambda r: lifted_map(optimizer, r),
+        rod,
+    )
+
+
+def seed(rod: Rod, key: Array) -> Rod:
+    """Add rounding-sized noise to the weights' half-extent.
+
+    In exact arithmetic a rod of no length stays so; in training the rounding of every step seeds the
+    oscillation. A rounding error of |w| is uniform within eps |w| / 2, of standard deviation
+    eps |w| / sqrt(12).
+    """
+    weights = rod.centre.weights
+    scale = jnp.finfo(weights.dtype).eps / jnp.sqrt(jnp.asarray(12.0, weights.dtype))
+    noise = scale * jnp.abs(weights) * jax.random.normal(key, weights.shape, weights.dtype)
+    return Rod(rod.centre, rod.extent._replace(weights=rod.extent.weights + noise))

@@ -1,0 +1,168 @@
+"""A process moves something through unit times and is recorded: the discrete run and every flow alike.
+
+A flow is a small `Process`: how it begins from three consecutive states of the discrete run, how it advances by one
+unit of time, what it shows at every step and what it keeps at a snapshot. `record` runs any of them in `lax.scan`
+chunks, one chunk from snapshot to snapshot, and stops where the loss ceases to be finite.
+"""
+
+import abc
+import time
+from collections.abc import Callable, Iterator, Sequence, Set
+from dataclasses import dataclass, field
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PyTree
+
+from rodflow.dynamics.optimizer_map import OptimizerMap, State
+
+Observation = dict[str, Float[Array, ""]]
+Snapshot = dict[str, PyTree]
+Progress = Callable[[int, float], None]
+"""Called after every chunk with the step reached and the loss there."""
+
+
+class Process(eqx.Module):
+    """How something that follows an optimizer moves. Subclasses hold their own settings as fields."""
+
+    @abc.abstractmethod
+    def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> PyTree:
+        """The carry at time t0 from the optimizer's states at t0 - 1, t0 and t0 + 1."""
+
+    @abc.abstractmethod
+    def advance(
+        self, optimizer: OptimizerMap, carry: PyTree, key: Array
+    ) -> tuple[PyTree, Observation]:
+        """The carry one unit of time later, and what was to be seen before; it has a `loss`."""
+
+    @abc.abstractmethod
+    def snapshot(self, optimizer: OptimizerMap, carry: PyTree) -> Snapshot:
+        """What is kept at a snapshot; it has the flat `weights` and the optimizer's `memory`."""
+
+
+@dataclass
+class Recording:
+    """What a process did.
+
+    Attributes:
+        steps: the steps at which `series` was observed, [step].
+        series: name -> values, [step].
+        snapshot_steps: the steps of `snapshots`, [snapshot].
+        snapshots: name -> values with a leading [snapshot] axis; `memory` is a pytree of them.
+        status: "completed", or "diverged at step n" with n the first step whose loss is not finite.
+        compile_time: seconds in the first call of each compiled chunk.
+        step_time: median seconds per step of the chunks that were compiled already.
+        held: step -> carry there, for the steps asked for.
+    """
+
+    steps: np.ndarray
+    series: dict[str, np.ndarray]
+    snapshot_steps: np.ndarray
+    snapshots: Snapshot
+    status: str = "completed"
+    compile_time: float = 0.0
+    step_time: float = float("nan")
+    held: dict[int, PyTree] = field(default_factory=dict)
+
+
+@eqx.filter_jit
+def _chunk(
+    process: Process, optimizer: OptimizerMap, carry: PyTree, key: Array, first: Array, length: int
+) -> tuple[PyTree, Observation]:
+    def body(carry: PyTree, step: Array) -> tuple[PyTree, Observation]:
+        return process.advance(optimizer, carry, jax.random.fold_in(key, step))
+
+    return jax.lax.scan(body, carry, first + jnp.arange(length))
+
+
+@eqx.filter_jit
+def _look(process: Process, optimizer: OptimizerMap, carry: PyTree) -> Snapshot:
+    return process.snapshot(optimizer, carry)
+
+
+def grid(start: int, first: int, last: int, every: int) -> list[int]:
+    """The steps in [first, last] that lie a multiple of `every` from `start`."""
+    return list(range(start - (start - first) // every * every, last + 1, every))
+
+
+def record(
+    process: Process,
+    optimizer: OptimizerMap,
+    carry: PyTree,
+    *,
+    first: int,
+    last: int,
+    snapshot_steps: Sequence[int],
+    key: Array,
+    hold: Sequence[int] = (),
+    progress: Progress | None = None,
+) -> Recording:
+    """Run a process from step `first` to step `last` (both observed) and keep its snapshots.
+
+    Args:
+        process: what moves.
+        optimizer: the map it follows.
+        carry: where it is at step `first`.
+        first, last: the range of observed steps.
+        snapshot_steps: increasing steps in [first, last] at which weights are kept.
+        key: source of the seeding noise; every step folds its own number in.
+        hold: steps in [first, last] whose carry is wanted.
+        progress: called after every chunk.
+
+    Returns:
+        The recording, cut at the first step whose loss is not finite.
+    """
+    observed: list[dict[str, np.ndarray]] = []
+    kept: list[Snapshot] = []
+    kept_at: list[int] = []
+    lengths_seen: set[int] = set()
+    compile_time, step_times = 0.0, []
+    status = "completed"
+
+    held: dict[int, PyTree] = {}
+    for at, length in _segments(first, last, {*snapshot_steps, *hold}):
+        if at in snapshot_steps:
+            kept.append(jax.device_get(_look(process, optimizer, carry)))
+            kept_at.append(at)
+        if at in hold:
+            held[at] = jax.device_get(carry)
+        began = time.perf_counter()
+        carry, seen = jax.block_until_ready(
+            _chunk(process, optimizer, carry, key, jnp.asarray(at), length)
+        )
+        elapsed = time.perf_counter() - began
+        if length in lengths_seen:
+            step_times.append(elapsed / length)
+        else:
+            compile_time += elapsed
+            lengths_seen.add(length)
+        seen = jax.device_get(seen)
+        observed.append(seen)
+        bad = np.flatnonzero(~np.isfinite(seen["loss"]))
+        if bad.size:
+            status = f"diverged at step {at + int(bad[0])}"
+            observed[-1] = {name: values[: bad[0]] for name, values in seen.items()}
+            break
+        if progress is not None:
+            progress(at + length - 1, float(seen["loss"][-1]))
+
+    series = {name: np.concatenate([o[name] for o in observed]) for name in observed[0]}
+    return Recording(
+        steps=first + np.arange(len(series["loss"])),
+        series=series,
+        snapshot_steps=np.asarray(kept_at, dtype=np.int64),
+        snapshots=jax.tree.map(lambda *values: np.stack(values), *kept) if kept else {},
+        status=status,
+        compile_time=compile_time,
+        step_time=float(np.median(step_times)) if step_times else float("nan"),
+        held=held,
+    )
+
+
+def _segments(first: int, last: int, stops: Set[int]) -> Iterator[tuple[int, int]]:
+    """(first step, length) of the chunks that cover [first, last] and break at the stops."""
+    breaks = sorted({first, *(s for s in stops if first <= s <= last), last + 1})
+    for at, after in zip(breaks[:-1], breaks[1:], strict=True):
+        yield at, after - at

@@ -1,0 +1,154 @@
+"""Rod flow: the ODE whose time-1 map is the lifted map to second order (backward error analysis).
+
+With the lifted increment f(Y) = Phi(Y) - Y, Y = (Z, X), the modified equation is dY/dt = f - (1/2) Df[f]. The same
+order without a derivative of F, from gradients only:
+
+    dY/dt = f(Y) + c(Y),        c(Y) = (f(Y) - f(Y + f(Y))) / 2,
+
+the derivative at time 0 of the parabola through Y, Phi(Y), Phi(Phi(Y)). Along a direction where F has eigenvalue J
+the half-extent moves at rate -(1 + J) - (1 + J)^2 / 2, the second-order expansion of log(-J).
+
+Source of the model: Regis and Chewi 2026 (arXiv 2605.06821); the derivative-free form, the relaxation of the
+auxiliary leaves, the integrator and the seeding are ours.
+"""
+
+import abc
+from typing import Any, ClassVar
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from rodflow.dynamics.lifted import Rod, from_consecutive, seed, stable_lifted_map
+from rodflow.dynamics.optimizer_map import OptimizerMap, State
+from rodflow.dynamics.process import Observation, Process, Snapshot
+
+
+def increment(optimizer: OptimizerMap, rod: Rod) -> Rod:
+    """The lifted increment f(Y) = Phi(Y) - Y: two gradients."""
+    return jax.tree.map(jnp.subtract, stable_lifted_map(optimizer, rod), rod)
+
+
+def correction(optimizer: OptimizerMap, rod: Rod) -> Rod:
+    """The backward-error-analysis term c(Y); for auxiliary leaves, what makes their relaxation exact."""
+    first = increment(optimizer, rod)
+    second = increment(optimizer, jax.tree.map(jnp.add, rod, first))
+    bent = jax.tree.map(lambda a, b: (a - b) / 2, first, second)
+    relaxed = jax.tree.map(lambda a, r: (r - 1) * a, first.centre, relaxation(optimizer, rod))
+    return Rod(merge_auxiliary(optimizer, bent.centre, relaxed), bent.extent)
+
+
+def vector_field(optimizer: OptimizerMap, rod: Rod) -> Rod:
+    """dY/dt of the rod flow."""
+    return jax.tree.map(jnp.add, increment(optimizer, rod), correction(optimizer, rod))
+
+
+def merge_auxiliary(optimizer: OptimizerMap, oscillating: PyTree, auxiliary: PyTree) -> PyTree:
+    """A state of the oscillating leaves of the first and the auxiliary leaves of the second."""
+    leaves, structure = jax.tree.flatten(oscillating)
+    others = jax.tree.leaves(auxiliary)
+    chosen = [
+        a if follows else b
+        for a, b, follows in zip(leaves, others, optimizer.oscillating, strict=True)
+    ]
+    return jax.tree.unflatten(structure, chosen)
+
+
+def relaxation(optimizer: OptimizerMap, rod: Rod) -> PyTree:
+    """log(J) / (J - 1) for every leaf of the centre, J the leaf's own decay at fixed gradient.
+
+    An average nu' = b nu + (1 - b) s relaxes by J = b a step; the ODE that does exactly this in unit time is
+    d nu/dt = -log(b) / (1 - b) (nu' - nu), and it keeps nu positive where extrapolation does not. A count has
+    J = 1 and factor 1. J comes from one derivative of the transformation, which costs no gradient.
+    """
+    centre = rod.centre
+    still = jnp.zeros_like(centre.weights)
+    _, decay = jax.jvp(
+        lambda memory: optimizer.update(centre._replace(memory=memory), still).memory,
+        (centre.memory,),
+        (jax.tree.map(jnp.ones_like, centre.memory),),
+    )
+
+    def factor(j: Array) -> Array:
+        # Below 0.1 (no optimizer in use) the rate would outrun the solver; at J = 1 the limit is 1.
+        j = jnp.clip(j, 0.1, 1.0)
+        return jnp.where(j > 1 - 1e-6, 1.0, jnp.log(j) / jnp.minimum(j - 1, -1e-6))
+
+    weights = jnp.ones([], centre.weights.dtype)
+    return State(weights, jax.tree.map(factor, decay))
+
+
+class LongThirdStage(diffrax.AbstractERK):
+    """Second-order explicit Runge-Kutta method of three stages, stability polynomial 1 + z + z^2/2 + z^3/16.
+
+    Among such methods it has the longest real stability interval, 6.26. Nodes and weights are those of Heun's
+    third-order method; the last stage leans less on the second.
+
+    With c held over a unit step, a direction where F has eigenvalue J = 1 + x is multiplied by
+    1 + x - 3 x^3 / 16 - x^4 / 32. This vanishes at J = -1, so that the redundant copies in the lifted state
+    (sharp directions of Z, flat ones of X) are damped out, stays within the unit disc for -3 < J < 1 and for
+    the complex pairs of a momentum mode, and differs from J by third order where motion is slow.
+    """
+
+    tableau: ClassVar[diffrax.ButcherTableau] = diffrax.ButcherTableau(
+        c=np.array([1 / 3, 2 / 3]),
+        a_lower=(np.array([1 / 3]), np.array([5 / 12, 1 / 4])),
+        b_sol=np.array([1 / 4, 0.0, 3 / 4]),
+        b_error=np.array([-3 / 4, 0.0, 3 / 4]),
+    )
+    interpolation_cls: ClassVar[Any] = diffrax.ThirdOrderHermitePolynomialInterpolation.from_k
+
+    def order(self, terms: PyTree) -> int:
+        """Second order."""
+        return 2
+
+
+class RodProcess(Process):
+    """What the two integrators of the rod flow share: its start, what it shows and what it keeps."""
+
+    def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> Rod:
+        return from_consecutive(optimizer, before, now, after)
+
+    @abc.abstractmethod
+    def unit(self, optimizer: OptimizerMap, rod: Rod) -> Rod:
+        """The rod one unit of time later."""
+
+    def advance(self, optimizer: OptimizerMap, carry: Rod, key: Array) -> tuple[Rod, Observation]:
+        seen = {
+            "loss": optimizer.loss(carry.centre.weights),
+            "loss_plus": optimizer.loss(carry.end(+1).weights),
+            "loss_minus": optimizer.loss(carry.end(-1).weights),
+            "rod_length": jnp.linalg.norm(carry.extent.weights),
+        }
+        return self.unit(optimizer, seed(carry, key)), seen
+
+    def snapshot(self, optimizer: OptimizerMap, carry: Rod) -> Snapshot:
+        return {
+            "weights": carry.centre.weights,
+            "half_extent": carry.extent.weights,
+            "memory": carry.centre.memory,
+        }
+
+
+class RodFlow(RodProcess):
+    """The ODE, stepped with a diffrax solver in `substeps` equal steps a unit of time.
+
+    The correction c(Y) varies slowly and is of second order in the rates already; it is evaluated once a substep
+    and held, at an error of the order that the ODE neglects. Ten gradients a unit of time at one substep. The step
+    size is fixed because the seeding noise of every unit makes the solution rough.
+    """
+
+    solver: diffrax.AbstractSolver = LongThirdStage()
+    substeps: int = eqx.field(static=True, default=1)
+
+    def unit(self, optimizer: OptimizerMap, rod: Rod) -> Rod:
+        dt = 1.0 / self.substeps
+        for _ in range(self.substeps):
+            held = correction(optimizer, rod)
+            term = diffrax.ODETerm(lambda t, y, c: jax.tree.map(jnp.add, increment(optimizer, y), c))
+            state = self.solver.init(term, 0.0, dt, rod, held)
+            rod, *_ = self.solver.step(term, 0.0, dt, rod, held, state, made_jump=False)
+        return rod

@@ -1,0 +1,169 @@
+"""The table of optimizers: how each steps (optax), preconditions and where it becomes unstable.
+
+Every optimizer is an `optax.GradientTransformation` over one flat weight vector, and optax's own wherever optax
+has it. Momentum is in its averaging form, m' = b m + (1 - b) g, so that learning rates of different
+decays compare. The scalar variants keep one number nu for all weights, an average of ||g||^2.
+
+    >>> adam = TABLE["adam"].build(learning_rate=1e-3, b1=0.9, b2=0.99, eps=1e-8)
+    >>> TABLE["adam"].threshold(learning_rate=1e-3, b1=0.9, b2=0.99, eps=1e-8)
+    38.0
+
+The threshold is the largest stable value of learning_rate * S, S the sharpness of the preconditioned Hessian
+P^{-1/2} H P^{-1/2}. Sources: Cohen et al. 2021 (arXiv 2103.00065), Cohen et al. 2022 (2207.14484), Regis and
+Chewi 2026 (2605.06821).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float
+
+Memory = Any
+"""Whatever pytree the optax transformation keeps between steps."""
+
+
+class ScalarMomentState(NamedTuple):
+    """Memory of the scalar variants: step count, first moment, and one second moment for all weights."""
+
+    count: Array
+    mu: Any
+    nu: Float[Array, ""]
+
+
+def scale_by_scalar_adam(
+    b1: float, b2: float, eps: float, *, nesterov: bool = False
+) -> optax.GradientTransformation:
+    """Adam's rescaling with one second moment, nu' = b2 nu + (1 - b2) ||g||^2, for all weights.
+
+    Bias corrections are those of `optax.scale_by_adam`, its Nesterov form included. With b1 = 0 it is the
+    scalar RMSProp. Source: Regis and Chewi 2026 (2605.06821).
+    """
+
+    def init(params: Any) -> ScalarMomentState:
+        mu = optax.tree.zeros_like(params) if b1 else None
+        nu = jnp.zeros([], jnp.result_type(*jax.tree.leaves(params)))
+        return ScalarMomentState(jnp.zeros([], jnp.int32), mu, nu)
+
+    def update(
+        grads: Any, state: ScalarMomentState, params: Any = None
+    ) -> tuple[Any, ScalarMomentState]:
+        del params
+        count = optax.safe_increment(state.count)
+        nu = b2 * state.nu + (1 - b2) * optax.tree.norm(grads, squared=True)
+        scale = 1 / (jnp.sqrt(nu / (1 - b2**count)) + eps)
+        if b1:
+            mu = optax.tree.update_moment(grads, state.mu, b1, 1)
+            if nesterov:
+                ahead = optax.tree.bias_correction(mu, b1, optax.safe_increment(count))
+                now = optax.tree.bias_correction(grads, b1, count)
+                direction = jax.tree.map(lambda m, g: b1 * m + (1 - b1) * g, ahead, now)
+            else:
+                direction = optax.tree.bias_correction(mu, b1, count)
+        else:
+            mu, direction = None, grads
+        return jax.tree.map(lambda d: scale * d, direction), ScalarMomentState(count, mu, nu)
+
+    return optax.GradientTransformation(init, update)
+
+
+def _descend(
+    scaling: optax.GradientTransformation, learning_rate: float
+) -> optax.GradientTransformation:
+    return optax.chain(scaling, optax.scale_by_learning_rate(learning_rate))
+
+
+def _momentum_threshold(b: float) -> float:
+    return 2 * (1 + b) / (1 - b)
+
+
+def _nesterov_threshold(b: float) -> float:
+    return 2 * (1 + b) / ((1 - b) * (1 + 2 * b))
+
+
+@dataclass(frozen=True)
+class Optimizer:
+    """One row of the table.
+
+    Attributes:
+        build: keyword hyperparameters -> optax transformation.
+        threshold: the same hyperparameters -> the largest stable value of learning_rate * S (dimensionless).
+        adaptive: whether it keeps a second moment `nu`, so that P = sqrt(nu_hat) + eps; otherwise P = 1.
+    """
+
+    build: Callable[..., optax.GradientTransformation]
+    threshold: Callable[..., float]
+    adaptive: bool = True
+
+    def second_moment(self, memory: Memory, **hyperparameters: float) -> Array | None:
+        """The bias-corrected second moment nu_hat, one number or one a weight; None if it keeps none."""
+        if not self.adaptive:
+            return None
+        nu = optax.tree_utils.tree_get(memory, "nu")
+        count = optax.tree_utils.tree_get(memory, "count")
+        return nu / (1 - hyperparameters["b2"] ** count)
+
+    def preconditioner(
+        self, second_moment: Array | None, **hyperparameters: float
+    ) -> Array | float:
+        """P = sqrt(nu_hat) + eps of the adaptive methods, 1 for the others."""
+        if second_moment is None:
+            return 1.0
+        return second_moment**0.5 + hyperparameters["eps"]
+
+
+TABLE: dict[str, Optimizer] = {
+    "gd": Optimizer(
+        build=lambda learning_rate: optax.sgd(learning_rate),
+        threshold=lambda **_: 2.0,
+        adaptive=False,
+    ),
+    "heavy_ball": Optimizer(
+        build=lambda learning_rate, momentum: optax.sgd(learning_rate * (1 - momentum), momentum),
+        threshold=lambda momentum, **_: _momentum_threshold(momentum),
+        adaptive=False,
+    ),
+    "nesterov": Optimizer(
+        build=lambda learning_rate, momentum: optax.sgd(
+            learning_rate * (1 - momentum), momentum, nesterov=True
+        ),
+        threshold=lambda momentum, **_: _nesterov_threshold(momentum),
+        adaptive=False,
+    ),
+    "rmsprop_scalar": Optimizer(
+        build=lambda learning_rate, b2, eps: _descend(
+            scale_by_scalar_adam(0.0, b2, eps), learning_rate
+        ),
+        threshold=lambda **_: 2.0,
+    ),
+    "rmsprop": Optimizer(
+        build=lambda learning_rate, b2, eps: optax.rmsprop(
+            learning_rate, decay=b2, eps=eps, eps_in_sqrt=False, bias_correction=True
+        ),
+        threshold=lambda **_: 2.0,
+    ),
+    "adam_scalar": Optimizer(
+        build=lambda learning_rate, b1, b2, eps: _descend(
+            scale_by_scalar_adam(b1, b2, eps), learning_rate
+        ),
+        threshold=lambda b1, **_: _momentum_threshold(b1),
+    ),
+    "adam": Optimizer(
+        build=lambda learning_rate, b1, b2, eps: optax.adam(learning_rate, b1, b2, eps),
+        threshold=lambda b1, **_: _momentum_threshold(b1),
+    ),
+    "nadam_scalar": Optimizer(
+        build=lambda learning_rate, b1, b2, eps: _descend(
+            scale_by_scalar_adam(b1, b2, eps, nesterov=True), learning_rate
+        ),
+        threshold=lambda b1, **_: _nesterov_threshold(b1),
+    ),
+    "nadam": Optimizer(
+        build=lambda learning_rate, b1, b2, eps: optax.nadam(learning_rate, b1, b2, eps),
+        threshold=lambda b1, **_: _nesterov_threshold(b1),
+    ),
+}
+"""The nine optimizers of theory, by name."""

@@ -1,0 +1,521 @@
+"""From a config file to a validated, fully resolved experiment, without importing JAX.
+
+What a config may say (keys, limits, defaults, the optimizers and their hyperparameters) is written
+once, in ``workflow/schemas/config.schema.json``. This module applies it: it checks a config, adds
+the relations between keys that a JSON schema cannot express, fills in the defaults, and multiplies
+models, optimizers and seeds into runs.
+
+    experiment = resolve(load("config.yaml"))
+    experiment.run("mlp", "adam", 0).settings["optimizer"]["b2"]
+
+``python -m rodflow.settings config.yaml`` prints what a config resolves to.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import re
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonschema import Draft202012Validator, ValidationError
+
+SCHEMA = Path(__file__).resolve().parents[2] / "workflow" / "schemas" / "config.schema.json"
+
+Place = tuple[str | int, ...]
+"""Where a value stands in a config: the keys and list positions that lead to it."""
+
+Problem = tuple[Place, str]
+"""A place and what is wrong there."""
+
+_DEEPEST = 20  # levels of nesting; a config has six
+_LARGEST = 2**63  # what other readers of the JSON settings can hold
+_PER_CLASS = 5000  # training images of each CIFAR-10 class
+
+
+class ConfigError(ValueError):
+    """A config that cannot be run: one line with the key, its value and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One model trained by one optimizer from one seed.
+
+    Attributes:
+        model: the model's name in the config.
+        optimizer: the optimizer's name.
+        seed: seed of the initial weights.
+        settings: everything that determines the trajectory, as plain JSON values with sorted keys:
+            ``criterion``, ``dataset``, ``model`` (``kind`` and its settings), ``optimizer``
+            (``name`` and its hyperparameters), ``seed``, ``snapshots``, ``start`` and ``steps``.
+            Where the images are read from (``dataset.archive``) is not among them.
+    """
+
+    model: str
+    optimizer: str
+    seed: int
+    settings: dict[str, Any] = field(hash=False)
+
+    @property
+    def path(self) -> str:
+        """Folder of the run within the experiment's: ``<model>/<optimizer>/seed<k>``."""
+        return f"{self.model}/{self.optimizer}/seed{self.seed}"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256, in hexadecimal, of the settings as canonical JSON."""
+        return hashlib.sha256(_canonical(self.settings).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A resolved config: every value given, every run listed.
+
+    Attributes:
+        name: results go to ``results/<name>/``.
+        dataset: settings of the data stage.
+        criterion: ``mse`` or ``cross_entropy``.
+        runs: models x optimizers x seeds, in the order of the config.
+        flows: names of the continuous-time models.
+        sharpness: settings of the sharpness stage.
+        figures: names of the figures.
+    """
+
+    name: str
+    dataset: dict[str, Any] = field(hash=False)
+    criterion: str
+    runs: tuple[Run, ...]
+    flows: tuple[str, ...]
+    sharpness: dict[str, Any] = field(hash=False)
+    figures: tuple[str, ...]
+
+    def run(self, model: str, optimizer: str, seed: int) -> Run:
+        """The run of this model, optimizer and seed.
+
+        Raises:
+            LookupError: the experiment has no such run.
+        """
+        for run in self.runs:
+            if (run.model, run.optimizer, run.seed) == (model, optimizer, seed):
+                return run
+        raise LookupError(f"{self.name} has no run {model}/{optimizer}/seed{seed}")
+
+
+def load(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file, not yet checked.
+
+    Raises:
+        ConfigError: the file cannot be read, is not YAML, repeats a key or holds no mapping.
+    """
+    try:
+        config = _parse(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path}{line}: {_one_line(error.problem or error)}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path}: nested too deeply") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(f"{path}: {_one_line(error)}") from error
+    if config is None:
+        raise ConfigError(f"{path}: is empty; it must be a mapping of keys to settings")
+    if not isinstance(config, dict):
+        raise ConfigError(f"{path}: must be a mapping of keys to settings")
+    return config
+
+
+def resolve(config: Mapping[str, Any], schema: Path = SCHEMA) -> Experiment:
+    """The experiment that a config describes, checked and with every default filled in.
+
+    Relations between keys (``start`` within ``steps``, ``heads`` dividing ``width``) are looked at
+    once every key is right by itself.
+
+    Raises:
+        ConfigError: names the first problem in the order of the config and counts the others.
+    """
+    rules = _rules(schema)
+    problems: list[Problem] = []
+    plain = _plain(config, (), problems)
+    for error in rules.validator.iter_errors(plain):
+        problems.extend(_explain(error))
+    _refuse(problems, plain)
+
+    full = rules.complete(plain, rules.root)
+    models = {
+        name: rules.complete(model, {"$ref": "#/$defs/model"})
+        for name, model in full["models"].items()
+    }
+    options = {
+        (model, name): rules.options(name, entry, model)
+        for model in models
+        for name, entry in full["optimizers"].items()
+    }
+    _refuse(_conflicts(full, models, options), plain)
+
+    return Experiment(
+        name=full["name"],
+        dataset=full["dataset"],
+        criterion=full["criterion"],
+        runs=tuple(
+            Run(model, optimizer, seed, _run_settings(full, models[model], optimizer, chosen, seed))
+            for (model, optimizer), chosen in options.items()
+            for seed in full["seeds"]
+        ),
+        flows=tuple(full["flows"]),
+        sharpness=full["sharpness"],
+        figures=tuple(full["figures"]),
+    )
+
+
+def describe(experiment: Experiment) -> str:
+    """The experiment as a table for people: what all runs share, then a line for each run."""
+    shared = {
+        "experiment": experiment.name,
+        "dataset": _listed(experiment.dataset),
+        "criterion": experiment.criterion,
+        "flows": ", ".join(experiment.flows),
+        "sharpness": _listed(experiment.sharpness),
+        "figures": ", ".join(experiment.figures),
+    }
+    table: list[tuple[str, ...]] = [("run", "start", "steps", "every", "hyperparameters")]
+    for run in experiment.runs:
+        settings = run.settings
+        shared[f"model {run.model}"] = _listed(settings["model"])
+        hyperparameters = {k: v for k, v in settings["optimizer"].items() if k != "name"}
+        numbers = settings["start"], settings["steps"], settings["snapshots"]["every"]
+        table.append((run.path, *map(str, numbers), _listed(hyperparameters)))
+    return "\n".join([*_aligned(list(shared.items())), "", *_aligned(table)])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print what a config resolves to, or in one line why it does not (exit status 1)."""
+    parser = argparse.ArgumentParser(prog="python -m rodflow.settings", description=main.__doc__)
+    parser.add_argument("config", type=Path, help="the YAML file of an experiment")
+    path = parser.parse_args(arguments).config
+    try:
+        config = load(path)
+        try:
+            print(describe(resolve(config)))
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+    except ConfigError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+class _Rules:
+    """The JSON schema of a config, and the defaults it holds."""
+
+    def __init__(self, root: dict[str, Any]) -> None:
+        self.root = root
+        self.validator = Draft202012Validator(root)
+
+    def complete(self, value: Any, schema: Mapping[str, Any]) -> Any:
+        """A copy of a valid `value` with defaults filled in and numbers of the schema's type.
+
+        Only keys that the schema names are entered: what stands under a name of the user's
+        choice (a model) is copied as it is.
+        """
+        schema = self._flat(schema, value)
+        if isinstance(value, dict):
+            known = {key: self._flat(rule) for key, rule in schema.get("properties", {}).items()}
+            defaults = {key: rule["default"] for key, rule in known.items() if "default" in rule}
+            missing = {key: rule for key, rule in defaults.items() if key not in value}
+            return {k: self.complete(v, known.get(k, {})) for k, v in (value | missing).items()}
+        if isinstance(value, list):
+            return [self.complete(item, schema.get("items", {})) for item in value]
+        if schema.get("type") == "integer":
+            return int(value)
+        if schema.get("type") == "number":
+            return float(value)
+        return value
+
+    def options(self, optimizer: str, entry: dict[str, Any], model: str) -> dict[str, Any]:
+        """An optimizer's entry with what it says for one model, and no word on the others."""
+        schema = self.root["properties"]["optimizers"]["properties"][optimizer]
+        options = self.complete(entry | entry["models"].get(model, {}), schema)
+        del options["models"]
+        return options
+
+    def _flat(self, schema: Mapping[str, Any], value: Any = None) -> dict[str, Any]:
+        """`schema` with its references, and the branch that holds for `value`, merged in."""
+        flat = dict(schema)
+        while "$ref" in flat:
+            name = flat.pop("$ref").removeprefix("#/$defs/")
+            flat = self.root["$defs"][name] | flat
+        if isinstance(value, dict):
+            for branch in flat.get("allOf", ()):
+                if self.validator.evolve(schema=branch["if"]).is_valid(value):
+                    return self._flat(branch["then"])
+        return flat
+
+
+@cache
+def _rules(path: Path) -> _Rules:
+    return _Rules(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _run_settings(
+    full: Mapping[str, Any],
+    model: Mapping[str, Any],
+    optimizer: str,
+    options: Mapping[str, Any],
+    seed: int,
+) -> dict[str, Any]:
+    times = {key: options[key] for key in ("start", "steps")}
+    hyperparameters = {key: value for key, value in options.items() if key not in times}
+    settings = {
+        "dataset": {key: value for key, value in full["dataset"].items() if key != "archive"},
+        "criterion": full["criterion"],
+        "model": model,
+        "optimizer": {"name": optimizer, **hyperparameters},
+        "seed": seed,
+        "snapshots": full["snapshots"],
+        **times,
+    }
+    return json.loads(_canonical(settings))
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+# What can be wrong
+
+
+def _parse(text: str) -> Any:
+    """The value of a YAML document in which no mapping repeats a key."""
+    loader = yaml.SafeLoader(text)
+    try:
+        root = loader.get_single_node()
+        if root is None:
+            return None
+        _refuse_repeated_keys(root, set())
+        return loader.construct_document(root)
+    finally:
+        loader.dispose()
+
+
+def _refuse_repeated_keys(node: yaml.Node, seen: set[int]) -> None:
+    if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+        return
+    seen.add(id(node))
+    if isinstance(node, yaml.MappingNode):
+        keys: set[str] = set()
+        for key, value in node.value:
+            name = str(key.value)
+            if name in keys:
+                text = f"{_key(name)} is given twice"
+                raise yaml.MarkedYAMLError(problem=text, problem_mark=key.start_mark)
+            keys.add(name)
+            _refuse_repeated_keys(value, seen)
+    else:
+        for item in node.value:
+            _refuse_repeated_keys(item, seen)
+
+
+def _plain(value: Any, place: Place, problems: list[Problem]) -> Any:
+    """`value` as JSON has it (dict, list, scalars); what JSON cannot hold joins `problems`."""
+    if len(place) > _DEEPEST:
+        problems.append((place, "is nested too deeply"))
+        return None
+    if isinstance(value, Mapping):
+        for key in value:
+            if not isinstance(key, str):
+                problems.append(((*place, str(key)), "is not a text key; write it in quotes"))
+        return {str(k): _plain(v, (*place, str(k)), problems) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item, (*place, i), problems) for i, item in enumerate(value)]
+    if isinstance(value, (int, float)) and not -_LARGEST < value < _LARGEST:
+        shown = value if isinstance(value, float) else "beyond 64 bits"
+        problems.append((place, f"is {shown}; a number must be finite and below 2^63"))
+        return None
+    return value
+
+
+def _explain(error: ValidationError) -> Iterator[Problem]:
+    """A finding of the schema in words: what the value is, and what is allowed."""
+    place: Place = tuple(error.absolute_path)
+    value, limit, schema = error.instance, error.validator_value, error.schema
+    if error.validator == "additionalProperties":
+        known = list(schema["properties"])
+        for key in value:
+            if key not in known:
+                owner = place[-1] if place else "the config"
+                takes = f"{owner} has no {_key(key)}; it takes {', '.join(known)}"
+                text = f"is {_show(value[key])}, but {takes}{_suggest(key, known)}"
+                yield (*place, key), text
+    elif error.validator == "required":
+        for key in limit:
+            if key not in value:
+                yield (*place, key), "is missing; it has no default"
+    elif "propertyNames" in error.absolute_schema_path:
+        yield (*place, value), f"is not a usable name; {_allowed(error)}"
+    else:
+        yield place, f"is {_show(value)}; {_allowed(error)}"
+
+
+_BOUNDS = {
+    "minimum": "at least",
+    "exclusiveMinimum": "greater than",
+    "maximum": "at most",
+    "exclusiveMaximum": "less than",
+}
+_TYPES = {
+    "object": "a mapping",
+    "array": "a list",
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "null",
+}
+
+
+def _allowed(error: ValidationError) -> str:
+    value, limit, schema = error.instance, error.validator_value, error.schema
+    match error.validator:
+        case "type":
+            types = [limit] if isinstance(limit, str) else limit
+            allowed = f"it must be {' or '.join(_TYPES[name] for name in types)}"
+            return allowed + (_number_as_text(value) if {"integer", "number"} & {*types} else "")
+        case "enum":
+            return f"it must be one of {', '.join(map(str, limit))}{_suggest(value, limit)}"
+        case "const":
+            return f"it must be {_show(limit)}"
+        case "minimum" | "exclusiveMinimum" | "maximum" | "exclusiveMaximum":
+            bounds = [f"{words} {schema[key]}" for key, words in _BOUNDS.items() if key in schema]
+            return f"it must be {' and '.join(bounds)}"
+        case "minItems" | "minProperties" | "minLength":
+            return (
+                "it must not be empty" if limit == 1 else f"it must have at least {limit} entries"
+            )
+        case "uniqueItems":
+            return "no entry may be repeated"
+        case "pattern" | "maxLength" if "description" in schema:
+            return f"it must be {schema['description']}"
+        case "not":
+            return "it is not allowed here"
+    return _one_line(error.message)
+
+
+def _number_as_text(value: Any) -> str:
+    """How to write a number that YAML took for text, such as 5e-3."""
+    try:
+        number = float(value) if isinstance(value, str) else math.nan
+    except ValueError:
+        return ""
+    if not math.isfinite(number):
+        return ""
+    ways = [repr(number)] if "e" not in repr(number) else []
+    mantissa, e, exponent = value.strip().lower().partition("e")
+    if e:
+        ways.insert(0, f"{float(mantissa)!r}e{int(exponent):+d}")
+    return f" (this is text; write {' or '.join(ways)})" if ways else ""
+
+
+def _conflicts(
+    full: Mapping[str, Any],
+    models: Mapping[str, Mapping[str, Any]],
+    options: Mapping[tuple[str, str], Mapping[str, Any]],
+) -> Iterator[Problem]:
+    """Values that are each allowed but do not go together."""
+    dataset, every = full["dataset"], full["snapshots"]["every"]
+
+    available = _PER_CLASS * len(dataset.get("classes") or ())
+    if 0 < available < dataset["samples"]:
+        text = f"is {dataset['samples']}; the chosen classes have {available} images"
+        yield ("dataset", "samples"), text
+
+    for model, network in models.items():
+        if network["kind"] == "vit" and network["width"] % network["heads"]:
+            text = f"is {network['heads']}; it must divide width, {network['width']}"
+            yield ("models", model, "heads"), text
+        if network["kind"] == "vit" and dataset["size"] % network["patch"]:
+            text = f"is {network['patch']}; it must divide dataset.size, {dataset['size']}"
+            yield ("models", model, "patch"), text
+
+    for optimizer, entry in full["optimizers"].items():
+        for model in entry["models"].keys() - models.keys():
+            known = f"the models are {', '.join(models)}{_suggest(model, models)}"
+            yield ("optimizers", optimizer, "models", model), f"is no model; {known}"
+
+    for (model, optimizer), chosen in options.items():
+        start, steps = chosen["start"], chosen["steps"]
+        if start + every > steps:
+            own = full["optimizers"][optimizer]["models"].get(model, {})
+            key = "steps" if "steps" in own and "start" not in own else "start"
+            place = ("optimizers", optimizer, *(("models", model) if key in own else ()), key)
+            text = f"start + snapshots.every ({start} + {every}) must be at most steps ({steps})"
+            yield place, f"is {chosen[key]}; {text}"
+
+
+def _refuse(problems: Iterable[Problem], config: Any) -> None:
+    """Raise the first of the problems in the order of `config`, if there is one."""
+    texts: dict[Place, str] = {}
+    for place, text in problems:
+        texts.setdefault(place, text)
+    if texts:
+        first = min(texts, key=lambda place: _position(place, config))
+        path = ".".join(map(_key, first)) or "the config"
+        more = f" (and {len(texts) - 1} more)" if len(texts) > 1 else ""
+        raise ConfigError(f"{path} {texts[first]}{more}")
+
+
+def _position(place: Place, config: Any) -> tuple[int, ...]:
+    """Where `place` comes in the config; a missing key comes after the keys beside it."""
+    position = []
+    for key in place:
+        keys = list(config) if isinstance(config, dict) else [*range(len(config or ()))]
+        found = key in keys
+        position.append(keys.index(key) if found else len(keys))
+        config = config[key] if found else None
+    return tuple(position)
+
+
+# Words
+
+
+def _key(key: str | int) -> str:
+    text = str(key)
+    return text if re.fullmatch(r"[\w-]{1,64}", text) else _show(text)
+
+
+def _show(value: Any) -> str:
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
+
+
+def _suggest(word: Any, known: Iterable[Any]) -> str:
+    near = get_close_matches(str(word), map(str, known), n=1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _listed(settings: Mapping[str, Any]) -> str:
+    shown = {k: v if isinstance(v, str) else _show(v) for k, v in settings.items()}
+    return ", ".join(f"{key} {value}" for key, value in shown.items())
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,232 @@
+"""The stages of one run: labelled data set in, labelled data set out.
+
+The workflow's scripts are thin shells around these functions; they can be called from a notebook as well:
+
+    run = discrete_run(dataset, settings)
+    flow = flow_run(dataset, run, "rod", settings)
+    sharp = sharpness(dataset, flow, settings, count=3, tolerance=1e-3, every=1)
+
+`settings` are those of a `rodflow.settings.Run`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+
+from rodflow import dynamics, objective
+from rodflow.curvature import random_guess, top_eigenpairs
+from rodflow.dynamics import OptimizerMap, Progress, Recording, State
+from rodflow.optimizers import TABLE, Optimizer
+from rodflow.trajectory import states, trajectory, with_states
+
+Settings = Mapping[str, Any]
+
+
+def optimizer_of(settings: Settings) -> tuple[Optimizer, dict[str, float]]:
+    """The row of the optimizer table and the hyperparameters that a run names."""
+    hyperparameters = dict(settings["optimizer"])
+    return TABLE[hyperparameters.pop("name")], hyperparameters
+
+
+def build(dataset: xr.Dataset, settings: Settings) -> tuple[OptimizerMap, Array]:
+    """The optimizer map of a run and its initial weights."""
+    loss, weights = objective.build(
+        dataset, settings["model"], settings["criterion"], settings["seed"]
+    )
+    optimizer, hyperparameters = optimizer_of(settings)
+    return dynamics.optimizer_map(loss, optimizer.build(**hyperparameters), weights), weights
+
+
+def discrete_run(
+    dataset: xr.Dataset, settings: Settings, progress: Progress | None = None
+) -> xr.Dataset:
+    """Train: the discrete run as a trajectory, with the states from which flows start."""
+    optimizer, weights = build(dataset, settings)
+    start, steps = settings["start"], settings["steps"]
+    recording = dynamics.discrete(
+        optimizer,
+        weights,
+        steps=steps,
+        snapshot_steps=dynamics.grid(start, 1, steps, settings["snapshots"]["every"]),
+        hold=[start],
+        progress=progress,
+    )
+    data = _label(recording, "discrete", settings)
+    if start not in recording.held:
+        return data
+    around = recording.held[start]
+    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), around.before, around.now, around.after)
+    leaves = [
+        (jax.tree_util.keystr(path, simple=True, separator="."), leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(stacked)
+    ]
+    return with_states(data, leaves, start)
+
+
+def flow_run(
+    dataset: xr.Dataset,
+    discrete: xr.Dataset,
+    flow: str,
+    settings: Settings,
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """Integrate a flow from the discrete run's states around the start, as a trajectory.
+
+    A discrete run that diverged before the start gives a trajectory without steps whose status says so.
+    """
+    optimizer, weights = build(dataset, settings)
+    leaves = states(discrete)
+    if not leaves:
+        status = f"not started: discrete run {discrete.attrs['status']}"
+        none = np.zeros(0)
+        kept = {"weights": np.zeros((0, weights.size), np.float32)}
+        return trajectory(
+            none,
+            {"loss": none},
+            none,
+            kept,
+            process=flow,
+            title=_title(flow, settings),
+            attributes={"status": status},
+        )
+    structure = jax.tree.structure(optimizer.initial(weights))
+    before, now, after = (
+        State(*jax.tree.unflatten(structure, [jnp.asarray(leaf[k]) for leaf in leaves]))
+        for k in range(3)
+    )
+    recording = dynamics.integrate(
+        flow,
+        optimizer,
+        (before, now, after),
+        start=settings["start"],
+        stop=settings["steps"],
+        every=settings["snapshots"]["every"],
+        seed=settings["seed"],
+        progress=progress,
+    )
+    return _label(recording, flow, settings)
+
+
+def sharpness(
+    dataset: xr.Dataset,
+    data: xr.Dataset,
+    settings: Settings,
+    *,
+    count: int,
+    tolerance: float,
+    every: int,
+) -> xr.Dataset:
+    """The largest eigenvalues of the (preconditioned) Hessian along a stored trajectory.
+
+    Args:
+        dataset: the training data.
+        data: a trajectory with weights, and the second moment where the optimizer has one.
+        settings: of the run.
+        count: how many eigenvalues of the preconditioned Hessian.
+        tolerance: relative residual at which an eigenpair is accepted.
+        every: each how many-th snapshot is looked at.
+
+    Returns:
+        By snapshot: `eigenvalue` of P^{-1/2} H P^{-1/2} with `residual`, its leading `eigenvector`,
+        `sharpness_over_threshold`, and the `raw_sharpness` of H with `raw_residual`.
+    """
+    optimizer, hyperparameters = optimizer_of(settings)
+    loss, _ = objective.build(dataset, settings["model"], settings["criterion"], settings["seed"])
+    data = data.isel(snapshot=slice(None, None, every))
+    limit = optimizer.threshold(**hyperparameters) / hyperparameters["learning_rate"]
+    parameters = data.sizes["parameter"]
+    guess = raw_guess = random_guess(jax.random.key(0), parameters, count)
+    ones = jnp.ones(parameters)
+    rows: list[dict[str, np.ndarray]] = []
+    for snapshot in data["snapshot"].values:
+        here = data.sel(snapshot=snapshot)
+        weights = jnp.asarray(here["weights"].values)
+        moment = jnp.asarray(here["second_moment"].values) if optimizer.adaptive else None
+        preconditioner = optimizer.preconditioner(moment, **hyperparameters) * ones
+        pairs = top_eigenpairs(loss, weights, preconditioner, guess, tolerance)
+        raw = (
+            top_eigenpairs(loss, weights, ones, raw_guess, tolerance)
+            if optimizer.adaptive
+            else pairs
+        )
+        guess, raw_guess = pairs.vectors, raw.vectors
+        row = {
+            "eigenvalue": pairs.values,
+            "residual": pairs.residuals,
+            "eigenvector": pairs.vectors[:, 0],
+            "raw_sharpness": raw.values[0],
+            "raw_residual": raw.residuals[0],
+        }
+        rows.append(jax.device_get(row))
+    shapes = {
+        "eigenvalue": ("eigenvalue_rank",),
+        "residual": ("eigenvalue_rank",),
+        "eigenvector": ("parameter",),
+        "raw_sharpness": (),
+        "raw_residual": (),
+    }
+    sizes = {"eigenvalue_rank": count, "parameter": parameters}
+    variables = {
+        name: (
+            ("snapshot", *dims),
+            np.stack([row[name] for row in rows])
+            if rows
+            else np.zeros((0, *(sizes[d] for d in dims)), np.float32),
+            {"long_name": _SHARPNESS_NAMES[name], "units": "1"},
+        )
+        for name, dims in shapes.items()
+    }
+    found = xr.Dataset(variables, {"snapshot": data["snapshot"]})
+    ratio = (found["eigenvalue"].isel(eigenvalue_rank=0) / limit).assign_attrs(
+        long_name="preconditioned sharpness over the stability threshold", units="1"
+    )
+    worst = float(found["residual"].max()) if rows else 0.0
+    return found.assign(sharpness_over_threshold=ratio).assign_attrs(
+        title=f"sharpness of {data.attrs['title']}",
+        process=data.attrs["process"],
+        threshold=limit,
+        tolerance=tolerance,
+        worst_residual=worst,
+        status="completed" if worst <= tolerance else f"not converged: residual {worst:.2g}",
+    )
+
+
+_SHARPNESS_NAMES = {
+    "eigenvalue": "largest eigenvalues of the preconditioned Hessian P^(-1/2) H P^(-1/2)",
+    "residual": "residual ||A u - value u|| over the largest eigenvalue",
+    "eigenvector": "leading unit eigenvector of the preconditioned Hessian",
+    "raw_sharpness": "largest eigenvalue of the Hessian",
+    "raw_residual": "residual of the largest eigenvalue of the Hessian, relative",
+}
+
+
+def _title(process: str, settings: Settings) -> str:
+    what = "iterates" if process == "discrete" else f"{process.replace('_', ' ')} flow"
+    return f"{what} of {settings['optimizer']['name']}, {settings['model']['kind']} on {settings['dataset']['name']}"
+
+
+def _label(recording: Recording, process: str, settings: Settings) -> xr.Dataset:
+    optimizer, hyperparameters = optimizer_of(settings)
+    kept = dict(recording.snapshots)
+    memory = kept.pop("memory", None)
+    if optimizer.adaptive and memory is not None:
+        per_snapshot = jax.vmap(lambda m: optimizer.second_moment(m, **hyperparameters))
+        kept["second_moment"] = np.asarray(per_snapshot(memory))
+    return trajectory(
+        recording.steps,
+        recording.series,
+        recording.snapshot_steps,
+        kept,
+        process=process,
+        title=_title(process, settings),
+        attributes={
+            "status": recording.status,
+            "compile_time_s": recording.compile_time,
+            "step_time_s": recording.step_time,
+        },
+    )

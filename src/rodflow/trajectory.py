@@ -1,0 +1,101 @@
+"""A trajectory as a labelled data set: one process of one run.
+
+Dimensions: `step` (every step observed), `snapshot` (the steps at which weights are kept), `parameter` (the flat
+weights) and, in a discrete run, `consecutive` (the three states from which flows start).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+LONG_NAMES = {
+    "loss": "full-batch loss at the weights or at the flow's centre",
+    "loss_plus": "full-batch loss at the rod's end Z + X",
+    "loss_minus": "full-batch loss at the rod's end Z - X",
+    "gradient_norm": "norm of the full-batch gradient",
+    "rod_length": "norm of the weights' half-extent ||X_w||",
+    "weights": "flat weights: midpoint (w[t-1] + 2 w[t] + w[t+1]) / 4 of the iterates, or centre of the flow",
+    "half_extent": "half-extent of the weights: (2 w[t] - w[t-1] - w[t+1]) / 4 of the iterates, or X_w of the flow",
+    "iterate": "flat weights w[t] of the optimizer itself",
+    "second_moment": "bias-corrected second moment of the optimizer",
+}
+"""What the variables of a trajectory are. All are dimensionless."""
+
+
+def trajectory(
+    steps: np.ndarray,
+    series: Mapping[str, np.ndarray],
+    snapshot_steps: np.ndarray,
+    snapshots: Mapping[str, np.ndarray],
+    *,
+    process: str,
+    title: str,
+    attributes: Mapping[str, Any] | None = None,
+) -> xr.Dataset:
+    """Label a recording.
+
+    Args:
+        steps: [step] int; series: name -> [step] float.
+        snapshot_steps: [snapshot] int; snapshots: name -> [snapshot] or [snapshot, parameter] float.
+        process: "discrete" or the name of a flow.
+        title: one line that says what it is.
+        attributes: further global attributes.
+    """
+    data: dict[str, Any] = {
+        name: ("step", values, _describe(name)) for name, values in series.items()
+    }
+    for name, values in snapshots.items():
+        data[name] = (("snapshot", "parameter")[: values.ndim], values, _describe(name))
+    coordinates = {
+        "step": ("step", steps.astype(np.int64), _describe_coordinate("optimizer step")),
+        "snapshot": (
+            "snapshot",
+            snapshot_steps.astype(np.int64),
+            _describe_coordinate("optimizer step at which weights are kept"),
+        ),
+    }
+    return xr.Dataset(
+        data, coordinates, {"title": title, "process": process, **(attributes or {})}
+    )
+
+
+def with_states(data: xr.Dataset, leaves: list[tuple[str, np.ndarray]], start: int) -> xr.Dataset:
+    """Add the optimizer states at start - 1, start and start + 1, leaf by leaf.
+
+    Args:
+        data: a discrete run.
+        leaves: (name in the state, values with a leading axis of three), in the order of the state's pytree.
+        start: the middle step.
+    """
+    states = {
+        f"state_{index}": (
+            ("consecutive", "parameter")[: values.ndim],
+            values,
+            {"long_name": f"optimizer state around the start of the flows: {name}", "units": "1"},
+        )
+        for index, (name, values) in enumerate(leaves)
+    }
+    coordinate = (
+        "consecutive",
+        np.arange(start - 1, start + 2),
+        _describe_coordinate("optimizer step of the states around the start of the flows"),
+    )
+    return data.assign(states).assign_coords(consecutive=coordinate)
+
+
+def states(data: xr.Dataset) -> list[np.ndarray]:
+    """The leaves that `with_states` stored, in order, each with a leading axis of three; empty if there are none."""
+    found: list[np.ndarray] = []
+    while (name := f"state_{len(found)}") in data:
+        found.append(data[name].values)
+    return found
+
+
+def _describe(name: str) -> dict[str, str]:
+    return {"long_name": LONG_NAMES[name], "units": "1"}
+
+
+def _describe_coordinate(what: str) -> dict[str, str]:
+    return {"long_name": what, "units": "1"}

@@ -1,0 +1,414 @@
+"""The config layer: what resolves to what, and what is refused with which words."""
+
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from rodflow.settings import SCHEMA, ConfigError, Experiment, load, main, resolve
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = [ROOT / "config.yaml", *sorted((ROOT / "workflow/configs").glob("*.yaml"))]
+SMALLEST = """
+name: smallest
+models: {mlp: {kind: mlp}}
+optimizers: {gd: {learning_rate: 0.1}}
+"""
+FULL = """
+name: full
+dataset: {name: cifar10, samples: 4000, classes: [cat, dog], size: 16, archive: cifar.tar.gz}
+criterion: cross_entropy
+models:
+  mlp: {kind: mlp, hidden: [32, 32], activation: relu}
+  cnn: {kind: cnn, channels: [8, 16], activation: tanh}
+  vit: {kind: vit, width: 16, depth: 2, heads: 2, patch: 4}
+optimizers:
+  gd: {learning_rate: 0.1, start: 20, steps: 1000}
+  nesterov: {learning_rate: 0.5, momentum: 0.9}
+  rmsprop: {learning_rate: 0.001, b2: 0.99, eps: 1.0e-8}
+  adam: {learning_rate: 0.005, b1: 0.9, steps: 600, models: {cnn: {learning_rate: 1, steps: 90}}}
+seeds: [0, 7]
+flows: [stable, rod]
+snapshots: {every: 5}
+sharpness: {count: 2, tolerance: 1.0e-4, every: 3}
+figures: [tracking]
+"""
+
+
+def parsed(text: str) -> dict[str, Any]:
+    """A YAML text as the value it stands for."""
+    return yaml.safe_load(text)
+
+
+def changed(change: str, base: str = FULL) -> dict[str, Any]:
+    """`base` with one value replaced: ``"dotted.path: value"`` in YAML."""
+    config = parsed(base)
+    path, value = next(iter(yaml.safe_load(change).items()))
+    *parents, last = path.split(".")
+    place = config
+    for key in parents:
+        place = place.setdefault(key, {})
+    place[last] = value
+    return config
+
+
+def refusal(config: Any) -> str:
+    """The message with which a config is refused."""
+    with pytest.raises(ConfigError) as caught:
+        resolve(config)
+    return str(caught.value)
+
+
+# What resolves
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
+def test_the_configs_of_the_repository_resolve(path: Path) -> None:
+    assert resolve(load(path)).runs
+
+
+def test_the_default_config_trains_with_every_known_optimizer() -> None:
+    known = json.loads(SCHEMA.read_text())["properties"]["optimizers"]["properties"]
+    assert {run.optimizer for run in resolve(load(ROOT / "config.yaml")).runs} == set(known)
+
+
+def test_defaults_come_from_the_schema() -> None:
+    experiment = resolve(parsed(SMALLEST))
+    assert experiment.flows == ("stable", "rod", "rod_unit_step")
+    assert experiment.sharpness == {"count": 3, "tolerance": 1e-3, "every": 1}
+    assert experiment.run("mlp", "gd", 0).settings == {
+        "criterion": "mse",
+        "dataset": {"name": "digits", "samples": 1000, "size": 8},
+        "model": {"activation": "tanh", "hidden": [32, 32], "kind": "mlp"},
+        "optimizer": {"learning_rate": 0.1, "name": "gd"},
+        "seed": 0,
+        "snapshots": {"every": 10},
+        "start": 50,
+        "steps": 1000,
+    }
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "hyperparameters"),
+    [
+        ("gd", {}),
+        ("heavy_ball", {"momentum": 0.9}),
+        ("nesterov", {"momentum": 0.9}),
+        ("rmsprop_scalar", {"b2": 0.99, "eps": 1e-8}),
+        ("rmsprop", {"b2": 0.99, "eps": 1e-8}),
+        ("adam_scalar", {"b1": 0.9, "b2": 0.99, "eps": 1e-8}),
+        ("adam", {"b1": 0.9, "b2": 0.99, "eps": 1e-8}),
+        ("nadam_scalar", {"b1": 0.9, "b2": 0.99, "eps": 1e-8}),
+        ("nadam", {"b1": 0.9, "b2": 0.99, "eps": 1e-8}),
+    ],
+)
+def test_each_optimizer_has_its_hyperparameters(optimizer: str, hyperparameters: dict) -> None:
+    config = {**parsed(SMALLEST), "optimizers": {optimizer: {"learning_rate": 0.1}}}
+    chosen = resolve(config).run("mlp", optimizer, 0).settings["optimizer"]
+    assert chosen == {"name": optimizer, "learning_rate": 0.1, **hyperparameters}
+
+
+def test_runs_are_models_by_optimizers_by_seeds_in_the_order_of_the_config() -> None:
+    paths = [run.path for run in resolve(parsed(FULL)).runs]
+    assert len(paths) == 3 * 4 * 2
+    assert paths[:3] == ["mlp/gd/seed0", "mlp/gd/seed7", "mlp/nesterov/seed0"]
+
+
+def test_an_override_holds_for_its_model_alone() -> None:
+    experiment = resolve(parsed(FULL))
+    mlp, cnn = (experiment.run(model, "adam", 0).settings for model in ("mlp", "cnn"))
+    assert (mlp["optimizer"]["learning_rate"], mlp["steps"]) == (0.005, 600)
+    assert (cnn["optimizer"]["learning_rate"], cnn["steps"]) == (1.0, 90)
+    assert cnn["optimizer"]["b1"] == 0.9
+
+
+def test_a_run_that_is_not_there_is_a_lookup_error() -> None:
+    with pytest.raises(LookupError, match="full has no run mlp/gd/seed3"):
+        resolve(parsed(FULL)).run("mlp", "gd", 3)
+
+
+def test_run_settings_are_sorted_json() -> None:
+    settings = resolve(parsed(FULL)).run("vit", "rmsprop", 7).settings
+    assert json.dumps(settings) == json.dumps(settings, sort_keys=True)
+
+
+# Digests
+
+
+def digest(experiment: Experiment) -> str:
+    return experiment.run("mlp", "adam", 0).digest
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "figures: [thresholds]",
+        "sharpness: {count: 9}",
+        "flows: [rod]",
+        "name: other",
+        "dataset.archive: elsewhere.tar.gz",
+        "optimizers.adam.steps: 600.0",
+        "optimizers.adam.models.cnn.learning_rate: 2",
+        "models.cnn.channels: [4]",
+    ],
+)
+def test_the_digest_of_a_run_ignores_what_its_trajectory_does_not_depend_on(change: str) -> None:
+    assert digest(resolve(changed(change))) == digest(resolve(parsed(FULL)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "criterion: mse",
+        "dataset.samples: 3000",
+        "models.mlp.hidden: [32]",
+        "optimizers.adam.eps: 1.0e-7",
+        "optimizers.adam.start: 51",
+        "snapshots.every: 6",
+    ],
+)
+def test_the_digest_of_a_run_changes_with_its_trajectory(change: str) -> None:
+    assert digest(resolve(changed(change))) != digest(resolve(parsed(FULL)))
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("name: ../up", 'name is "../up"; it must be lower-case letters'),
+        ('name: "up\\n"', 'name is "up\\n"; it must be lower-case letters'),
+        ("name: null", "name is null; it must be text"),
+        ("nmae: x", 'nmae is "x", but the config has no nmae; it takes name, '),
+        ("criterion: mes", 'criterion is "mes"; it must be one of mse, cross_entropy; did you'),
+        ("dataset: digits", 'dataset is "digits"; it must be a mapping'),
+        ("dataset: {name: mnist}", 'dataset.name is "mnist"; it must be one of digits, cifar10'),
+        ("dataset: {samples: 10}", "dataset.name is missing"),
+        ("dataset: {name: digits, samples: 1798}", "1798; it must be at least 1 and at most 1797"),
+        ("dataset: {name: digits, size: 16}", "dataset.size is 16; it must be 8"),
+        ("dataset: {name: digits, classes: [cat]}", "dataset has no classes; it takes name,"),
+        ("dataset.samples: 50001", "dataset.samples is 50001; it must be at least 1"),
+        ("dataset.samples: 10001", "10001; the chosen classes have 10000 images"),
+        ("dataset.samples: true", "dataset.samples is true; it must be a whole number"),
+        ("dataset.classes: [cat]", 'dataset.classes is ["cat"]; it must have at least 2'),
+        ("dataset.classes: [cat, cow]", 'dataset.classes.1 is "cow"; it must be one of airplane'),
+        ("dataset.size: 12", "dataset.size is 12; it must be one of 32, 16, 8"),
+        ("dataset.archive: 3", "dataset.archive is 3; it must be text or null"),
+        ("models: {}", "models is {}; it must not be empty"),
+        ("models: {figures: {kind: mlp}}", "models.figures is not a usable name; it is"),
+        ("models: {a b: {kind: mlp}}", 'models."a b" is not a usable name; it must be lower-case'),
+        ("models: {1: {kind: mlp}}", "models.1 is not a text key; write it in quotes"),
+        ("models.mlp.kind: mpl", 'models.mlp.kind is "mpl"; it must be one of mlp, cnn, vit; did'),
+        ("models.mlp.widths: [3]", "but mlp has no widths; it takes kind, hidden, activation"),
+        ("models.mlp.hidden: []", "models.mlp.hidden is []; it must not be empty"),
+        ("models.mlp.hidden: [8, 0]", "models.mlp.hidden.1 is 0; it must be at least 1"),
+        ("models.mlp: null", "models.mlp is null; it must be a mapping"),
+        ("models.vit.heads: 3", "models.vit.heads is 3; it must divide width, 16"),
+        ("models.vit.patch: 3", "models.vit.patch is 3; it must divide dataset.size, 16"),
+        ("optimizers: {}", "optimizers is {}; it must not be empty"),
+        ("optimizers.adamm: {}", "but optimizers has no adamm; it takes gd, heavy_ball, "),
+        ("optimizers.adamm: {}", "; did you mean adam?"),
+        ("optimizers.gd: {}", "optimizers.gd.learning_rate is missing"),
+        ("optimizers.gd: null", "optimizers.gd is null; it must be a mapping"),
+        ("optimizers.gd.b2: 0.9", "gd.b2 is 0.9, but gd has no b2; it takes learning_rate,"),
+        ("optimizers.gd.learning_rate: 0", "learning_rate is 0; it must be greater than 0"),
+        ("optimizers.gd.learning_rate: 5e-3", "(this is text; write 5.0e-3 or 0.005)"),
+        ("optimizers.gd.learning_rate: '0.1'", "(this is text; write 0.1)"),
+        ("optimizers.gd.learning_rate: .nan", "learning_rate is nan; a number must be finite"),
+        ("optimizers.gd.learning_rate: -.inf", "optimizers.gd.learning_rate is -inf; a number"),
+        ("optimizers.gd.steps: 1e3", "(this is text; write 1.0e+3 or 1000.0)"),
+        ("optimizers.gd.steps: 10.5", "optimizers.gd.steps is 10.5; it must be a whole number"),
+        (f"optimizers.gd.steps: {10**30}", "optimizers.gd.steps is beyond 64 bits"),
+        ("optimizers.gd.start: 1", "optimizers.gd.start is 1; it must be at least 2"),
+        ("optimizers.gd.start: 996", "(996 + 5) must be at most steps (1000)"),
+        ("optimizers.adam.b1: 1", "optimizers.adam.b1 is 1; it must be at least 0 and less than 1"),
+        ("optimizers.adam.b2: -0.1", "optimizers.adam.b2 is -0.1; it must be at least 0 and less"),
+        ("optimizers.adam.eps: 0", "optimizers.adam.eps is 0; it must be greater than 0"),
+        ("optimizers.adam.models.ccn: {}", "models.ccn is no model; the models are mlp, cnn, vit;"),
+        ("optimizers.adam.models.cnn.lr: 1", "models.cnn.lr is 1, but cnn has no lr"),
+        ("optimizers.adam.models.cnn.b2: 2", "optimizers.adam.models.cnn.b2 is 2; it must be"),
+        ("optimizers.adam.models.cnn.steps: 54", "optimizers.adam.models.cnn.steps is 54; start +"),
+        ("optimizers.adam.models.cnn.models: {}", "models.cnn.models is {}; it is not allowed"),
+        ("seeds: []", "seeds is []; it must not be empty"),
+        ("seeds: 0", "seeds is 0; it must be a list"),
+        ("seeds: [1, 1]", "seeds is [1, 1]; no entry may be repeated"),
+        ("seeds: [-1]", "seeds.0 is -1; it must be at least 0"),
+        ("flows: [rod, rod]", 'flows is ["rod", "rod"]; no entry may be repeated'),
+        ("flows: [rods]", 'flows.0 is "rods"; it must be one of stable, rod, rod_unit_step; did'),
+        ("snapshots.every: 0", "snapshots.every is 0; it must be at least 1"),
+        ("sharpness.tolerance: 1", "sharpness.tolerance is 1; it must be greater than 0 and less"),
+        ("sharpness.count: 2020-01-01", 'sharpness.count is "2020-01-01"; it must be a whole'),
+        ("figures: [trackin]", 'figures.0 is "trackin"; it must be one of tracking, '),
+    ],
+)  # fmt: skip
+def test_a_bad_value_is_refused_in_one_line(change: str, message: str) -> None:
+    text = refusal(changed(change))
+    assert message in text
+    assert len(text.splitlines()) == 1
+
+
+def test_problems_are_reported_in_the_order_of_the_config() -> None:
+    config = changed("optimizers.adam.b1: 2", base=FULL)
+    config["optimizers"]["gd"]["steps"] = float("nan")
+    config["seeds"] = []
+    assert refusal(config).startswith("optimizers.gd.steps is nan;")
+    assert refusal(config).endswith("(and 2 more)")
+
+
+@pytest.mark.parametrize("config", [None, [], "digits", 3])
+def test_a_config_that_is_no_mapping_is_refused(config: Any) -> None:
+    assert refusal(config).startswith("the config is ")
+
+
+def test_a_config_that_holds_itself_is_refused() -> None:
+    config = parsed(SMALLEST)
+    config["models"] = config
+    assert len(refusal(config).splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (b"", "is empty"),
+        (b"# only a comment\n", "is empty"),
+        (b"- digits\n", "must be a mapping"),
+        (b"name: a\nseeds: [0\n", ", line 3: expected ',' or ']'"),
+        (b"name: a: b\n", ", line 1: mapping values are not allowed here"),
+        (b"name: a\nseeds: [0]\nname: b\n", ", line 3: name is given twice"),
+        (b"models:\n  mlp: {kind: mlp, kind: cnn}\n", ", line 2: kind is given twice"),
+        (b"name: a\n---\nname: b\n", "line 2: but found another document"),
+        (b"name: !!python/name:os.system\n", ", line 1: could not determine a constructor"),
+        (b"name: 2020-99-99\n", "month must be in 1..12"),
+        (b"name: \xff\n", "can't decode byte"),
+        (b"name: \x00\n", "special characters are not allowed"),
+        (b"[" * 1000, "nested too deeply"),
+    ],
+)
+def test_a_file_that_is_no_config_is_refused_in_one_line(
+    text: bytes, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_bytes(text)
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert str(caught.value).startswith(str(path))
+    assert message in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        load(tmp_path / "config.yaml")
+
+
+def test_anchors_and_merge_keys_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text("a: &a {x: 1, y: 2}\nb: {<<: *a, x: 3}\n")
+    assert load(path)["b"] == {"x": 3, "y": 2}
+
+
+def places(value: Any) -> list[tuple]:
+    """The path to every value in a nested config, the config itself left out."""
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    found = []
+    for key, item in items:
+        found.append((key,))
+        if isinstance(item, (dict, list)):
+            found.extend((key, *rest) for rest in places(item))
+    return found
+
+
+SCALARS = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
+    | st.sampled_from(["5e-3", "adam", "mlp", "cifar10", "learning_rate", 10**400])
+)  # fmt: skip
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SCALARS, inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.sampled_from(places(parsed(FULL))), st.sampled_from("set delete add".split()), st.data())
+def test_any_mutation_resolves_or_is_refused_in_one_line(
+    path: tuple, action: str, data: st.DataObject
+) -> None:
+    config = copy.deepcopy(parsed(FULL))
+    place = config
+    for key in path[:-1]:
+        place = place[key]
+    if action == "set":
+        place[path[-1]] = data.draw(VALUES)
+    elif action == "delete":
+        del place[path[-1]]
+    elif isinstance(place, dict):
+        place[data.draw(st.text(max_size=8))] = data.draw(VALUES)
+    else:
+        place.append(data.draw(VALUES))
+    try:
+        assert resolve(config).runs
+    except ConfigError as error:
+        assert len(str(error).splitlines()) == 1
+
+
+# The schema and the command
+
+
+def properties(schema: Any) -> list[tuple[str, dict]]:
+    """Every key that the schema describes, `if` branches left out."""
+    found = []
+    if isinstance(schema, dict):
+        for key, rule in schema.items():
+            if key == "properties":
+                found.extend((name, item) for name, item in rule.items() if "not" not in item)
+            if key != "if":
+                found.extend(properties(rule))
+    elif isinstance(schema, list):
+        found = [entry for item in schema for entry in properties(item)]
+    return found
+
+
+def test_the_schema_is_valid_and_describes_every_key_with_a_default_where_one_is_possible() -> None:
+    schema = json.loads(SCHEMA.read_text())
+    Draft202012Validator.check_schema(schema)
+    no_default = {"name", "models", "optimizers", "kind", "learning_rate"}
+    no_default |= set(schema["properties"]["optimizers"]["properties"])
+    for name, rule in properties(schema):
+        while "$ref" in rule:
+            target = schema["$defs"][rule["$ref"].removeprefix("#/$defs/")]
+            rule = target | {key: value for key, value in rule.items() if key != "$ref"}
+        if "const" in rule or ("enum" in rule and name in ("name", "kind")):
+            continue
+        assert "description" in rule, name
+        assert "default" in rule or name in no_default, name
+
+
+def test_the_command_prints_every_run(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(ROOT / "config.yaml")]) == 0
+    printed = capsys.readouterr().out
+    assert "mlp/adam/seed0" in printed
+    assert "learning_rate 0.005" in printed
+
+
+def test_the_command_prints_one_line_and_fails_on_a_bad_config(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "config.yaml"
+    path.write_text(SMALLEST + "seeds: []\n")
+    assert main([str(path)]) == 1
+    assert capsys.readouterr() == ("", f"{path}: seeds is []; it must not be empty\n")
+
+
+def test_the_config_layer_does_not_import_jax() -> None:
+    code = "import sys, rodflow.settings; sys.exit('jax' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
