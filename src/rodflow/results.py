@@ -1,0 +1,126 @@
+"""The results tree as runs: what figures, claims and notebooks read from.
+
+    runs = stored_runs("results/digits")
+    runs[0].comparison["tracking_error"].sel(process="rod").dropna("snapshot")
+
+A run reads its files when they are first asked for, and keeps them. The module imports no JAX.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from rodflow import artifact
+
+DISCRETE = "discrete"
+
+OPTIMIZERS = (
+    "gd",
+    "heavy_ball",
+    "nesterov",
+    "rmsprop_scalar",
+    "rmsprop",
+    "adam_scalar",
+    "adam",
+    "nadam_scalar",
+    "nadam",
+)
+"""The order of `rodflow.optimizers.TABLE`, which cannot be asked here because it imports JAX."""
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """One run below an experiment's folder: `<model>/<optimizer>/seed<k>`.
+
+    Attributes:
+        folder: where its artifacts are.
+    """
+
+    folder: Path
+    _read: dict[str, xr.Dataset] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @property
+    def model(self) -> str:
+        """The model's name in the config."""
+        return self.folder.parts[-3]
+
+    @property
+    def optimizer(self) -> str:
+        """The optimizer's name."""
+        return self.folder.parts[-2]
+
+    @property
+    def seed(self) -> int:
+        """Seed of the initial weights."""
+        return int(self.folder.name.removeprefix("seed"))
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """The processes that were compared: the discrete run and its flows."""
+        return tuple(map(str, self.comparison["process"].values))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the discrete run was made with: see `rodflow.settings.Run`."""
+        return artifact.settings(self.series(DISCRETE))
+
+    @property
+    def comparison(self) -> xr.Dataset:
+        """The numbers of the figures: see `rodflow.comparison.compare`."""
+        return self._artifact("comparison", "comparison")
+
+    def trajectory(self, process: str) -> xr.Dataset:
+        """What a process did, its weights included: see `rodflow.trajectory`."""
+        return self._artifact(process, "trajectory")
+
+    def sharpness(self, process: str) -> xr.Dataset:
+        """The leading eigenvalues along a trajectory: see `rodflow.stages.sharpness`."""
+        return self._artifact(f"sharpness/{process}", "sharpness")
+
+    def series(self, process: str) -> xr.Dataset:
+        """A trajectory without what is as long as the weights, which is not kept in memory."""
+        name = f"{process} series"
+        if name not in self._read:
+            whole = self._read.get(process)
+            if whole is None:
+                whole = artifact.read(self._path(process), kind="trajectory")
+            self._read[name] = whole.drop_dims("parameter", errors="ignore")
+        return self._read[name]
+
+    @property
+    def threshold(self) -> float:
+        """The largest stable learning rate x preconditioned sharpness, by linear theory."""
+        limit = np.asarray(self.sharpness(DISCRETE).attrs["threshold"]).item()
+        return limit * self.settings["optimizer"]["learning_rate"]
+
+    def _path(self, name: str) -> Path:
+        return self.folder / f"{name}.nc"
+
+    def _artifact(self, name: str, kind: str) -> xr.Dataset:
+        if name not in self._read:
+            self._read[name] = artifact.read(self._path(name), kind=kind)
+        return self._read[name]
+
+
+def ordered(runs: Iterable[StoredRun]) -> list[StoredRun]:
+    """Runs by model, then in the order of the optimizer table (others last), then by seed."""
+
+    def place(run: StoredRun) -> tuple[str, int, str, int]:
+        known = run.optimizer in OPTIMIZERS
+        rank = OPTIMIZERS.index(run.optimizer) if known else len(OPTIMIZERS)
+        return run.model, rank, run.optimizer, run.seed
+
+    return sorted(runs, key=place)
+
+
+def stored_runs(root: str | Path) -> list[StoredRun]:
+    """Every run below an experiment's folder whose comparison is stored, in order."""
+    found = (path.parent for path in Path(root).glob("*/*/seed*/comparison.nc"))
+    return ordered(StoredRun(path) for path in found if re.fullmatch(r"seed\d+", path.name))

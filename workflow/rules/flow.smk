@@ -1,0 +1,23 @@
+rule flow:
+    message:
+        "{wildcards.flow} flow: {wildcards.optimizer}, {wildcards.model}, seed {wildcards.seed}"
+    input:
+        code=lambda wildcards: code("flow.py", *MAP_CODE, *FLOW_CODE[wildcards.flow]),
+        dataset=rules.dataset.output,
+        discrete=rules.discrete.output,
+    output:
+        RUN + "/{flow}.nc",
+    params:
+        settings=run_settings,
+    log:
+        RUN + "/logs/{flow}.log",
+    benchmark:
+        RUN + "/logs/{flow}.tsv"
+    shell:
+        "python {input.code[0]} --root {ROOT} --settings {params.settings:q} --dataset {input.dataset}"
+        " --discrete {input.discrete} --flow {wildcards.flow} --output {output} 2> {log}"
+
+
+rule flows:
+    input:
+        expand("{run}/{flow}.nc", run=RUNS, flow=EXPERIMENT.flows),

@@ -1,0 +1,22 @@
+rule discrete:
+    message:
+        "discrete run: {wildcards.optimizer}, {wildcards.model}, seed {wildcards.seed}"
+    input:
+        code=code("train.py", *MAP_CODE, "dynamics/discrete.py"),
+        dataset=rules.dataset.output,
+    output:
+        RUN + "/discrete.nc",
+    params:
+        settings=run_settings,
+    log:
+        RUN + "/logs/discrete.log",
+    benchmark:
+        RUN + "/logs/discrete.tsv"
+    shell:
+        "python {input.code[0]} --root {ROOT} --settings {params.settings:q} --dataset {input.dataset}"
+        " --output {output} 2> {log}"
+
+
+rule trajectories:
+    input:
+        expand("{run}/discrete.nc", run=RUNS),

@@ -1,0 +1,38 @@
+"""Integrate a flow from the discrete run's states around the start."""
+
+import stage
+
+stage.single_threaded()
+stage.compilation_cache()
+
+
+def main() -> None:
+    import jax
+
+    from rodflow import artifact, stages
+
+    args = stage.arguments(
+        __doc__, settings=stage.JSON, dataset=stage.PATH, discrete=stage.PATH, flow={}
+    )
+    clock = stage.Clock(args.flow, args.settings["steps"])
+    data = stages.flow_run(
+        artifact.read(args.dataset, kind="dataset"),
+        artifact.read(args.discrete, kind="trajectory"),
+        args.flow,
+        args.settings,
+        clock,
+    )
+    artifact.write(
+        data,
+        args.output,
+        kind="trajectory",
+        root=args.root,
+        settings=args.settings,
+        inputs={"dataset": args.dataset, "discrete": args.discrete},
+        wall_time=clock.elapsed,
+        status=data.attrs["status"],
+        device=jax.devices()[0].device_kind,
+    )
+
+
+stage.run(main)

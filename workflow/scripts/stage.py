@@ -1,0 +1,73 @@
+"""What the scripts of all stages share: arguments, threads, compilation cache, progress and errors.
+
+A script is called by Snakemake or by hand; the command is in the log of a failed job and works as it is.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+
+def single_threaded() -> None:
+    """One thread for XLA, before JAX is imported: n such jobs side by side beat one with n threads."""
+    flags = "--xla_cpu_multi_thread_eigen=false"
+    os.environ["XLA_FLAGS"] = f"{flags} {os.environ.get('XLA_FLAGS', '')}".strip()
+    os.environ.setdefault("NPROC", "1")
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def compilation_cache() -> None:
+    """Compiled programs are kept between jobs, in the cache folder of the user or RODFLOW_CACHE."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rodflow"
+    folder = Path(os.environ.get("RODFLOW_CACHE", default)) / "jax"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+
+
+def arguments(description: str | None, **options: dict[str, Any]) -> argparse.Namespace:
+    """Parse --root, --output and the options given; --settings-like options are JSON."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--root", required=True, type=Path, help="results/<name>")
+    parser.add_argument("--output", required=True, type=Path)
+    for name, option in options.items():
+        parser.add_argument(f"--{name}", required=True, **option)
+    return parser.parse_args()
+
+
+JSON = {"type": json.loads}
+PATH = {"type": Path}
+
+
+class Clock:
+    """Wall time since the script began, and a progress line on standard error every few seconds."""
+
+    def __init__(self, title: str, last: int) -> None:
+        self.title, self.last = title, last
+        self.began = self.told = time.perf_counter()
+
+    def __call__(self, step: int, loss: float) -> None:
+        now = time.perf_counter()
+        if now - self.told > 5 or step >= self.last:
+            self.told = now
+            message = f"{self.title}: step {step} of {self.last}, loss {loss:.6g}, {self.elapsed:.0f} s"
+            print(message, file=sys.stderr, flush=True)
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the clock was made."""
+        return time.perf_counter() - self.began
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call a stage; its own errors are one line, without a traceback."""
+    try:
+        main()
+    except (ValueError, RuntimeError) as error:
+        if type(error).__module__.split(".")[0] != "rodflow":
+            raise
+        sys.exit(f"error: {error}")
