@@ -74,7 +74,7 @@ figures: .venv ## bring the figures up to date
 	@$(IN_VENV) snakemake figures $(OPTIONS)
 
 audit: .venv ## recompute every number and claim from stored files, without training
-	@$(IN_VENV) snakemake audit $(OPTIONS)
+	@$(IN_VENV) python workflow/scripts/audit.py $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
 
 report: .venv ## write the HTML report of a finished run to results/report.html
 	@$(IN_VENV) snakemake --report "$(REPORT)" $(OPTIONS)

@@ -116,6 +116,9 @@ _COLUMNS = {
 
 
 def _stack(series: Mapping[str, xr.DataArray], processes: list[str], what: str) -> xr.DataArray:
+    if not series:
+        none = xr.DataArray(np.zeros((0, 0)), {"process": [], "snapshot": []})
+        return none.reindex(process=processes).assign_attrs(long_name=what, units="1")
     stacked = xr.concat(
         list(series.values()), dim=xr.Variable("process", list(series)), join="outer"
     )

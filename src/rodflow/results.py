@@ -18,6 +18,7 @@ import xarray as xr
 from rodflow import artifact
 
 DISCRETE = "discrete"
+COMPLETED = "completed"
 
 OPTIMIZERS = (
     "gd",
@@ -99,6 +100,10 @@ class StoredRun:
         """The largest stable learning rate x preconditioned sharpness, by linear theory."""
         limit = np.asarray(self.sharpness(DISCRETE).attrs["threshold"]).item()
         return limit * self.settings["optimizer"]["learning_rate"]
+
+    def status(self, process: str) -> str:
+        """How a process ended: "completed", or where it diverged or why it did not start."""
+        return str(self.comparison["status"].sel(process=process).item())
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.nc"

@@ -62,7 +62,10 @@ def linearised_lifted_map(optimizer: OptimizerMap, rod: Rod) -> Rod:
     """The lifted map to first order in the half-extent: Z' = F(Z), X' = -DF(Z)[X]."""
     tangent = eqx.combine(rod.extent, jax.tree.map(jnp.zeros_like, rod.centre))
     centre, image = jax.jvp(optimizer, (rod.centre,), (tangent,))
-    return Rod(centre, oscillating(optimizer, jax.tree.map(jnp.negative, image)))
+    # A weight that has never seen a gradient (a constant pixel, a dead unit) has second moment 0, where the root's
+    # derivative is infinite and its product with a vanishing tangent NaN: such a weight stays where it is.
+    extent = jax.tree.map(lambda leaf: jnp.where(jnp.isnan(leaf), 0, -leaf), image)
+    return Rod(centre, oscillating(optimizer, extent))
 
 
 def is_small(rod: Rod) -> Float[Array, ""]:

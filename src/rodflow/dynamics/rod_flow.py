@@ -33,11 +33,11 @@ def increment(optimizer: OptimizerMap, rod: Rod) -> Rod:
 
 
 def correction(optimizer: OptimizerMap, rod: Rod) -> Rod:
-    """The backward-error-analysis term c(Y); for auxiliary leaves, what makes their relaxation exact."""
+    """The backward-error-analysis term c(Y): for oscillating leaves as above, for auxiliary ones `relaxation`."""
     first = increment(optimizer, rod)
     second = increment(optimizer, jax.tree.map(jnp.add, rod, first))
     bent = jax.tree.map(lambda a, b: (a - b) / 2, first, second)
-    relaxed = jax.tree.map(lambda a, r: (r - 1) * a, first.centre, relaxation(optimizer, rod))
+    relaxed = relaxation(optimizer, rod.centre, first.centre, second.centre)
     return Rod(merge_auxiliary(optimizer, bent.centre, relaxed), bent.extent)
 
 
@@ -57,14 +57,26 @@ def merge_auxiliary(optimizer: OptimizerMap, oscillating: PyTree, auxiliary: PyT
     return jax.tree.unflatten(structure, chosen)
 
 
-def relaxation(optimizer: OptimizerMap, rod: Rod) -> PyTree:
-    """log(J) / (J - 1) for every leaf of the centre, J the leaf's own decay at fixed gradient.
+def relaxation(optimizer: OptimizerMap, centre: State, first: State, second: State) -> State:
+    """The correction of the auxiliary leaves: exact for a linear average, and it keeps a second moment positive.
 
-    An average nu' = b nu + (1 - b) s relaxes by J = b a step; the ODE that does exactly this in unit time is
-    d nu/dt = -log(b) / (1 - b) (nu' - nu), and it keeps nu positive where extrapolation does not. A count has
-    J = 1 and factor 1. J comes from one derivative of the transformation, which costs no gradient.
+    An average nu' = J nu + (1 - J) s of a source s relaxes by J a step. The ODE that agrees with it at whole steps,
+    for a source that changes linearly in time, is
+
+        d nu/dt = r f - k q,        r = log(J) / (J - 1),  k = (r - 1) / (1 - J),
+
+    with f = nu' - nu and q = (1 - J) (s(t + 1) - s(t)) the part of the next increment that comes from the source. As
+    J -> 1 (a count, a sum) r = 1 and k = 1/2, which is c(Y) again. Where the source more than doubles within a
+    step, q is held at the source itself: extrapolation would make it negative, and nu with it.
+
+    Args:
+        optimizer: the map.
+        centre: where, for its J: one derivative of the transformation, which costs no gradient.
+        first, second: the increments f at Y and at Y + f(Y).
+
+    Returns:
+        A state whose memory holds the corrections; its weights mean nothing.
     """
-    centre = rod.centre
     still = jnp.zeros_like(centre.weights)
     _, decay = jax.jvp(
         lambda memory: optimizer.update(centre._replace(memory=memory), still).memory,
@@ -72,13 +84,16 @@ def relaxation(optimizer: OptimizerMap, rod: Rod) -> PyTree:
         (jax.tree.map(jnp.ones_like, centre.memory),),
     )
 
-    def factor(j: Array) -> Array:
-        # Below 0.1 (no optimizer in use) the rate would outrun the solver; at J = 1 the limit is 1.
-        j = jnp.clip(j, 0.1, 1.0)
-        return jnp.where(j > 1 - 1e-6, 1.0, jnp.log(j) / jnp.minimum(j - 1, -1e-6))
+    def correct(nu: Array, j: Array, f: Array, following: Array) -> Array:
+        j = jnp.clip(j, 0.1, 1.0)  # below 0.1 (no optimizer in use) the rate would outrun the solver
+        gap = jnp.maximum(1 - j, 1e-4)
+        r = jnp.where(1 - j < 1e-4, 1.0, -jnp.log1p(-gap) / gap)
+        k = jnp.where(1 - j < 1e-4, 0.5, (r - 1) / gap)
+        source = f + (1 - j) * nu
+        return (r - 1) * f - k * jnp.minimum(following - j * f, jnp.abs(source))
 
-    weights = jnp.ones([], centre.weights.dtype)
-    return State(weights, jax.tree.map(factor, decay))
+    corrections = jax.tree.map(correct, centre.memory, decay, first.memory, second.memory)
+    return State(still, corrections)
 
 
 class LongThirdStage(diffrax.AbstractERK):

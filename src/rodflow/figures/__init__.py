@@ -3,44 +3,34 @@
 A figure is a module of this package with a function `draw(runs) -> Drawing`: stored runs in, a
 matplotlib figure and the table of what it draws out.
 
-    drawing = figures.load("tracking").draw(stored_runs("results/digits"))
-    style.save(drawing, "results/digits/figures/tracking")
+    drawing = figures.load("thresholds").draw(stored_runs("results/digits"))
+    style.save(drawing, "results/digits/figures/thresholds")
 
 To add one, write the module, name it here, and write its caption in `workflow/report/`.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Protocol, cast
 
-from rodflow.results import DISCRETE, StoredRun
+from rodflow.results import StoredRun
 
 if TYPE_CHECKING:
     from rodflow.figures.style import Drawing
 
 
 @dataclass(frozen=True)
-class Needs:
+class Entry:
     """What a figure is made from.
 
     Attributes:
         per_model: whether there is one figure a model, or one of all runs.
-        files: which artifacts of a run it reads: "comparison", "trajectories", "sharpness".
+        needs: the artifacts of a run that it reads: "comparison", "trajectories", "sharpness".
     """
 
     per_model: bool
-    files: tuple[str, ...]
-
-    def inputs(self, flows: Iterable[str]) -> list[str]:
-        """The files it reads of one run with these flows, relative to the run's folder."""
-        processes = [DISCRETE, *flows]
-        paths = {
-            "comparison": ["comparison.nc"],
-            "trajectories": [f"{process}.nc" for process in processes],
-            "sharpness": [f"sharpness/{process}.nc" for process in processes],
-        }
-        return [path for kind in self.files for path in paths[kind]]
+    needs: tuple[str, ...]
 
 
 class Module(Protocol):
@@ -50,10 +40,10 @@ class Module(Protocol):
         """The figure of these runs, which appear in the order given."""
 
 
-CATALOGUE = {
-    "tracking": Needs(per_model=True, files=("comparison", "trajectories")),
-    "thresholds": Needs(per_model=False, files=("comparison", "trajectories", "sharpness")),
-    "tracking_summary": Needs(per_model=False, files=("comparison",)),
+FIGURES = {
+    "tracking": Entry(per_model=True, needs=("comparison", "trajectories")),
+    "thresholds": Entry(per_model=False, needs=("comparison", "trajectories", "sharpness")),
+    "tracking_summary": Entry(per_model=False, needs=("comparison",)),
 }
 
 
@@ -63,6 +53,6 @@ def load(name: str) -> Module:
     Raises:
         LookupError: there is no such figure.
     """
-    if name not in CATALOGUE:
-        raise LookupError(f"no figure {name!r}; there are {', '.join(CATALOGUE)}")
+    if name not in FIGURES:
+        raise LookupError(f"no figure {name!r}; there are {', '.join(FIGURES)}")
     return cast(Module, import_module(f"{__name__}.{name}"))

@@ -1,0 +1,667 @@
+"""The audit: are the files of an experiment intact, do its numbers come out again, what is shown.
+
+    report = audit("results/digits", resolve(load("config.yaml")))
+    write(report, "results/digits/audit.json")
+
+Nothing is trained and nothing is repaired. Three questions are asked in turn:
+
+* integrity: every file that the config asks for is there, as it was written, where it was written,
+  made with the config's settings from the inputs that are there now, and in the manifest;
+* recomputation: every comparison again from trajectories and sharpness, every figure's table again
+  from the runs, and stored eigenvectors against stored weights (`rodflow.audit_curvature`);
+* claims: what the stored numbers say about `rodflow.claims.CLAIMS`. A run with a faulty file says
+  nothing.
+
+The report depends on the files and the config only, so that two audits of the same files agree in
+every byte. JAX is imported only for the eigenvectors.
+"""
+
+import csv
+import json
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from rodflow import artifact, figures
+from rodflow.artifact import ArtifactError, Problem
+from rodflow.claims import Finding, Judgement, Measured, judge
+from rodflow.comparison import compare
+from rodflow.results import DISCRETE, StoredRun, stored_runs
+from rodflow.settings import Experiment, Run
+
+ALLOWED = 1e-12
+"""Relative difference of float64 numbers that are computed again from the same files."""
+
+_AGAIN = "run `make reproduce`"
+
+
+class AuditError(RuntimeError):
+    """There is nothing to audit; one line with the remedy."""
+
+
+@dataclass(frozen=True)
+class Recomputed:
+    """The numbers of an artifact, computed again.
+
+    Attributes:
+        artifact: the file that holds them, relative to the results root.
+        source: what they were computed from.
+        numbers: how many were compared.
+        difference: the largest relative difference found.
+        allowed: the largest that is allowed.
+        fault: the first number that differs by more, "" if none does.
+    """
+
+    artifact: str
+    source: str
+    numbers: int
+    difference: float
+    allowed: float = ALLOWED
+    fault: str = ""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an audit found. Paths are relative to the results root.
+
+    Attributes:
+        experiment: its name.
+        artifacts: every file of the experiment that is there, with its SHA-256.
+        recomputed: the artifacts whose numbers were computed again.
+        judgements: the claims.
+        problems: what is wrong with the files: causes.
+        consequences: what does not fit, or could not be checked, because of a problem.
+        statuses: what artifacts that did not end as planned say of themselves.
+    """
+
+    experiment: str
+    artifacts: Mapping[str, str] = field(hash=False)
+    recomputed: tuple[Recomputed, ...]
+    judgements: tuple[Judgement, ...]
+    problems: tuple[Problem, ...]
+    consequences: tuple[Problem, ...]
+    statuses: Mapping[str, str] = field(hash=False)
+
+    @property
+    def intact(self) -> int:
+        """How many artifacts have no problem."""
+        return len(self.artifacts.keys() - {problem.path for problem in self.problems})
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers were computed again."""
+        return sum(one.numbers for one in self.recomputed)
+
+    @property
+    def verdicts(self) -> dict[str, int]:
+        """How many claims hold, fail and do not apply."""
+        given = Counter(str(judgement.verdict) for judgement in self.judgements)
+        return {verdict: given[verdict] for verdict in ("holds", "fails", "not applicable")}
+
+
+def audit(root: str | Path, experiment: Experiment) -> Report:
+    """Check the stored files of an experiment, recompute their numbers and judge the claims.
+
+    Args:
+        root: the results folder.
+        experiment: what the folder should hold.
+
+    Raises:
+        AuditError: the folder holds no artifact.
+    """
+    root = Path(root)
+    if not any(root.rglob("*.nc")):
+        raise AuditError(f"{root}: no results to audit; {_AGAIN} first")
+    auditor = _Auditor(root, experiment)
+    auditor.check_files()
+    for run in experiment.runs:
+        auditor.check_run(run)
+    auditor.check_dataset()
+    stored = {run.folder: run for run in stored_runs(root)}
+    auditor.check_figures(list(stored.values()))
+    folders = [root / run.path for run in experiment.runs]
+    runs = [stored.get(folder) or StoredRun(folder) for folder in folders]
+    unsound = {
+        run.path: fault for run in experiment.runs if (fault := auditor.fault_below(run.path))
+    }
+    return Report(
+        experiment=experiment.name,
+        artifacts={
+            path: artifact.sha256(root / path)
+            for path in sorted(expected_files(experiment))
+            if (root / path).is_file()
+        },
+        recomputed=tuple(sorted(auditor.recomputed, key=lambda one: one.artifact)),
+        judgements=tuple(judge(runs, unsound=unsound)),
+        problems=_in_order(auditor.problems),
+        consequences=_in_order(auditor.consequences),
+        statuses=dict(sorted(auditor.statuses.items())),
+    )
+
+
+def run_files(run: Run, experiment: Experiment) -> dict[str, tuple[str, str]]:
+    """The artifacts of a run: path -> kind and process ("" for the comparison)."""
+    processes = (DISCRETE, *experiment.flows)
+    trajectories = {f"{run.path}/{name}.nc": ("trajectory", name) for name in processes}
+    sharpness = {f"{run.path}/sharpness/{name}.nc": ("sharpness", name) for name in processes}
+    return trajectories | sharpness | {f"{run.path}/comparison.nc": ("comparison", "")}
+
+
+def figure_stems(experiment: Experiment) -> dict[str, tuple[str, str]]:
+    """The figures: path without suffix -> name and model ("" for a figure of all models)."""
+    models = dict.fromkeys(run.model for run in experiment.runs)
+    stems = {}
+    for name in experiment.figures:
+        per_model = figures.FIGURES[name].per_model
+        for model in models if per_model else [""]:
+            stems[f"figures/{name}{'_' * per_model}{model}"] = (name, model)
+    return stems
+
+
+def expected_files(experiment: Experiment) -> set[str]:
+    """Every artifact and figure that a complete experiment has, relative to its folder."""
+    runs = {path for run in experiment.runs for path in run_files(run, experiment)}
+    drawn = {f"{stem}.{suffix}" for stem in figure_stems(experiment) for suffix in _SUFFIXES}
+    return {"dataset.nc"} | runs | drawn
+
+
+_SUFFIXES = ("pdf", "png", "csv")
+
+
+class _Auditor:
+    """Collects what the parts of an audit find."""
+
+    def __init__(self, root: Path, experiment: Experiment) -> None:
+        self.root, self.experiment = root, experiment
+        self.problems: list[Problem] = []
+        self.consequences: list[Problem] = []
+        self.recomputed: list[Recomputed] = []
+        self.statuses: dict[str, str] = {}
+        self.samples: list[Sample] = []
+
+    def fault_below(self, folder: str) -> str:
+        """The first problem with a folder or a file in it, "" if there is none."""
+        for problem in _in_order(self.problems):
+            if problem.path == folder or problem.path.startswith(f"{folder}/"):
+                return str(problem)
+        return ""
+
+    # Integrity
+
+    def check_files(self) -> None:
+        """Everything that can be said of the files without recomputing their numbers."""
+        expected = expected_files(self.experiment)
+        present = {path for path in expected if (self.root / path).is_file()}
+        found = self._missing(expected - present)
+        found += [
+            Problem(path, "belongs to no run or figure of the config: delete it")
+            for path in sorted(self._stored() - expected)
+        ]
+        named = {problem.path for problem in found} | (expected - present)
+        tree = [problem for problem in artifact.verify_tree(self.root) if problem.path not in named]
+        named |= {problem.path for problem in tree if not _is_stale(problem)}
+        found += tree
+        found += [p for p in artifact.check_manifest(self.root) if p.path not in named]
+        causes = {problem.path for problem in found if not _is_stale(problem)}
+        for problem in found:
+            follows = _is_stale(problem) and _stale_input(problem) in causes | expected - present
+            (self.consequences if follows else self.problems).append(problem)
+
+    def _missing(self, paths: set[str]) -> list[Problem]:
+        """One line a file, or one for a run of which there is none."""
+        problems = []
+        for run in self.experiment.runs:
+            if paths.issuperset(files := run_files(run, self.experiment)):
+                problems.append(Problem(run.path, f"no file of this run: {_AGAIN}"))
+                paths = paths - files.keys()
+        return problems + [Problem(path, f"missing: {_AGAIN}") for path in sorted(paths)]
+
+    def _stored(self) -> set[str]:
+        patterns = ["**/*.nc", *(f"figures/*.{suffix}" for suffix in _SUFFIXES)]
+        files = (path for pattern in patterns for path in self.root.glob(pattern))
+        return {path.relative_to(self.root).as_posix() for path in files}
+
+    def _read(self, path: str, kind: str, settings: Mapping[str, Any]) -> xr.Dataset | None:
+        """A sound artifact; None if it has a problem, which is named if it is a new one."""
+        if not (self.root / path).is_file() or any(p.path == path for p in self.problems):
+            return None
+        try:
+            data = artifact.read(self.root / path, kind=kind)
+        except ArtifactError as error:
+            self.problems.append(Problem(path, error.what))
+            return None
+        if (status := data.attrs["status"]) != "completed":
+            self.statuses[path] = status
+        if fault := _settings_fault(artifact.settings(data), settings):
+            self.problems.append(Problem(path, fault))
+            return None
+        return data
+
+    # Recomputation
+
+    def check_run(self, run: Run) -> None:
+        """Settings and comparison of a run; its eigenvectors are looked at later."""
+        data: dict[str, dict[str, xr.Dataset]] = {
+            "trajectory": {},
+            "sharpness": {},
+            "comparison": {},
+        }
+        complete = True
+        for path, (kind, process) in run_files(run, self.experiment).items():
+            settings = dict(run.settings)
+            if kind == "sharpness":
+                settings["sharpness"] = self.experiment.sharpness
+            if (dataset := self._read(path, kind, settings)) is None:
+                complete = False
+            else:
+                data[kind][process] = dataset
+        self._collect_samples(run, data["trajectory"], data["sharpness"])
+        path = f"{run.path}/comparison.nc"
+        if not complete:
+            self._unchecked(path, "not recomputed", run.path)
+            return
+        try:
+            fresh = compare(
+                data["trajectory"],
+                data["sharpness"],
+                start=run.settings["start"],
+                steps=run.settings["steps"],
+            )
+        except Exception as error:  # whatever a forged file may cause
+            self.problems.append(Problem(path, f"cannot be recomputed: {error}"))
+            return
+        self._add(recompute(data["comparison"][""], fresh, path))
+
+    def _collect_samples(
+        self, run: Run, trajectories: Mapping[str, xr.Dataset], sharpness: Mapping[str, xr.Dataset]
+    ) -> None:
+        for process in sorted(trajectories.keys() & sharpness.keys()):
+            path = f"{run.path}/sharpness/{process}.nc"
+            try:
+                one = sample(path, run.settings, sharpness[process], trajectories[process])
+            except (KeyError, ValueError) as error:
+                self.problems.append(Problem(path, f"does not fit its trajectory: {error}"))
+            else:
+                self.samples.append(one)
+
+    def check_dataset(self) -> None:
+        """Settings of the data set, and with its images the eigenvectors of all runs."""
+        from rodflow.audit_curvature import check  # imports JAX
+
+        settings = {k: v for k, v in self.experiment.dataset.items() if k != "archive"}
+        dataset = self._read("dataset.nc", "dataset", settings)
+        for one in self.samples if dataset is None else ():
+            self._unchecked(one.artifact, "eigenvectors not checked", "dataset.nc")
+        if dataset is not None:
+            for checked in check(dataset, self.samples):
+                self._add(checked)
+
+    def check_figures(self, runs: Sequence[StoredRun]) -> None:
+        """The table of every figure, drawn again from these runs."""
+        for stem, (name, model) in figure_stems(self.experiment).items():
+            path = f"{stem}.csv"
+            if not (self.root / path).is_file():
+                continue
+            own = [run.path for run in self.experiment.runs if model in ("", run.model)]
+            if faulty := [folder for folder in own if self.fault_below(folder)]:
+                self._unchecked(path, "not drawn again", faulty[0])
+                continue
+            drawn = [run for run in runs if model in ("", run.model)]
+            try:
+                table = figures.load(name).draw(drawn).table
+                fresh = table.to_csv(index=False, lineterminator="\n")
+                stored = (self.root / path).read_text(encoding="utf-8")
+            except Exception as error:  # whatever a forged file may cause
+                self.problems.append(Problem(path, f"cannot be drawn again: {error}"))
+                continue
+            self._add(recompute_table(stored, fresh, path))
+
+    def _add(self, one: Recomputed) -> None:
+        self.recomputed.append(one)
+        if one.fault:
+            self.problems.append(Problem(one.artifact, one.fault))
+
+    def _unchecked(self, path: str, what: str, cause: str) -> None:
+        if not any(problem.path == path for problem in self.problems):
+            self.consequences.append(Problem(path, f"{what}: {self.fault_below(cause)}"))
+
+
+def _is_stale(problem: Problem) -> bool:
+    """Whether `artifact.verify_tree` speaks of an input of the file and not of the file."""
+    return problem.what.startswith("input ")
+
+
+def _stale_input(problem: Problem) -> str:
+    return problem.what.split(": ", 1)[1].split(" ", 1)[0]
+
+
+def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    return tuple(sorted(set(problems), key=lambda problem: (problem.path, problem.what)))
+
+
+def _settings_fault(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """The first setting of a file that is not the config's."""
+    old, new = dict(_leaves(found)), dict(_leaves(wanted))
+    for key in sorted(old.keys() | new.keys()):
+        if old.get(key) != new.get(key) and key != "archive":
+            made, now = (json.dumps(values.get(key)) for values in (old, new))
+            return f"was made with {key} {made}, the config has {now}: {_AGAIN}"
+    return ""
+
+
+def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(item, f"{place}.{key}" if place else key)
+    else:
+        yield place, value
+
+
+# Comparing what is stored with what comes out again
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What is needed of a sharpness artifact and its trajectory to verify eigenvectors.
+
+    Attributes:
+        artifact: the sharpness file, relative to the results root.
+        settings: of the run.
+        sharpness: its numbers at all snapshots.
+        vectors: eigenvector, weights and second_moment (if the optimizer has one) at a few.
+    """
+
+    artifact: str
+    settings: Mapping[str, Any]
+    sharpness: xr.Dataset
+    vectors: xr.Dataset
+
+
+def sample(
+    path: str,
+    settings: Mapping[str, Any],
+    sharpness: xr.Dataset,
+    trajectory: xr.Dataset,
+    count: int = 3,
+) -> Sample:
+    """Up to `count` snapshots of a sharpness artifact, the first and the last among them.
+
+    Raises:
+        KeyError, ValueError: the two have not the snapshots or variables that they should.
+    """
+    snapshots = sharpness.sizes["snapshot"]
+    picked = np.unique(np.linspace(0, snapshots - 1, min(count, snapshots)).round().astype(int))
+    vectors = sharpness[["eigenvector"]].isel(snapshot=picked)
+    names = [name for name in ("weights", "second_moment") if name in trajectory]
+    beside = trajectory[names].sel(snapshot=vectors["snapshot"])
+    numbers = sharpness.drop_dims("parameter")
+    return Sample(path, settings, numbers, vectors.assign(beside.data_vars))
+
+
+def relative_difference(stored: np.ndarray, fresh: np.ndarray) -> np.ndarray:
+    """|a - b| over the larger of |a| and |b|, element by element; 0 for equals and two NaN."""
+    a, b = np.asarray(stored, np.float64), np.asarray(fresh, np.float64)
+    same = (a == b) | (np.isnan(a) & np.isnan(b))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        difference = np.abs(a - b) / np.maximum(np.abs(a), np.abs(b))
+    return np.where(same, 0.0, np.where(np.isfinite(difference), difference, np.inf))
+
+
+def recompute(stored: xr.Dataset, fresh: xr.Dataset, path: str) -> Recomputed:
+    """A stored comparison against a fresh one."""
+    source = "trajectories and sharpness"
+    if different := sorted(stored.variables.keys() ^ fresh.variables.keys(), key=str):
+        words = "has the unknown" if different[0] in stored.variables else "lacks the"
+        fault = f"{words} variable {different[0]}"
+        return Recomputed(path, source, 0, math.inf, fault=fault)
+    numbers, largest, fault = 0, 0.0, ""
+    for name, expected in fresh.variables.items():
+        found = stored.variables[name]
+        if found.dims != expected.dims or found.shape != expected.shape:
+            largest = math.inf
+            fault = fault or f"{name} has the shape {found.sizes}, recomputed {expected.sizes}"
+            continue
+        if expected.dtype.kind in "iuf":
+            difference = relative_difference(found.values, expected.values)
+            numbers += difference.size
+        else:
+            difference = np.where(
+                found.values.astype(str) == expected.values.astype(str), 0, np.inf
+            )
+        largest = max(largest, float(difference.max(initial=0.0)))
+        if not fault and largest > ALLOWED:
+            at = np.unravel_index(np.argmax(difference > ALLOWED), difference.shape)
+            place = ", ".join(
+                f"{dim}={fresh[dim].values[i] if dim in fresh.coords else i}"
+                for dim, i in zip(expected.dims, at, strict=True)
+            )
+            fault = f"{name}[{place}] is {found.values[at]}, recomputed {expected.values[at]}"
+    return Recomputed(path, source, numbers, largest, fault=fault)
+
+
+def recompute_table(stored: str, fresh: str, path: str) -> Recomputed:
+    """The stored table of a figure against a fresh one, both as CSV with a header."""
+    rows = [list(csv.reader(text.splitlines())) for text in (stored, fresh)]
+    largest, fault = 0.0, ""
+    for number, (found, expected) in enumerate(zip_longest(*rows, fillvalue=[]), start=1):
+        difference = _row_difference(found, expected)
+        largest = max(largest, difference)
+        if difference > ALLOWED and not fault:
+            fault = f"line {number} is {','.join(found)!r}, drawn again {','.join(expected)!r}"
+    return Recomputed(path, "the stored runs", max(len(rows[1]) - 1, 0), largest, fault=fault)
+
+
+def _row_difference(found: Sequence[str], expected: Sequence[str]) -> float:
+    if len(found) != len(expected):
+        return math.inf
+    largest = 0.0
+    for a, b in zip(found, expected, strict=True):
+        if a != b:
+            try:
+                difference = relative_difference(np.array(float(a)), np.array(float(b)))
+            except ValueError:
+                return math.inf
+            largest = max(largest, float(difference))
+    return largest
+
+
+# The report in words
+
+
+def write(report: Report, path: str | Path) -> None:
+    """Store a report as JSON, and beside it as Markdown.
+
+    Raises:
+        ArtifactError: a file cannot be written.
+    """
+    path = Path(path)
+    artifact.write_bytes(path, as_json(report).encode())
+    artifact.write_bytes(path.with_suffix(".md"), as_markdown(report).encode())
+
+
+def as_json(report: Report) -> str:
+    """Everything in a report. Numbers that are not finite are the texts "inf" and "nan"."""
+    largest = max((one.difference for one in report.recomputed), default=0.0)
+    content = {
+        "experiment": report.experiment,
+        "summary": {
+            "artifacts": len(report.artifacts),
+            "intact": report.intact,
+            "numbers_recomputed": report.numbers,
+            "largest_relative_difference": largest,
+            "claims": report.verdicts,
+            "problems": len(report.problems),
+        },
+        "claims": [_claim_entry(judgement) for judgement in report.judgements],
+        "problems": [asdict(problem) for problem in report.problems],
+        "consequences": [asdict(problem) for problem in report.consequences],
+        "statuses": report.statuses,
+        "recomputed": [asdict(one) for one in report.recomputed],
+        "artifacts": report.artifacts,
+    }
+    return json.dumps(_finite(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _claim_entry(judgement: Judgement) -> dict[str, Any]:
+    claim = judgement.claim
+    return {
+        "id": claim.id,
+        "verdict": judgement.verdict,
+        "source": claim.source,
+        "statement": claim.statement,
+        "quantity": claim.quantity,
+        "overall": claim.overall.name if claim.overall else None,
+        "allowed": str(claim.allowed),
+        "findings": [asdict(finding) for finding in judgement.findings],
+    }
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Measured):
+        return _finite(value._asdict())
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def summary(report: Report) -> str:
+    """A few lines for the terminal."""
+    intact = f"{report.intact} of {len(report.artifacts)} artifacts intact"
+    lines = [f"{report.experiment}: {intact}, {report.numbers} numbers recomputed"]
+    lines.append(f"claims: {_claims_words(report)}")
+    width = max((len(judgement.claim.id) for judgement in report.judgements), default=0)
+    for judgement in report.judgements:
+        found = _found_words(judgement)
+        lines.append(f"  {judgement.verdict:<14}  {judgement.claim.id:<{width}}  {found}".rstrip())
+    return "\n".join(lines)
+
+
+def _claims_words(report: Report) -> str:
+    return ", ".join(
+        f"{count} {word}"
+        for word, count in zip(
+            ("held", "failed", "not applicable"), report.verdicts.values(), strict=True
+        )
+    )
+
+
+def _found_words(judgement: Judgement) -> str:
+    """What was found, in a line: the number of all runs, the runs that fail, or how many hold."""
+    claim = judgement.claim
+    if judgement.verdict == "not applicable":
+        reasons = {finding.note for finding in judgement.findings}
+        return reasons.pop() if len(reasons) == 1 else ""
+    if claim.overall:
+        found = judgement.findings[0]
+        return f"{found.subject}: {_number(found.measured)}; {claim.allowed}"
+    failed = [f for f in judgement.findings if f.verdict == "fails"]
+    judged = judgement.count("holds") + len(failed)
+    words = f"{judgement.count('holds')} of {judged} runs"
+    shown = ", ".join(f"{finding.subject} {_number(finding.measured)}" for finding in failed)
+    return f"{words}; {claim.allowed}, but {shown}" if failed else f"{words} {claim.allowed}"
+
+
+def as_markdown(report: Report) -> str:
+    """A report for people: a summary, a table a claim, then problems and what was recomputed."""
+    blocks = [
+        f"# Audit of {report.experiment}",
+        _table(
+            ("", "found"),
+            [
+                ("artifacts", f"{report.intact} of {len(report.artifacts)} intact"),
+                ("numbers", f"{report.numbers} recomputed, in {len(report.recomputed)} artifacts"),
+                ("claims", _claims_words(report)),
+                ("problems", str(len(report.problems) or "none")),
+            ],
+        ),
+    ]
+    if report.problems:
+        blocks += ["## Problems", *_problem_blocks(report)]
+    rows = [
+        (f"[{j.claim.id}](#{j.claim.id})", _emphasised(j.verdict), _found_words(j))
+        for j in report.judgements
+    ]
+    blocks += ["## Claims", _table(("claim", "verdict", "found"), rows)]
+    for judgement in report.judgements:
+        blocks += _claim_blocks(judgement)
+    if report.statuses:
+        blocks += ["## Artifacts that did not end as planned"]
+        blocks += [
+            _table(("artifact", "status"), [(f"`{p}`", s) for p, s in report.statuses.items()])
+        ]
+    rows4 = [
+        (
+            f"`{one.artifact}`",
+            one.source,
+            str(one.numbers),
+            f"{one.difference:.1g}",
+            f"{one.allowed:g}",
+        )
+        for one in report.recomputed
+    ]
+    heads = ("artifact", "from", "numbers", "largest relative difference", "allowed")
+    blocks += ["## Recomputed numbers", _table(heads, rows4)]
+    blocks += ["The SHA-256 of every artifact is in `audit.json`."]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _problem_blocks(report: Report) -> Iterator[str]:
+    yield _table(("artifact", "problem"), [(f"`{p.path}`", p.what) for p in report.problems])
+    if report.consequences:
+        yield "Because of these:"
+        yield _table(("artifact", ""), [(f"`{p.path}`", p.what) for p in report.consequences])
+
+
+def _claim_blocks(judgement: Judgement) -> Iterator[str]:
+    claim = judgement.claim
+    yield f"### {claim.id}"
+    yield f"{claim.statement} Source: {claim.source}."
+    measured = [f for f in judgement.findings if f.verdict != "not applicable"]
+    yield f"Verdict: {_emphasised(judgement.verdict)}. Measured: {claim.quantity}."
+    if measured:
+        rows = [row for finding in measured for row in _finding_rows(finding, str(claim.allowed))]
+        yield _table(("run", "measured", "allowed", "verdict", "", "artifacts"), rows)
+    silent: dict[str, list[str]] = {}
+    for finding in judgement.findings:
+        if finding.verdict == "not applicable":
+            silent.setdefault(finding.note, []).append(finding.subject)
+    if silent:
+        lines = [f"* {', '.join(subjects)}: {reason}" for reason, subjects in silent.items()]
+        yield "Not applicable:\n\n" + "\n".join(lines)
+
+
+def _finding_rows(finding: Finding, allowed: str) -> Iterator[tuple[str, ...]]:
+    def files(run: str) -> str:
+        return ", ".join(f"`{path}`" for path in finding.artifacts if path.startswith(run))
+
+    number, verdict = _number(finding.measured), _emphasised(finding.verdict)
+    if not finding.values:
+        yield finding.subject, number, allowed, verdict, finding.note, files("")
+        return
+    yield f"**{finding.subject}**", number, allowed, verdict, "", ""
+    for run, (value, note) in finding.values.items():
+        yield run, _number(value), "", "", note, files(f"{run}/")
+
+
+def _emphasised(verdict: str) -> str:
+    return f"**{verdict}**" if verdict == "fails" else verdict
+
+
+def _number(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(
+        f"| {' | '.join(cell.replace('|', '&#124;') for cell in row)} |" for row in lines
+    )

@@ -1,0 +1,145 @@
+"""The full-batch loss of a network on a data set, over one flat weight vector.
+
+A loss is called like the function that it is:
+
+    loss, weights = build(dataset, {"kind": "mlp", "hidden": [32, 32]}, "mse", seed=0)
+    value, gradient = jax.value_and_grad(loss)(weights)
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+import xarray as xr
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, DTypeLike, Float, PyTree
+
+from rodflow import models
+
+
+class ObjectiveError(ValueError):
+    """An objective that cannot be built: one line with what, its value and what is allowed."""
+
+
+def mse(logits: Float[Array, "sample class"], targets: Float[Array, "sample class"]) -> Array:
+    """Half the squared error: summed over classes, averaged over samples, a scalar."""
+    return 0.5 * jnp.mean(jnp.sum((logits - targets) ** 2, axis=-1))
+
+
+def cross_entropy(
+    logits: Float[Array, "sample class"], targets: Float[Array, "sample class"]
+) -> Array:
+    """Cross-entropy of the softmax of the logits, in nats, averaged over samples, a scalar."""
+    return jnp.mean(optax.softmax_cross_entropy(logits, targets))
+
+
+CRITERIA: dict[str, Callable[[Array, Array], Array]] = {"mse": mse, "cross_entropy": cross_entropy}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A flax module as a function of parameters and inputs; equal for equal modules."""
+
+    module: nn.Module
+
+    def __call__(self, parameters: PyTree[Array], inputs: Array) -> Any:
+        return self.module.apply({"params": parameters}, inputs)
+
+
+@dataclass(frozen=True)
+class Unravel:
+    """From a flat vector to the tree of parameters, the inverse of JAX's `ravel_pytree`.
+
+    Unlike the closure that `ravel_pytree` returns, it is equal for trees of equal structure, so
+    that a jitted function meeting a second objective of the same shapes is not compiled again.
+    """
+
+    structure: jax.tree_util.PyTreeDef
+    shapes: tuple[tuple[int, ...], ...]
+
+    @classmethod
+    def of(cls, parameters: PyTree[Array]) -> Unravel:
+        """The function that builds trees like this one."""
+        leaves, structure = jax.tree.flatten(parameters)
+        return cls(structure, tuple(leaf.shape for leaf in leaves))
+
+    def __call__(self, weights: Float[Array, " parameter"]) -> PyTree[Array]:
+        ends = list(itertools.accumulate(map(math.prod, self.shapes)))
+        pieces = jnp.split(weights, ends[:-1])
+        leaves = [x.reshape(shape) for x, shape in zip(pieces, self.shapes, strict=True)]
+        return jax.tree.unflatten(self.structure, leaves)
+
+
+class Objective(eqx.Module):
+    """Full-batch loss as a function of the flat weights.
+
+    A pytree whose leaves are the data: a function that is jitted with the objective as an argument
+    (`jax.jit(lambda loss, weights: ...)`, or `equinox.filter_jit(loss)`) takes the data as
+    arguments too, instead of being compiled with them inside. The other fields are static and
+    compare by value.
+
+    Attributes:
+        inputs: what the network sees.
+        targets: what it should answer, one-hot.
+        network: from parameters and inputs to logits.
+        unravel: from flat weights to parameters.
+        criterion: from logits and targets to the loss.
+    """
+
+    inputs: Float[Array, "sample ..."]
+    targets: Float[Array, "sample class"]
+    network: Callable[[PyTree[Array], Array], Array] = eqx.field(static=True)
+    unravel: Callable[[Array], PyTree[Array]] = eqx.field(static=True)
+    criterion: Callable[[Array, Array], Array] = eqx.field(static=True)
+
+    def __call__(self, weights: Float[Array, " parameter"]) -> Float[Array, ""]:
+        return self.criterion(self.logits(weights), self.targets)
+
+    def logits(self, weights: Float[Array, " parameter"]) -> Float[Array, "sample class"]:
+        """What the network answers for every sample."""
+        return self.network(self.unravel(weights), self.inputs)
+
+
+def build(
+    dataset: xr.Dataset,
+    model_settings: Mapping[str, Any],
+    criterion: str,
+    seed: int,
+    dtype: DTypeLike = jnp.float32,
+) -> tuple[Objective, Float[Array, " parameter"]]:
+    """The loss of a model on a data set, and the initial weights of a seed.
+
+    Args:
+        dataset: with ``image(sample, row, column, channel)`` and ``target(sample, class)``, see
+            `rodflow.datasets.load`.
+        model_settings: see `rodflow.models.build`.
+        criterion: a key of `CRITERIA`.
+        seed: of the initial weights, which are drawn in single precision whatever the dtype.
+        dtype: of data and weights; float64 where JAX has it enabled.
+
+    Raises:
+        ObjectiveError: an unknown criterion, or float64 where JAX has it disabled.
+        ModelError: the model cannot be built, or does not fit the images.
+    """
+    if criterion not in CRITERIA:
+        raise ObjectiveError(f"criterion is {criterion!r}; it must be one of {', '.join(CRITERIA)}")
+    if jax.dtypes.canonicalize_dtype(dtype) != dtype:
+        why = f"dtype is {jnp.dtype(dtype).name}, which JAX has disabled"
+        raise ObjectiveError(f"{why}; set JAX_ENABLE_X64=1 or take float32")
+    images = dataset["image"].transpose("sample", "row", "column", "channel")
+    inputs = jnp.asarray(images.values, dtype)
+    targets = jnp.asarray(dataset["target"].transpose("sample", "class").values, dtype)
+    module = models.build(model_settings, targets.shape[1])
+    parameters = models.initialise(module, inputs, seed)
+    weights, _ = ravel_pytree(parameters)
+    loss = Objective(inputs, targets, Network(module), Unravel.of(parameters), CRITERIA[criterion])
+    return loss, jnp.asarray(weights, dtype)

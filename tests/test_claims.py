@@ -1,0 +1,318 @@
+"""Claims: each can hold, fail and be silent, and none holds for want of evidence."""
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from rodflow.claims import CLAIMS, Bound, Claim, Finding, Judgement, Measured, judge, share
+from rodflow.results import OPTIMIZERS, StoredRun
+
+RUNS = [f"mlp/{optimizer}/seed0" for optimizer in OPTIMIZERS]
+PROCESSES = ("discrete", "stable", "rod", "rod_unit_step")
+LIMITS = {"gd": (20, 1000), "rmsprop": (30, 600)}
+HYPERPARAMETERS = {
+    "gd": {"learning_rate": 0.1},
+    "rmsprop": {"learning_rate": 1e-3, "b2": 0.99, "eps": 1e-8},
+    "adam": {"learning_rate": 5e-3, "b1": 0.9, "b2": 0.99, "eps": 1e-8},
+}
+GOOD = {
+    "held": dict.fromkeys(PROCESSES, 1.02),
+    "held_lowest": dict.fromkeys(PROCESSES, 0.95),
+    "held_highest": dict.fromkeys(PROCESSES, 1.08),
+    "error_mean": {"discrete": np.nan, "stable": 4e-2, "rod": 3e-4, "rod_unit_step": 1e-4},
+    "error_last": {"discrete": np.nan, "stable": 8e-2, "rod": 4e-4, "rod_unit_step": 1e-4},
+    "status": dict.fromkeys(PROCESSES, "completed"),
+}
+"""Numbers of a run that agree with every claim."""
+LOSS_RATIO = {"rod": 1.01, "rod_unit_step": 0.99}
+"""The rods' loss over that of the iterates."""
+
+
+def settings_of(optimizer: str) -> dict:
+    start, steps = LIMITS.get(optimizer, (50, 600))
+    return {
+        "dataset": {"name": "digits", "samples": 1000, "size": 8},
+        "criterion": "mse",
+        "model": {"kind": "mlp", "hidden": [32, 32], "activation": "tanh"},
+        "optimizer": {"name": optimizer, **HYPERPARAMETERS.get(optimizer, {"learning_rate": 0.1})},
+        "seed": 0,
+        "snapshots": {"every": 10},
+        "start": start,
+        "steps": steps,
+    }
+
+
+@dataclass(frozen=True)
+class MadeUpRun(StoredRun):
+    """A run whose files exist in memory only."""
+
+    made_up: dict[str, xr.Dataset] = field(default_factory=dict)
+
+    @property
+    def comparison(self) -> xr.Dataset:
+        return self.made_up["comparison"]
+
+    def series(self, process: str) -> xr.Dataset:
+        return self.made_up[process]
+
+
+def make(optimizer: str, changes: dict | None = None, /, **settings) -> MadeUpRun:
+    """A run whose numbers agree with every claim, but for changes such as {"held.rod": 2}."""
+    chosen = settings_of(optimizer) | settings
+    steps = chosen["steps"]
+    onset = {process: 0.3 * steps + 10 * ("rod" in process) for process in PROCESSES}
+    numbers = {name: dict(row) for name, row in (GOOD | {"onset": onset}).items()}
+    for place, value in (changes or {}).items():
+        name, process = place.split(".")
+        if name != "loss":
+            numbers[name][process] = value
+    ratio = ("process", "snapshot"), np.full((len(PROCESSES), 3), 0.8)
+    comparison = xr.Dataset(
+        {
+            "sharpness_over_threshold": ratio,
+            **{name: ("process", list(row.values())) for name, row in numbers.items()},
+        },
+        {"process": list(PROCESSES), "snapshot": [0, 10, 20]},
+        {"settings": json.dumps(chosen)},
+    )
+    at = np.arange(steps + 1)
+    level, swing = np.exp(-at / steps), 0.3 * (-1.0) ** at
+    series = {"discrete": {"loss": level * (1 + swing)}}
+    for flow, factor in LOSS_RATIO.items():
+        factor = (changes or {}).get(f"loss.{flow}", factor)
+        series[flow] = {
+            "loss_plus": level * (1 + swing) * factor,
+            "loss_minus": level * (1 - swing) * factor,
+        }
+    data = {
+        process: xr.Dataset({name: ("step", v) for name, v in values.items()}, {"step": at})
+        for process, values in series.items()
+    }
+    folder = Path("results/mlp") / optimizer / "seed0"
+    return MadeUpRun(folder, data | {"comparison": comparison})
+
+
+@pytest.fixture(scope="module")
+def good() -> list[MadeUpRun]:
+    """All nine optimizers on the digits MLP, agreeing with every claim."""
+    return [make(optimizer) for optimizer in OPTIMIZERS]
+
+
+def claim(name: str) -> Claim:
+    return next(claim for claim in CLAIMS if claim.id == name)
+
+
+def judged(name: str, *runs: StoredRun) -> Judgement:
+    return judge(runs, [claim(name)])[0]
+
+
+# Every claim, both ways
+
+FAILURES = {
+    "threshold-reached": {"nadam": {"onset.discrete": np.nan}},
+    "threshold-held": {"adam": {"held.discrete": 0.89}},
+    "rod-below-stable": {"nesterov": {"error_last.rod": 0.09}},
+    "rod_unit_step-below-stable": {"heavy_ball": {"error_last.rod_unit_step": 0.08}},
+    "rod_unit_step-without-momentum": {
+        name: {"error_last.rod_unit_step": 2e-3} for name in ("gd", "rmsprop_scalar")
+    },
+    "rod_unit_step-adaptive-momentum": {
+        name: {"error_last.rod_unit_step": 1e-2} for name in ("adam", "nadam", "nadam_scalar")
+    },
+    "rod-onset": {name: {"onset.rod": 300} for name in ("adam", "nadam")},
+    "rod_unit_step-onset": {name: {"onset.rod_unit_step": np.nan} for name in ("adam", "nadam")},
+    "rod-loss": {"adam": {"loss.rod": 0.85}},
+    "rod_unit_step-loss": {"adam": {"loss.rod_unit_step": 1.2}},
+    "digits-rod-gd-mean": {"gd": {"error_mean.rod": 6e-4}},
+    "digits-rod_unit_step-gd-mean": {"gd": {"error_mean.rod_unit_step": 2.1e-4}},
+    "digits-rod-gd": {"gd": {"error_last.rod": 1e-3}},
+    "digits-rod-rmsprop": {"rmsprop": {"error_last.rod": 3e-3}},
+    "digits-rod-adam": {"adam": {"error_last.rod": 2e-2}},
+    "digits-unit-step-matches-ode": {"nadam": {"error_mean.rod_unit_step": 4e-4}},
+}
+"""Claim -> optimizer -> numbers that disagree with it."""
+
+
+def test_every_claim_is_shown_to_hold_and_to_fail_here():
+    assert [claim.id for claim in CLAIMS] == list(FAILURES)
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_claim_holds_on_numbers_that_agree(good, name):
+    judgement = judged(name, *good)
+    assert judgement.verdict == "holds"
+    holding = [f for f in judgement.findings if f.verdict == "holds"]
+    assert holding
+    for finding in holding:
+        assert {path.split("/", 3)[3] for path in finding.artifacts} == set(claim(name).files)
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_claim_fails_on_numbers_that_disagree(good, name):
+    changed = {optimizer: make(optimizer, how) for optimizer, how in FAILURES[name].items()}
+    runs = [changed.get(run.optimizer, run) for run in good]
+    judgement = judged(name, *runs)
+    assert judgement.verdict == "fails"
+    failing = [f for f in judgement.findings if f.verdict == "fails"]
+    if claim(name).overall is None:
+        assert {f.subject.split("/")[1] for f in failing} == set(changed)
+    else:
+        assert len(failing) == 1
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_no_claim_holds_without_a_run_that_it_is_about(name):
+    assert judged(name).verdict == "not applicable"
+    run = make("gd", {f"status.{p}": "diverged at step 99" for p in PROCESSES})
+    judgement = judged(name, run)
+    assert judgement.verdict == "not applicable"
+    assert [f.subject for f in judgement.findings] == ["mlp/gd/seed0"]
+    assert judgement.findings[0].note
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_every_run_is_named_by_every_claim(good, name):
+    judgement = judged(name, *good)
+    named = {run for f in judgement.findings for run in (f.values or [f.subject])}
+    assert named == set(RUNS)
+
+
+def test_a_claim_has_a_source_and_an_id_of_its_own():
+    assert len({claim.id for claim in CLAIMS}) == len(CLAIMS)
+    for one in CLAIMS:
+        assert one.source == "target" or re.search(r"arXiv \d{4}\.\d{5}", one.source)
+        assert one.statement.endswith(".") and one.quantity
+
+
+# What a run says when something went wrong
+
+
+def finding(name: str, run: StoredRun) -> Finding:
+    return judged(name, run).findings[0]
+
+
+def test_run_that_never_reaches_its_threshold_says_how_far_it_came():
+    run = make("gd", {"onset.discrete": np.nan})
+    reached = finding("threshold-reached", run)
+    assert (reached.verdict, reached.measured) == ("fails", math.inf)
+    assert "at most 0.8 of it" in reached.note
+    held = finding("threshold-held", run)
+    assert held.verdict == "not applicable" and "never reached" in held.note
+
+
+def test_threshold_reached_in_the_last_quarter_is_too_late_to_be_held():
+    run = make("gd", {"onset.discrete": 760})
+    assert finding("threshold-reached", run).verdict == "fails"
+    assert finding("threshold-held", run).verdict == "not applicable"
+
+
+@pytest.mark.parametrize(
+    "name", ["rod-below-stable", "rod-onset", "rod-loss", "digits-rod-gd", "digits-rod-gd-mean"]
+)
+def test_flow_that_diverges_has_failed(name):
+    changes = {"status.rod": "diverged at step 99", "onset.rod": np.nan}
+    found = finding(name, make("gd", changes))
+    assert found.verdict == "fails"
+    note = found.values["mlp/gd/seed0"].note if found.values else found.note
+    assert note == "rod flow diverged at step 99"
+
+
+def test_stable_flow_that_diverges_is_no_success_of_the_rod_flow():
+    found = finding("rod-below-stable", make("gd", {"status.stable": "diverged at step 9"}))
+    assert (found.verdict, found.note) == ("not applicable", "stable flow diverged at step 9")
+
+
+def test_flow_that_the_experiment_lacks_is_not_applicable():
+    run = make("gd")
+    run.made_up["comparison"] = run.comparison.sel(process=["discrete", "stable"])
+    for name in ("rod-below-stable", "rod-loss", "digits-unit-step-matches-ode"):
+        assert finding(name, run).verdict == "not applicable"
+
+
+def test_onset_before_the_flows_start_predicts_nothing():
+    changes = dict.fromkeys(["onset.discrete", "onset.rod"], 20)
+    found = finding("rod-onset", make("gd", changes))
+    assert (found.verdict, found.note) == (
+        "not applicable",
+        "at its threshold before the flows start",
+    )
+
+
+def test_predicting_an_onset_that_never_comes_is_an_error():
+    found = finding("rod-onset", make("gd", {"onset.discrete": np.nan}))
+    assert (found.verdict, found.values["mlp/gd/seed0"].value) == ("fails", math.inf)
+
+
+def test_onset_neither_reached_nor_predicted_is_not_applicable():
+    changes = dict.fromkeys(["onset.discrete", "onset.rod"], np.nan)
+    assert finding("rod-onset", make("gd", changes)).verdict == "not applicable"
+
+
+@pytest.mark.parametrize(
+    "name", ["threshold-held", "rod-below-stable", "digits-rod-gd-mean", "digits-rod-gd"]
+)
+def test_nan_agrees_with_nothing(name):
+    changes = dict.fromkeys(["error_last.rod", "error_mean.rod", "held.discrete"], np.nan)
+    assert finding(name, make("gd", changes)).verdict != "holds"
+
+
+def test_two_exact_flows_are_not_told_apart():
+    changes = dict.fromkeys(["error_last.rod", "error_last.stable"], 0.0)
+    assert finding("rod-below-stable", make("gd", changes)).verdict == "fails"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"criterion": "cross_entropy"},
+        {"steps": 900},
+        {"dataset": {"name": "digits", "samples": 999, "size": 8}},
+        {"model": {"kind": "mlp", "hidden": [32], "activation": "tanh"}},
+        {"optimizer": {"name": "gd", "learning_rate": 0.2}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_digits_targets_are_about_their_settings_only(change):
+    found = finding("digits-rod-gd", make("gd", **change))
+    assert found.verdict == "not applicable"
+    assert found.note.startswith("is about the tanh MLP 32-32 on 1000 digits")
+
+
+def test_unsound_run_says_nothing(good):
+    for judgement in judge(good[:1], unsound={"mlp/gd/seed0": "rod.nc: damaged"}):
+        assert judgement.verdict == "not applicable"
+        assert [f.note for f in judgement.findings] == ["rod.nc: damaged"]
+
+
+# The parts that claims are made of
+
+
+def test_bound_says_what_it_allows():
+    assert str(Bound(0.9, 1.1)) == "0.9 to 1.1" and 0.9 in Bound(0.9, 1.1)
+    assert str(Bound(low=1, strict=True)) == "above 1" and 1 not in Bound(low=1, strict=True)
+    assert str(Bound(high=2)) == "at most 2" and 2 in Bound(high=2)
+    assert math.nan not in Bound()
+
+
+def test_share_counts_runs_within_the_bound():
+    assert share(Bound(high=0.05)).of([0.0, 0.05, 0.1, math.inf]) == 0.5
+
+
+def test_new_claim_is_one_entry(good):
+    own = Claim(
+        id="own",
+        source="target",
+        statement="Training takes at least 100 steps.",
+        quantity="steps",
+        measure=lambda run: Measured(run.series("discrete").sizes["step"]),
+        allowed=Bound(low=100),
+        files=("discrete.nc",),
+    )
+    judgement = judge(good, [own])[0]
+    assert (judgement.verdict, judgement.count("holds")) == ("holds", 9)

@@ -1,0 +1,54 @@
+# What the stored files are worth: a manifest of all of them, then the audit, which trains nothing.
+# `make audit` calls the same script without Snakemake, which would make an altered file again.
+
+import os
+
+
+def config_file():
+    """The file that the experiment was read from, as seen from the working directory."""
+    files = workflow.config_settings.configfiles or [Path(workflow.basedir) / "config.yaml"]
+    return os.path.relpath(files[0])
+
+
+rule manifest:
+    message:
+        "manifest of all artifacts"
+    input:
+        rules.dataset.output,
+        stored("trajectories"),
+        stored("sharpness"),
+        stored("comparison"),
+    output:
+        ROOT + "/manifest.json",
+    log:
+        ROOT + "/logs/manifest.log",
+    shell:
+        "python -c 'import sys; from rodflow.artifact import write_manifest; write_manifest(sys.argv[1])'"
+        " {ROOT} 2> {log}"
+
+
+rule audit:
+    message:
+        "audit: integrity, numbers computed again, claims"
+    input:
+        code=code("audit.py", "audit.py", "audit_curvature.py", "claims.py"),
+        manifest=rules.manifest.output,
+        comparisons=rules.comparisons.input,
+        figures=[
+            f"{stem}.{suffix}"
+            for name in EXPERIMENT.figures
+            for stem in figure_stems(name)
+            for suffix in ("pdf", "png", "csv")
+        ],
+    output:
+        json=ROOT + "/audit.json",
+        md=report(ROOT + "/audit.md", caption="../report/audit.rst", category="Audit"),
+    params:
+        config=config_file(),
+        overrides=json.dumps(dict(workflow.config_settings.config), sort_keys=True),
+        runs=[run.digest for run in EXPERIMENT.runs],
+    log:
+        ROOT + "/logs/audit.log",
+    shell:
+        "python {input.code[0]} --root {ROOT} --config {params.config:q}"
+        " --overrides {params.overrides:q} --output {output.json} 2> {log}"

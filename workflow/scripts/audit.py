@@ -1,0 +1,53 @@
+"""Audit stored results: integrity, numbers computed again, claims. Trains nothing, changes nothing.
+
+Writes audit.json, and audit.md beside it. The exit status is 1 if a file is missing, altered or out
+of date or a number does not come out again, with a line for each on standard error. A claim that
+fails is a finding and no error.
+"""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+import stage
+
+stage.single_threaded()
+stage.compilation_cache()
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="the experiment")
+    parser.add_argument(
+        "--overrides", type=json.loads, default={}, help="its changed keys, as JSON"
+    )
+    parser.add_argument("--root", type=Path, help="default: results/<name in the config>")
+    parser.add_argument("--output", type=Path, help="default: audit.json in the root")
+    return parser.parse_args()
+
+
+def main() -> None:
+    from rodflow.audit import audit, summary, write
+    from rodflow.settings import load, resolve
+
+    args = arguments()
+    experiment = resolve(load(args.config) | args.overrides)
+    root = args.root or Path("results") / experiment.name
+    output = args.output or root / "audit.json"
+    report = audit(root, experiment)
+    write(report, output)
+    print(summary(report))
+    print(f"details: {output.with_suffix('.md')}")
+    for problem in report.problems:
+        print(f"{root}/{problem.path}: {problem.what}", file=sys.stderr)
+    if report.consequences:
+        words = f"{len(report.consequences)} more that follow from these"
+        print(f"{words}: see {output.with_suffix('.md')}", file=sys.stderr)
+    if report.problems:
+        sys.exit(1)
+
+
+stage.run(main)
