@@ -24,6 +24,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from rodflow import artifact, figures
 from rodflow.artifact import ArtifactError, Problem
 from rodflow.claims import Finding, Judgement, Measured, judge
 from rodflow.comparison import compare
-from rodflow.results import DISCRETE, StoredRun, stored_runs
+from rodflow.results import COMPLETED, DISCRETE, StoredRun, stored_runs
 from rodflow.settings import Experiment, Run
 
 ALLOWED = 1e-12
@@ -237,7 +238,7 @@ class _Auditor:
         except ArtifactError as error:
             self.problems.append(Problem(path, error.what))
             return None
-        if (status := data.attrs["status"]) != "completed":
+        if (status := data.attrs["status"]) != COMPLETED:
             self.statuses[path] = status
         if fault := _settings_fault(artifact.settings(data), settings):
             self.problems.append(Problem(path, fault))
@@ -540,7 +541,7 @@ def summary(report: Report) -> str:
     lines.append(f"claims: {_claims_words(report)}")
     width = max((len(judgement.claim.id) for judgement in report.judgements), default=0)
     for judgement in report.judgements:
-        found = _found_words(judgement)
+        found = shorten(_found_words(judgement), 72, placeholder=" ...")
         lines.append(f"  {judgement.verdict:<14}  {judgement.claim.id:<{width}}  {found}".rstrip())
     return "\n".join(lines)
 
@@ -566,7 +567,10 @@ def _found_words(judgement: Judgement) -> str:
     failed = [f for f in judgement.findings if f.verdict == "fails"]
     judged = judgement.count("holds") + len(failed)
     words = f"{judgement.count('holds')} of {judged} runs"
-    shown = ", ".join(f"{finding.subject} {_number(finding.measured)}" for finding in failed)
+    shown = ", ".join(
+        f"{f.subject} {_number(f.measured) if math.isfinite(f.measured) else f'({f.note})'}"
+        for f in failed
+    )
     return f"{words}; {claim.allowed}, but {shown}" if failed else f"{words} {claim.allowed}"
 
 

@@ -22,7 +22,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from rodflow import artifact
-from rodflow.results import DISCRETE, StoredRun
+from rodflow.results import COMPLETED, DISCRETE, StoredRun
 
 Verdict = Literal["holds", "fails", "not applicable"]
 
@@ -262,17 +262,13 @@ def _of(run: StoredRun, name: str, process: str) -> float:
     return float(run.comparison[name].sel(process=process))
 
 
-def _status(run: StoredRun, process: str) -> str:
-    return str(run.comparison["status"].sel(process=process).item())
-
-
 def _demand(run: StoredRun, *processes: str) -> None:
     """Raise `NotApplicable` unless the run has these processes and all of them were completed."""
     for process in processes:
         name = "discrete run" if process == DISCRETE else f"{process} flow"
         if process not in run.processes:
             raise NotApplicable(f"the experiment has no {name}")
-        if (status := _status(run, process)) != "completed":
+        if (status := run.status(process)) != COMPLETED:
             raise NotApplicable(f"{name} {status}")
 
 
@@ -281,8 +277,8 @@ def _failed(run: StoredRun, flow: str) -> str:
     _demand(run, DISCRETE)
     if flow not in run.processes:
         raise NotApplicable(f"the experiment has no {flow} flow")
-    status = _status(run, flow)
-    return "" if status == "completed" else f"{flow} flow {status}"
+    status = run.status(flow)
+    return "" if status == COMPLETED else f"{flow} flow {status}"
 
 
 def _steps(run: StoredRun) -> int:
@@ -431,8 +427,9 @@ CLAIMS: tuple[Claim, ...] = (
         statement=(
             "At the edge of stability the (preconditioned) sharpness stays at the threshold of the "
             "linearised optimizer: its time average over the last quarter of a run is within 10% "
-            "of it. Thresholds on learning rate x sharpness are 2, and with momentum 0.9 38 (heavy "
-            "ball, Adam) and 13.57 (Nesterov, NAdam)."
+            "of it. The thresholds on learning rate x sharpness are 2; with momentum b, "
+            "2(1+b)/(1-b) for heavy ball and Adam (38 at b = 0.9) and 2(1+b)/((1-b)(1+2b)) for "
+            "Nesterov and NAdam (13.57)."
         ),
         quantity="time average of sharpness over threshold in the last quarter",
         measure=equilibrium,

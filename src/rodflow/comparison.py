@@ -8,6 +8,7 @@ Definitions (docs/theory.md, what is measured):
 """
 
 from collections.abc import Mapping
+from typing import cast
 
 import numpy as np
 import xarray as xr
@@ -29,8 +30,9 @@ def tracking_error(flow: xr.Dataset, discrete: xr.Dataset) -> xr.DataArray:
 
 
 def geometric_mean(values: xr.DataArray, dim: str = "snapshot") -> xr.DataArray:
-    """exp of the mean logarithm; NaN of nothing."""
-    return np.exp(np.log(values).mean(dim))
+    """Exp of the mean logarithm; NaN of nothing."""
+    logarithms = cast(xr.DataArray, np.log(values))
+    return cast(xr.DataArray, np.exp(logarithms.mean(dim)))
 
 
 def onset(ratio: xr.DataArray, start: int) -> float:
@@ -126,4 +128,4 @@ def _stack(series: Mapping[str, xr.DataArray], processes: list[str], what: str) 
 
 
 def _norm(values: xr.DataArray) -> xr.DataArray:
-    return np.sqrt((values.astype(np.float64) ** 2).sum("parameter"))
+    return cast(xr.DataArray, np.sqrt((values.astype(np.float64) ** 2).sum("parameter")))

@@ -88,7 +88,9 @@ def load(settings: Mapping[str, Any]) -> xr.Dataset:
     readers = {"digits": _digits, "cifar10": _cifar10}
     if name not in readers:
         raise DatasetError(f"name is {name!r}; it must be one of {', '.join(readers)}")
-    allowed = ["samples", "classes", "size", "scaling"] + ["archive", "sha256"] * (name == "cifar10")
+    allowed = ["samples", "classes", "size", "scaling"] + ["archive", "sha256"] * (
+        name == "cifar10"
+    )
     for key, value in options.items():
         if key not in allowed:
             raise DatasetError(f"{key} is {value!r}, but {name} takes only {', '.join(allowed)}")

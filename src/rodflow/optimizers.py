@@ -29,7 +29,7 @@ Memory = Any
 class ScalarMomentState(NamedTuple):
     """Memory of the scalar variants: step count, first moment, and one second moment for all weights."""
 
-    count: Array
+    count: Array  # type: ignore[assignment]  # optax's name; tuples have a method of that name
     mu: Any
     nu: Float[Array, ""]
 

@@ -60,7 +60,9 @@ def discrete_run(
     if start not in recording.held:
         return data
     around = recording.held[start]
-    stacked = jax.tree.map(lambda *leaves: np.stack(leaves), around.before, around.now, around.after)
+    stacked = jax.tree.map(
+        lambda *leaves: np.stack(leaves), around.before, around.now, around.after
+    )
     leaves = [
         (jax.tree_util.keystr(path, simple=True, separator="."), leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(stacked)
@@ -140,7 +142,8 @@ def sharpness(
     data = data.isel(snapshot=slice(None, None, every))
     limit = optimizer.threshold(**hyperparameters) / hyperparameters["learning_rate"]
     parameters = data.sizes["parameter"]
-    guess = raw_guess = random_guess(jax.random.key(0), parameters, count)
+    guess = random_guess(jax.random.key(0), parameters, count)
+    raw_guess = guess[:, :1]
     ones = jnp.ones(parameters)
     rows: list[dict[str, np.ndarray]] = []
     for snapshot in data["snapshot"].values:
@@ -154,7 +157,7 @@ def sharpness(
             if optimizer.adaptive
             else pairs
         )
-        guess, raw_guess = pairs.vectors, raw.vectors
+        guess, raw_guess = pairs.vectors, raw.vectors[:, :1]
         row = {
             "eigenvalue": pairs.values,
             "residual": pairs.residuals,

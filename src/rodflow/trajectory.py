@@ -56,9 +56,7 @@ def trajectory(
             _describe_coordinate("optimizer step at which weights are kept"),
         ),
     }
-    return xr.Dataset(
-        data, coordinates, {"title": title, "process": process, **(attributes or {})}
-    )
+    return xr.Dataset(data, coordinates, {"title": title, "process": process, **(attributes or {})})
 
 
 def with_states(data: xr.Dataset, leaves: list[tuple[str, np.ndarray]], start: int) -> xr.Dataset:

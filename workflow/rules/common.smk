@@ -1,7 +1,12 @@
 # What all stages share: the resolved experiment, paths, and how a script is called.
 
-SCRIPTS = Path(workflow.basedir) / "workflow/scripts"
-LIBRARY = Path(workflow.basedir) / "src/rodflow"
+import fcntl
+import os
+
+# Seen from the working directory, so that a clone that is moved has nothing to run again.
+HERE = Path(os.path.relpath(workflow.basedir))
+SCRIPTS = HERE / "workflow/scripts"
+LIBRARY = HERE / "src/rodflow"
 
 
 def experiment_from_config():
@@ -15,6 +20,20 @@ def experiment_from_config():
         return resolve(settings)
     except ConfigError as error:
         sys.exit(f"config: {error}")
+
+
+def lock_folder():
+    """One call at a time in a folder. The system frees the lock when the call ends or is killed."""
+    global LOCK
+    LOCK = open(".snakemake/rodflow.lock", "w")
+    try:
+        fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        sys.exit("another call of snakemake is running in this folder")
+
+
+onstart:
+    lock_folder()
 
 
 EXPERIMENT = experiment_from_config()

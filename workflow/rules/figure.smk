@@ -3,7 +3,7 @@
 
 def stored(kind, model=None):
     """The files of one kind, of all runs or of one model's."""
-    runs = [run for run in EXPERIMENT.runs if model in (None, run.model)]
+    runs = [run for run in EXPERIMENT.runs if run.model == (model or run.model)]
     names = {
         "comparison": ["comparison"],
         "trajectories": PROCESSES,
@@ -34,7 +34,7 @@ for name in EXPERIMENT.figures:
         message:
             f"figure {name}"
         input:
-            code=code("figure.py", f"figures/{name}.py"),
+            code=code("figure.py", f"figures/{name}.py", "figures/style.py"),
             files=lambda wildcards, name=name: [
                 file
                 for kind in catalogue.FIGURES[name].needs
@@ -51,9 +51,13 @@ for name in EXPERIMENT.figures:
             csv=f"{stem}.csv",
         params:
             figure=name,
-            model=lambda wildcards: getattr(wildcards, "model", ""),
+            runs=lambda wildcards: [
+                f"{ROOT}/{run.path}"
+                for run in EXPERIMENT.runs
+                if run.model == getattr(wildcards, "model", run.model)
+            ],
         log:
             f"{ROOT}/logs/figure-{name}" + ("-{model}" if per_model else "") + ".log",
         shell:
-            "python {input.code[0]} --root {ROOT} --figure {params.figure} --model {params.model:q}"
+            "python {input.code[0]} --root {ROOT} --figure {params.figure} --runs {params.runs}"
             " --output {output.png} 2> {log}"

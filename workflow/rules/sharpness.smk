@@ -1,22 +1,25 @@
+# All processes of a run in one job: they share the compiled eigensolver, whose start costs as much as its work.
+
+
 rule sharpness:
     message:
-        "sharpness of {wildcards.process}: {wildcards.optimizer}, {wildcards.model}, seed {wildcards.seed}"
+        "sharpness: {wildcards.optimizer}, {wildcards.model}, seed {wildcards.seed}"
     input:
         code=code("sharpness.py", "curvature.py"),
         dataset=rules.dataset.output,
-        trajectory=RUN + "/{process}.nc",
+        trajectories=expand(RUN + "/{process}.nc", process=PROCESSES, allow_missing=True),
     output:
-        RUN + "/sharpness/{process}.nc",
+        expand(RUN + "/sharpness/{process}.nc", process=PROCESSES, allow_missing=True),
     params:
         settings=run_settings,
         sharpness=json.dumps(EXPERIMENT.sharpness, sort_keys=True),
     log:
-        RUN + "/logs/sharpness-{process}.log",
+        RUN + "/logs/sharpness.log",
     benchmark:
-        RUN + "/logs/sharpness-{process}.tsv"
+        RUN + "/logs/sharpness.tsv"
     shell:
         "python {input.code[0]} --root {ROOT} --settings {params.settings:q} --dataset {input.dataset}"
-        " --trajectory {input.trajectory} --sharpness {params.sharpness:q} --output {output} 2> {log}"
+        " --trajectories {input.trajectories} --sharpness {params.sharpness:q} --output {output} 2> {log}"
 
 
 rule all_sharpness:

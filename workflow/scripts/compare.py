@@ -1,7 +1,5 @@
 """Compare the flows of one run with its iterates."""
 
-from pathlib import Path
-
 import stage
 
 
@@ -9,9 +7,8 @@ def main() -> None:
     from rodflow import artifact
     from rodflow.comparison import compare
 
-    several = {"type": Path, "nargs": "+"}
     args = stage.arguments(
-        __doc__, settings=stage.JSON, trajectories=several, sharpness=several
+        __doc__, settings=stage.JSON, trajectories=stage.PATHS, sharpness=stage.PATHS
     )
     clock = stage.Clock("comparison", args.settings["steps"])
     data = compare(

@@ -1,4 +1,4 @@
-"""Measure the (preconditioned) sharpness along a stored trajectory."""
+"""Measure the (preconditioned) sharpness along the stored trajectories of a run, one output each."""
 
 import stage
 
@@ -16,26 +16,29 @@ def main() -> None:
         settings=stage.JSON,
         sharpness=stage.JSON,
         dataset=stage.PATH,
-        trajectory=stage.PATH,
+        trajectories=stage.PATHS,
+        output=stage.PATHS,
     )
-    clock = stage.Clock("sharpness", args.settings["steps"])
-    data = stages.sharpness(
-        artifact.read(args.dataset, kind="dataset"),
-        artifact.read(args.trajectory, kind="trajectory"),
-        args.settings,
-        **args.sharpness,
-    )
-    artifact.write(
-        data,
-        args.output,
-        kind="sharpness",
-        root=args.root,
-        settings=args.settings | {"sharpness": args.sharpness},
-        inputs={"dataset": args.dataset, "trajectory": args.trajectory},
-        wall_time=clock.elapsed,
-        status=data.attrs["status"],
-        device=jax.devices()[0].device_kind,
-    )
+    dataset = artifact.read(args.dataset, kind="dataset")
+    for trajectory, output in zip(args.trajectories, args.output, strict=True):
+        clock = stage.Clock(f"sharpness of {trajectory.stem}", args.settings["steps"])
+        data = stages.sharpness(
+            dataset,
+            artifact.read(trajectory, kind="trajectory"),
+            args.settings,
+            **args.sharpness,
+        )
+        artifact.write(
+            data,
+            output,
+            kind="sharpness",
+            root=args.root,
+            settings=args.settings | {"sharpness": args.sharpness},
+            inputs={"dataset": args.dataset, "trajectory": trajectory},
+            wall_time=clock.elapsed,
+            status=data.attrs["status"],
+            device=jax.devices()[0].device_kind,
+        )
 
 
 stage.run(main)

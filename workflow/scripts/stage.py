@@ -33,14 +33,14 @@ def arguments(description: str | None, **options: dict[str, Any]) -> argparse.Na
     """Parse --root, --output and the options given; --settings-like options are JSON."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--root", required=True, type=Path, help="results/<name>")
-    parser.add_argument("--output", required=True, type=Path)
-    for name, option in options.items():
+    for name, option in ({"output": PATH} | options).items():
         parser.add_argument(f"--{name}", required=True, **option)
     return parser.parse_args()
 
 
-JSON = {"type": json.loads}
-PATH = {"type": Path}
+JSON: dict[str, Any] = {"type": json.loads}
+PATH: dict[str, Any] = {"type": Path}
+PATHS: dict[str, Any] = {"type": Path, "nargs": "+"}
 
 
 class Clock:
@@ -54,7 +54,9 @@ class Clock:
         now = time.perf_counter()
         if now - self.told > 5 or step >= self.last:
             self.told = now
-            message = f"{self.title}: step {step} of {self.last}, loss {loss:.6g}, {self.elapsed:.0f} s"
+            message = (
+                f"{self.title}: step {step} of {self.last}, loss {loss:.6g}, {self.elapsed:.0f} s"
+            )
             print(message, file=sys.stderr, flush=True)
 
     @property

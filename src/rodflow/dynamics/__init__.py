@@ -1,15 +1,16 @@
 """Dynamics: the optimizer as a map, the discrete run, and every flow that models it.
 
-    optimizer = optimizer_map(loss, optax.adam(1e-3), weights)
-    run = discrete(optimizer, weights, steps=600, snapshot_steps=grid(50, 1, 600, 10), hold=[50])
-    flow = integrate("rod", optimizer, run.held[50][:3], start=50, stop=600, every=10)
+optimizer = optimizer_map(loss, optax.adam(1e-3), weights)
+run = discrete(optimizer, weights, steps=600, snapshot_steps=grid(50, 1, 600, 10), hold=[50])
+flow = integrate("rod", optimizer, run.held[50][:3], start=50, stop=600, every=10)
 """
 
 from collections.abc import Callable
 
+import equinox as eqx
 import jax
 
-from rodflow.dynamics.discrete import Consecutive, discrete
+from rodflow.dynamics.discrete import discrete
 from rodflow.dynamics.optimizer_map import OptimizerError, OptimizerMap, State, optimizer_map
 from rodflow.dynamics.process import Process, Progress, Recording, grid, record
 from rodflow.dynamics.rod_flow import RodFlow
@@ -47,7 +48,7 @@ def integrate(
         progress: called after every chunk with step and loss.
     """
     process = FLOWS[flow]() if isinstance(flow, str) else flow
-    carry = process.begin(optimizer, *states)
+    carry = eqx.filter_jit(process.begin)(optimizer, *states)
     return record(
         process,
         optimizer,
@@ -65,10 +66,10 @@ __all__ = [
     "OptimizerError",
     "OptimizerMap",
     "Process",
+    "Progress",
     "Recording",
     "State",
     "discrete",
-    "Progress",
     "grid",
     "integrate",
     "optimizer_map",

@@ -7,6 +7,7 @@ rods with the half-extent (2 w_t - w_{t-1} - w_{t+1}) / 4, so three consecutive 
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -84,7 +85,7 @@ def discrete(
     which flows start.
     """
     start = optimizer.initial(weights)
-    carry = jax.jit(lambda s: Discrete().begin(optimizer, s, s, optimizer(s)))(start)
+    carry = eqx.filter_jit(lambda o, s: Discrete().begin(o, s, s, o(s)))(optimizer, start)
     recording = record(
         Discrete(),
         optimizer,

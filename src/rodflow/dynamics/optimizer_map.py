@@ -94,9 +94,11 @@ def optimizer_map(
 
 def _float_counts(memory: PyTree, dtype: Any) -> PyTree:
     return jax.tree.map(
-        lambda leaf: jnp.asarray(leaf, dtype)
-        if jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.integer)
-        else jnp.asarray(leaf),
+        lambda leaf: (
+            jnp.asarray(leaf, dtype)
+            if jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.integer)
+            else jnp.asarray(leaf)
+        ),
         memory,
     )
 
@@ -122,11 +124,12 @@ def _refuse_discrete_memory(
                 f"the transformation keeps {array.dtype} values ({name}), which cannot move in continuous time"
             )
     exact, relaxed = memory, _float_counts(memory, weights.dtype)
+    update = jax.jit(transformation.update)
     for step in range(5):
         gradient = _probe_gradient(weights, step)
         before = exact
-        expected, exact = transformation.update(gradient, exact, weights)
-        found, relaxed = transformation.update(gradient, relaxed, weights)
+        expected, exact = update(gradient, exact, weights)
+        found, relaxed = update(gradient, relaxed, weights)
         for (path, old), new in zip(
             jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(exact), strict=True
         ):
@@ -153,5 +156,7 @@ def _follows_gradient_sign(
 
     direction = _probe_gradient(weights, 0)
     zero = jnp.zeros_like(weights)
-    _, tangent = jax.jvp(next_memory, (zero, weights), (direction, direction))
+    _, tangent = jax.jit(lambda *args: jax.jvp(next_memory, args, (direction, direction)))(
+        zero, weights
+    )
     return jax.tree.map(lambda leaf: bool(jnp.any(leaf != 0)), tangent)

@@ -6,6 +6,7 @@ chunks, one chunk from snapshot to snapshot, and stops where the loss ceases to 
 """
 
 import abc
+import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, field
@@ -52,8 +53,8 @@ class Recording:
         snapshot_steps: the steps of `snapshots`, [snapshot].
         snapshots: name -> values with a leading [snapshot] axis; `memory` is a pytree of them.
         status: "completed", or "diverged at step n" with n the first step whose loss is not finite.
-        compile_time: seconds in the first call of each compiled chunk.
-        step_time: median seconds per step of the chunks that were compiled already.
+        compile_time: seconds of the first chunk, compilation included.
+        step_time: median seconds per step of the other chunks.
         held: step -> carry there, for the steps asked for.
     """
 
@@ -69,12 +70,32 @@ class Recording:
 
 @eqx.filter_jit
 def _chunk(
-    process: Process, optimizer: OptimizerMap, carry: PyTree, key: Array, first: Array, length: int
+    process: Process,
+    optimizer: OptimizerMap,
+    carry: PyTree,
+    key: Array,
+    first: Array,
+    length: Array,
+    size: int,
 ) -> tuple[PyTree, Observation]:
-    def body(carry: PyTree, step: Array) -> tuple[PyTree, Observation]:
+    """Advance by `length` steps; the observations have `size` entries, of which the first `length` count.
+
+    Chunks of every length share one compiled program.
+    """
+
+    def advance(carry: PyTree, step: Array) -> tuple[PyTree, Observation]:
         return process.advance(optimizer, carry, jax.random.fold_in(key, step))
 
-    return jax.lax.scan(body, carry, first + jnp.arange(length))
+    nothing = jax.tree.map(
+        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(advance, carry, first)[1]
+    )
+
+    def body(carry: PyTree, index: Array) -> tuple[PyTree, Observation]:
+        return jax.lax.cond(
+            index < length, advance, lambda carry, _: (carry, nothing), carry, first + index
+        )
+
+    return jax.lax.scan(body, carry, jnp.arange(size))
 
 
 @eqx.filter_jit
@@ -117,12 +138,13 @@ def record(
     observed: list[dict[str, np.ndarray]] = []
     kept: list[Snapshot] = []
     kept_at: list[int] = []
-    lengths_seen: set[int] = set()
-    compile_time, step_times = 0.0, []
+    compile_time, step_times = 0.0, list[float]()
     status = "completed"
 
     held: dict[int, PyTree] = {}
-    for at, length in _segments(first, last, {*snapshot_steps, *hold}):
+    segments = list(_segments(first, last, {*snapshot_steps, *hold}))
+    size = max(length for _, length in segments)
+    for at, length in segments:
         if at in snapshot_steps:
             kept.append(jax.device_get(_look(process, optimizer, carry)))
             kept_at.append(at)
@@ -130,15 +152,14 @@ def record(
             held[at] = jax.device_get(carry)
         began = time.perf_counter()
         carry, seen = jax.block_until_ready(
-            _chunk(process, optimizer, carry, key, jnp.asarray(at), length)
+            _chunk(process, optimizer, carry, key, jnp.asarray(at), jnp.asarray(length), size)
         )
         elapsed = time.perf_counter() - began
-        if length in lengths_seen:
+        if observed:
             step_times.append(elapsed / length)
         else:
-            compile_time += elapsed
-            lengths_seen.add(length)
-        seen = jax.device_get(seen)
+            compile_time = elapsed
+        seen = {name: values[:length] for name, values in jax.device_get(seen).items()}
         observed.append(seen)
         bad = np.flatnonzero(~np.isfinite(seen["loss"]))
         if bad.size:
@@ -164,5 +185,5 @@ def record(
 def _segments(first: int, last: int, stops: Set[int]) -> Iterator[tuple[int, int]]:
     """(first step, length) of the chunks that cover [first, last] and break at the stops."""
     breaks = sorted({first, *(s for s in stops if first <= s <= last), last + 1})
-    for at, after in zip(breaks[:-1], breaks[1:], strict=True):
+    for at, after in itertools.pairwise(breaks):
         yield at, after - at

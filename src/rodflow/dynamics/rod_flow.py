@@ -34,8 +34,13 @@ def increment(optimizer: OptimizerMap, rod: Rod) -> Rod:
 
 def correction(optimizer: OptimizerMap, rod: Rod) -> Rod:
     """The backward-error-analysis term c(Y): for oscillating leaves as above, for auxiliary ones `relaxation`."""
-    first = increment(optimizer, rod)
-    second = increment(optimizer, jax.tree.map(jnp.add, rod, first))
+
+    def lifted(y: Rod, _: None) -> tuple[Rod, Rod]:
+        f = increment(optimizer, y)
+        return jax.tree.map(jnp.add, y, f), f
+
+    _, increments = jax.lax.scan(lifted, rod, length=2)
+    first, second = (jax.tree.map(lambda f, k=k: f[k], increments) for k in range(2))
     bent = jax.tree.map(lambda a, b: (a - b) / 2, first, second)
     relaxed = relaxation(optimizer, rod.centre, first.centre, second.centre)
     return Rod(merge_auxiliary(optimizer, bent.centre, relaxed), bent.extent)
@@ -85,7 +90,9 @@ def relaxation(optimizer: OptimizerMap, centre: State, first: State, second: Sta
     )
 
     def correct(nu: Array, j: Array, f: Array, following: Array) -> Array:
-        j = jnp.clip(j, 0.1, 1.0)  # below 0.1 (no optimizer in use) the rate would outrun the solver
+        j = jnp.clip(
+            j, 0.1, 1.0
+        )  # below 0.1 (no optimizer in use) the rate would outrun the solver
         gap = jnp.maximum(1 - j, 1e-4)
         r = jnp.where(1 - j < 1e-4, 1.0, -jnp.log1p(-gap) / gap)
         k = jnp.where(1 - j < 1e-4, 0.5, (r - 1) / gap)
@@ -163,7 +170,9 @@ class RodFlow(RodProcess):
         dt = 1.0 / self.substeps
         for _ in range(self.substeps):
             held = correction(optimizer, rod)
-            term = diffrax.ODETerm(lambda t, y, c: jax.tree.map(jnp.add, increment(optimizer, y), c))
+            term = diffrax.ODETerm(
+                lambda t, y, c: jax.tree.map(jnp.add, increment(optimizer, y), c)
+            )
             state = self.solver.init(term, 0.0, dt, rod, held)
             rod, *_ = self.solver.step(term, 0.0, dt, rod, held, state, made_jump=False)
         return rod

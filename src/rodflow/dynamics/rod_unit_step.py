@@ -15,6 +15,7 @@ from typing import Any, ClassVar
 
 import diffrax
 import jax
+import jax.numpy as jnp
 
 from rodflow.dynamics.lifted import Rod
 from rodflow.dynamics.optimizer_map import OptimizerMap
@@ -49,13 +50,17 @@ class UnitStep(diffrax.AbstractSolver):
         made_jump: Any,
     ) -> Any:
         """One unit of time."""
-        y = [y0]
-        for _ in range(3):
-            y.append(jax.tree.map(lambda a, b: a + b, y[-1], terms.vf(t0, y[-1], args)))
+
+        def lifted(y: Rod, _: None) -> tuple[Rod, Rod]:
+            image = jax.tree.map(jnp.add, y, terms.vf(t0, y, args))
+            return image, image
+
+        _, images = jax.lax.scan(lifted, y0, length=3)
         corrected = jax.tree.map(
-            lambda a, b, c, d: b + ((a - d) + 3 * (c - b)) / 8, y[0], y[1], y[2], y[3]
+            lambda y, k: k[0] + ((y - k[2]) + 3 * (k[1] - k[0])) / 8, y0, images
         )
-        y1 = Rod(merge_auxiliary(args, corrected.centre, y[1].centre), corrected.extent)
+        first = jax.tree.map(lambda k: k[0], images.centre)
+        y1 = Rod(merge_auxiliary(args, corrected.centre, first), corrected.extent)
         return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
 
     def func(self, terms: Any, t0: Any, y0: Rod, args: OptimizerMap) -> Rod:

@@ -4,14 +4,23 @@ The baseline. It follows the optimizer below the threshold and goes on into shar
 optimizer cannot follow.
 """
 
+from typing import NamedTuple
+
 import diffrax
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from rodflow.dynamics.lifted import from_consecutive
 from rodflow.dynamics.optimizer_map import OptimizerMap, State
 from rodflow.dynamics.process import Observation, Process, Snapshot
+
+
+class Carry(NamedTuple):
+    """The state and the first step size to try in the next unit of time."""
+
+    state: State
+    dt: Float[Array, ""]
 
 
 class StableFlow(Process):
@@ -23,28 +32,30 @@ class StableFlow(Process):
     rtol: float = 1e-4
     atol: float = 1e-6
 
-    def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> State:
-        return from_consecutive(optimizer, before, now, after).centre
+    def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> Carry:
+        centre = from_consecutive(optimizer, before, now, after).centre
+        return Carry(centre, jnp.ones([], centre.weights.dtype))
 
     def advance(
-        self, optimizer: OptimizerMap, carry: State, key: Array
-    ) -> tuple[State, Observation]:
+        self, optimizer: OptimizerMap, carry: Carry, key: Array
+    ) -> tuple[Carry, Observation]:
         del key
-        term = diffrax.ODETerm(lambda t, y, args: jax.tree.map(jnp.subtract, args(y), y))
         solution = diffrax.diffeqsolve(
-            term,
+            diffrax.ODETerm(lambda t, y, args: jax.tree.map(jnp.subtract, args(y), y)),
             diffrax.Bosh3(),
             t0=0.0,
             t1=1.0,
-            dt0=1.0,
-            y0=carry,
+            dt0=carry.dt,
+            y0=carry.state,
             args=optimizer,
             stepsize_controller=diffrax.PIDController(rtol=self.rtol, atol=self.atol),
             saveat=diffrax.SaveAt(t1=True),
             max_steps=None,
             throw=False,
         )
-        return jax.tree.map(lambda leaf: leaf[0], solution.ys), {"loss": optimizer.loss(carry.weights)}
+        state = jax.tree.map(lambda leaf: leaf[0], solution.ys)
+        dt = (1 / jnp.maximum(solution.stats["num_accepted_steps"], 1)).astype(carry.dt.dtype)
+        return Carry(state, dt), {"loss": optimizer.loss(carry.state.weights)}
 
-    def snapshot(self, optimizer: OptimizerMap, carry: State) -> Snapshot:
-        return {"weights": carry.weights, "memory": carry.memory}
+    def snapshot(self, optimizer: OptimizerMap, carry: Carry) -> Snapshot:
+        return {"weights": carry.state.weights, "memory": carry.state.memory}

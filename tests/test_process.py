@@ -1,0 +1,184 @@
+"""Recording: chunks, snapshots, held carries, divergence, and the midpoints of the discrete run."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from rodflow.dynamics import FLOWS, OptimizerMap, discrete, grid, integrate, record
+
+INPUTS = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
+TARGETS = np.random.default_rng(1).standard_normal(6).astype(np.float32)
+WEIGHTS = np.random.default_rng(2).standard_normal(16).astype(np.float32)
+STEPS = 24
+
+
+def loss(weights):
+    """Of a tanh network, 3-4-1."""
+    hidden = jnp.tanh(INPUTS @ weights[:12].reshape(3, 4))
+    return jnp.mean((hidden @ weights[12:] - TARGETS) ** 2) / 2
+
+
+OPTIMIZER = OptimizerMap(loss, optax.sgd(1.0, momentum=0.5), (True, True))
+
+
+@pytest.fixture(scope="module")
+def run():
+    return discrete(
+        OPTIMIZER, jnp.asarray(WEIGHTS), steps=STEPS, snapshot_steps=grid(4, 1, STEPS, 6), hold=[4]
+    )
+
+
+@pytest.fixture(scope="module")
+def iterates() -> np.ndarray:
+    """The weights at steps 0 to STEPS + 1, by hand."""
+    step, state = jax.jit(OPTIMIZER.__call__), OPTIMIZER.initial(jnp.asarray(WEIGHTS))
+    found = [state.weights]
+    for _ in range(STEPS + 1):
+        state = step(state)
+        found.append(state.weights)
+    return np.stack(found)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "steps"),
+    [
+        ((4, 1, 24, 6), [4, 10, 16, 22]),
+        ((20, 1, 40, 10), [10, 20, 30, 40]),
+        ((20, 20, 45, 10), [20, 30, 40]),
+        ((5, 12, 30, 10), [15, 25]),
+        ((7, 7, 7, 3), [7]),
+        ((3, 0, 4, 1), [0, 1, 2, 3, 4]),
+    ],
+)
+def test_grid_is_the_multiples_from_the_start_within_the_range(arguments, steps):
+    assert grid(*arguments) == steps
+
+
+def test_every_step_is_observed(run):
+    assert run.status == "completed"
+    np.testing.assert_array_equal(run.steps, np.arange(STEPS + 1))
+    assert set(run.series) == {"loss", "gradient_norm", "rod_length"}
+    assert all(values.shape == (STEPS + 1,) for values in run.series.values())
+
+
+def test_series_are_the_loss_and_gradient_norm_at_the_iterates(run, iterates):
+    values, gradients = jax.vmap(jax.value_and_grad(loss))(jnp.asarray(iterates[:-1]))
+    np.testing.assert_allclose(run.series["loss"], values, rtol=2e-5)
+    norms = np.linalg.norm(gradients, axis=1)
+    np.testing.assert_allclose(run.series["gradient_norm"], norms, rtol=2e-4)
+
+
+def test_snapshots_are_where_they_were_asked_for(run, iterates):
+    np.testing.assert_array_equal(run.snapshot_steps, [4, 10, 16, 22])
+    np.testing.assert_allclose(run.snapshots["iterate"], iterates[[4, 10, 16, 22]], rtol=2e-5)
+
+
+def test_weights_of_a_snapshot_are_the_midpoint_of_three_iterates(run, iterates):
+    at = run.snapshot_steps
+    midpoints = (iterates[at - 1] + 2 * iterates[at] + iterates[at + 1]) / 4
+    np.testing.assert_allclose(run.snapshots["weights"], midpoints, rtol=2e-5, atol=1e-6)
+
+
+def test_rod_length_is_the_norm_of_the_half_extent_of_three_iterates(run, iterates):
+    extents = (2 * iterates[1:-1] - iterates[:-2] - iterates[2:]) / 4
+    lengths = np.linalg.norm(extents, axis=1)
+    assert np.isnan(run.series["rod_length"][0])
+    np.testing.assert_allclose(run.series["rod_length"][1:], lengths, rtol=1e-3, atol=1e-6)
+    at = run.snapshot_steps
+    np.testing.assert_allclose(run.snapshots["half_extent"], extents[at - 1], atol=2e-6)
+
+
+def test_held_states_are_three_consecutive_ones(run, iterates):
+    held = run.held[4]
+    found = [state.weights for state in (held.before, held.now, held.after)]
+    np.testing.assert_allclose(found, iterates[3:6], rtol=2e-5)
+    assert held.loss == run.series["loss"][4]
+
+
+@pytest.mark.parametrize("flow", [None, "rod_unit_step"])
+def test_snapshot_spacing_does_not_change_a_number(flow, run):
+    def spaced(every):
+        if flow is None:
+            start = jnp.asarray(WEIGHTS)
+            return discrete(OPTIMIZER, start, steps=STEPS, snapshot_steps=grid(4, 1, STEPS, every))
+        return integrate(flow, OPTIMIZER, run.held[4][:3], start=4, stop=STEPS, every=every)
+
+    fine, coarse = spaced(2), spaced(10)
+    for name, values in fine.series.items():
+        np.testing.assert_array_equal(values, coarse.series[name])
+    both = np.isin(fine.snapshot_steps, coarse.snapshot_steps)
+    for name in ("weights", "half_extent"):
+        np.testing.assert_array_equal(fine.snapshots[name][both], coarse.snapshots[name])
+
+
+def test_flow_starts_at_the_midpoint_of_the_run(run):
+    flow = integrate("rod_unit_step", OPTIMIZER, run.held[4][:3], start=4, stop=STEPS, every=10)
+    np.testing.assert_array_equal(flow.steps, np.arange(4, STEPS + 1))
+    np.testing.assert_array_equal(flow.snapshots["weights"][0], run.snapshots["weights"][0])
+    np.testing.assert_array_equal(flow.snapshots["half_extent"][0], run.snapshots["half_extent"][0])
+
+
+def test_progress_is_told_the_last_step_and_loss_of_every_chunk(run):
+    told = []
+    discrete(
+        OPTIMIZER,
+        jnp.asarray(WEIGHTS),
+        steps=STEPS,
+        snapshot_steps=grid(4, 1, STEPS, 6),
+        hold=[4],
+        progress=lambda step, loss: told.append((step, loss)),
+    )
+    assert told == [(step, float(run.series["loss"][step])) for step in (3, 9, 15, 21, STEPS)]
+
+
+# Divergence: w' = -2 w, so that w^2 / 2 overflows single precision at a known step.
+
+
+def parabola(weights):
+    return jnp.sum(weights**2) / 2
+
+
+STEEP = OptimizerMap(parabola, optax.sgd(3.0), (True,))
+OVERFLOW = 64  # 4^64 / 2 = 2^127 is finite in single precision, but not the square 4^64 = 2^128
+
+
+@pytest.mark.parametrize("every", [5, 100])
+def test_divergence_is_reported_at_the_first_step_whose_loss_is_not_finite(every):
+    found = discrete(STEEP, jnp.ones(1), steps=90, snapshot_steps=grid(5, 1, 90, every), hold=[80])
+    assert found.status == f"diverged at step {OVERFLOW}"
+    np.testing.assert_array_equal(found.steps, np.arange(OVERFLOW))
+    assert all(values.shape == (OVERFLOW,) for values in found.series.values())
+    np.testing.assert_allclose(found.series["loss"], 4.0 ** np.arange(OVERFLOW) / 2)
+    assert np.all(found.snapshot_steps < OVERFLOW)
+    assert len(found.snapshots["weights"]) == len(found.snapshot_steps)
+    assert not found.held
+
+
+def test_run_that_starts_beyond_all_bounds_has_no_series():
+    found = discrete(STEEP, jnp.full(1, 1e30), steps=5, snapshot_steps=[])
+    assert found.status == "diverged at step 0"
+    assert found.steps.size == found.series["loss"].size == 0
+    assert found.snapshots == {}
+
+
+def test_noise_of_a_step_depends_on_its_number_and_the_seed_alone(run):
+    flow = FLOWS["rod_unit_step"]()
+    carry = flow.begin(OPTIMIZER, *run.held[4][:3])
+
+    def after(first, seed):
+        found = record(
+            flow,
+            OPTIMIZER,
+            carry,
+            first=first,
+            last=first + 20,
+            snapshot_steps=[first + 20],
+            key=jax.random.key(seed),
+        )
+        return found.snapshots["half_extent"]
+
+    np.testing.assert_array_equal(after(4, 0), after(4, 0))
+    assert np.any(after(4, 0) != after(4, 1))
+    assert np.any(after(4, 0) != after(5, 0))
