@@ -31,7 +31,7 @@ from rodflow.audit import (
 from rodflow.comparison import compare
 from rodflow.figures.style import save
 from rodflow.optimizers import TABLE
-from rodflow.results import stored_runs
+from rodflow.results import StoredRun, stored_runs
 from rodflow.settings import Experiment, Run, resolve
 from rodflow.trajectory import trajectory
 
@@ -116,9 +116,11 @@ def walk(process: str, rng: np.random.Generator, weights: np.ndarray, adaptive: 
     if adaptive:
         snapshots["second_moment"] = rng.uniform(0.5, 2, path.shape).astype(np.float32)
     level = np.exp(-steps / 60)
-    series = {"loss": level} | (
-        {"loss_plus": level, "loss_minus": level} if process == "rod" else {}
-    )
+    series = {"loss": level}
+    if process != "stable":
+        series["rod_length"] = 1 - level
+    if process == "rod":
+        series |= {"loss_plus": level, "loss_minus": level}
     status = {"status": "completed"}
     return trajectory(
         steps, series, kept, snapshots, process=process, title=process, attributes=status
@@ -155,7 +157,8 @@ def curvature(data: xr.Dataset, run: Run, hessian) -> xr.Dataset:
 def draw(root: Path, experiment: Experiment) -> None:
     for name in experiment.figures:
         stem = f"{name}_mlp" if figures.FIGURES[name].per_model else name
-        save(figures.load(name).draw(stored_runs(root)), root / "figures" / stem)
+        runs = [StoredRun(root / run.path) for run in experiment.runs]
+        save(figures.load(name).draw(runs), root / "figures" / stem)
 
 
 @pytest.fixture
@@ -371,6 +374,13 @@ def test_run_with_a_damaged_file_holds_no_claim(root, experiment, no_eigenvector
         about = {finding.subject: finding for finding in judgement.findings}
         assert about[GD].verdict == "not applicable"
         assert about[GD].note.startswith(f"{GD}/comparison.nc: error_last")
+
+
+def test_run_made_from_another_data_set_holds_no_claim(root, experiment, no_eigenvectors):
+    delete("dataset.nc")(root)
+    report = audit(root, experiment)
+    assert report.verdicts["not applicable"] == len(report.judgements)
+    assert report.judgements[0].findings[0].note.startswith(f"{GD}/discrete.nc: input dataset: ")
 
 
 def test_what_follows_from_damage_is_kept_apart(root, experiment, no_eigenvectors):

@@ -30,8 +30,8 @@ GOOD = {
     "status": dict.fromkeys(PROCESSES, "completed"),
 }
 """Numbers of a run that agree with every claim."""
-LOSS_RATIO = {"rod": 1.01, "rod_unit_step": 0.99}
-"""The rods' loss over that of the iterates."""
+SERIES = {"loss": 1.01, "rod_length": 0.31}
+"""Of the rods: the loss over that of the iterates; when they grow, in lengths of the run."""
 
 
 def settings_of(optimizer: str) -> dict:
@@ -70,7 +70,7 @@ def make(optimizer: str, changes: dict | None = None, /, **settings) -> MadeUpRu
     numbers = {name: dict(row) for name, row in (GOOD | {"onset": onset}).items()}
     for place, value in (changes or {}).items():
         name, process = place.split(".")
-        if name != "loss":
+        if name not in SERIES:
             numbers[name][process] = value
     ratio = ("process", "snapshot"), np.full((len(PROCESSES), 3), 0.8)
     comparison = xr.Dataset(
@@ -83,12 +83,13 @@ def make(optimizer: str, changes: dict | None = None, /, **settings) -> MadeUpRu
     )
     at = np.arange(steps + 1)
     level, swing = np.exp(-at / steps), 0.3 * (-1.0) ** at
-    series = {"discrete": {"loss": level * (1 + swing)}}
-    for flow, factor in LOSS_RATIO.items():
-        factor = (changes or {}).get(f"loss.{flow}", factor)
+    series = {"discrete": {"loss": level * (1 + swing), "rod_length": 1e-3 + (at > 0.3 * steps)}}
+    for flow in ("rod", "rod_unit_step"):
+        ratio, when = ((changes or {}).get(f"{name}.{flow}", SERIES[name]) for name in SERIES)
         series[flow] = {
-            "loss_plus": level * (1 + swing) * factor,
-            "loss_minus": level * (1 - swing) * factor,
+            "loss_plus": level * (1 + swing) * ratio,
+            "loss_minus": level * (1 - swing) * ratio,
+            "rod_length": 1e-3 + (at > when * steps),
         }
     data = {
         process: xr.Dataset({name: ("step", v) for name, v in values.items()}, {"step": at})
@@ -127,6 +128,10 @@ FAILURES = {
     },
     "rod-onset": {name: {"onset.rod": 300} for name in ("adam", "nadam")},
     "rod_unit_step-onset": {name: {"onset.rod_unit_step": np.nan} for name in ("adam", "nadam")},
+    "rod-oscillation": {name: {"rod_length.rod": 0.5} for name in ("adam", "nadam")},
+    "rod_unit_step-oscillation": {
+        name: {"rod_length.rod_unit_step": 0.1} for name in ("adam", "nadam")
+    },
     "rod-loss": {"adam": {"loss.rod": 0.85}},
     "rod_unit_step-loss": {"adam": {"loss.rod_unit_step": 1.2}},
     "digits-rod-gd-mean": {"gd": {"error_mean.rod": 6e-4}},
@@ -220,7 +225,7 @@ def test_flow_that_diverges_has_failed(name):
     found = finding(name, make("gd", changes))
     assert found.verdict == "fails"
     note = found.values["mlp/gd/seed0"].note if found.values else found.note
-    assert note == "rod flow diverged at step 99"
+    assert note.startswith("rod flow diverged at step 99")
 
 
 def test_stable_flow_that_diverges_is_no_success_of_the_rod_flow():
@@ -252,6 +257,35 @@ def test_predicting_an_onset_that_never_comes_is_an_error():
 def test_onset_neither_reached_nor_predicted_is_not_applicable():
     changes = dict.fromkeys(["onset.discrete", "onset.rod"], np.nan)
     assert finding("rod-onset", make("gd", changes)).verdict == "not applicable"
+
+
+def test_oscillation_before_the_flows_start_predicts_nothing():
+    run = make("gd")
+    run.made_up["discrete"]["rod_length"][:] = np.exp(-np.arange(1001) / 50)
+    found = finding("rod-oscillation", run)
+    assert (found.verdict, found.note) == ("not applicable", "oscillates before the flows start")
+
+
+def test_oscillation_that_the_flow_lacks_is_an_error():
+    run = make("gd")
+    run.made_up["rod"]["rod_length"][:] = 1e-9
+    found = finding("rod-oscillation", run).values["mlp/gd/seed0"]
+    assert (found.value, found.note) == (math.inf, "reached at step 301, not predicted")
+
+
+def test_files_without_the_variable_say_nothing():
+    run = make("gd")
+    run.made_up["rod"] = run.made_up["rod"].drop_vars("rod_length")
+    found = finding("rod-oscillation", run)
+    assert (found.verdict, found.note) == ("not applicable", "No variable named 'rod_length'")
+
+
+def test_one_exact_step_does_not_make_the_loss_exact():
+    run = make("gd", {"loss.rod": 2.0})
+    for end in ("loss_plus", "loss_minus"):
+        run.made_up["rod"][end][800:802] = run.series("discrete")["loss"][800:802].mean()
+    found = finding("rod-loss", run)
+    assert (found.verdict, found.measured > 0.8) == ("fails", True)
 
 
 @pytest.mark.parametrize(

@@ -427,27 +427,34 @@ def test_two_cycle_of_a_quartic_is_one_of_gradient_descent():
     assert x - rate * (curvature * x - quartic * x**3) == pytest.approx(-x, rel=1e-13)
 
 
-def test_stable_flow_of_a_parabola_is_the_exponential():
-    curvatures, rate = np.array([0.1, 1.0, 5.0]), 0.3
-    optimizer = optimizer_map(
-        lambda w: jnp.sum(curvatures * w**2) / 2, optax.sgd(rate), jnp.zeros(3)
-    )
-    flow, key = StableFlow(rtol=1e-9, atol=1e-12), jax.random.key(0)
+def stable_flow_of_a_parabola(curvatures, units: int):
+    """Weights after some units of time from ones at learning rate 1, and what was seen at first."""
+    optimizer = OptimizerMap(lambda w: jnp.sum(curvatures * w**2) / 2, optax.sgd(1.0), (True,))
+    flow = StableFlow(rtol=1e-9, atol=1e-12)
 
     @jit
     def run(state):
-        return jax.lax.fori_loop(0, 10, lambda _, y: flow.advance(optimizer, y, key)[0], state)
+        def advance(carry, _):
+            return flow.advance(optimizer, carry, jax.random.key(0))
 
-    end = run(optimizer.initial(jnp.ones(3))).weights
-    np.testing.assert_allclose(end, np.exp(-10 * rate * curvatures), rtol=1e-5)
+        carry, seen = jax.lax.scan(
+            advance, flow.begin(optimizer, state, state, state), length=units
+        )
+        return flow.snapshot(optimizer, carry)["weights"], seen["loss"][0]
+
+    return run(optimizer.initial(jnp.ones(curvatures.size)))
+
+
+def test_stable_flow_of_a_parabola_is_the_exponential():
+    curvatures = np.array([0.03, 0.3, 1.5])
+    end, loss = stable_flow_of_a_parabola(curvatures, 10)
+    np.testing.assert_allclose(end, np.exp(-10 * curvatures), rtol=1e-5)
+    assert float(loss) == pytest.approx(curvatures.sum() / 2, rel=1e-14)
 
 
 def test_stable_flow_passes_the_threshold_without_noticing():
-    optimizer = optimizer_map(lambda w: jnp.sum(w**2) / 2, optax.sgd(10.0), jnp.zeros(1))
-    flow, state = StableFlow(rtol=1e-9, atol=1e-12), optimizer.initial(jnp.ones(1))
-    after, seen = jit(lambda z: flow.advance(optimizer, z, jax.random.key(0)))(state)
-    assert float(after.weights[0]) == pytest.approx(np.exp(-10), rel=1e-4)
-    assert seen["loss"] == 0.5
+    end, _ = stable_flow_of_a_parabola(np.array([10.0]), 1)
+    assert float(end[0]) == pytest.approx(np.exp(-10), rel=1e-4)
 
 
 def test_advance_shows_the_loss_at_centre_and_ends_and_seeds_the_rod(flow):

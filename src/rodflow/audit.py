@@ -9,8 +9,8 @@ Nothing is trained and nothing is repaired. Three questions are asked in turn:
   made with the config's settings from the inputs that are there now, and in the manifest;
 * recomputation: every comparison again from trajectories and sharpness, every figure's table again
   from the runs, and stored eigenvectors against stored weights (`rodflow.audit_curvature`);
-* claims: what the stored numbers say about `rodflow.claims.CLAIMS`. A run with a faulty file says
-  nothing.
+* claims: what the stored numbers say about `rodflow.claims.CLAIMS`. A run with a faulty or
+  outdated file says nothing.
 
 The report depends on the files and the config only, so that two audits of the same files agree in
 every byte. JAX is imported only for the eigenvectors.
@@ -34,7 +34,7 @@ from rodflow import artifact, figures
 from rodflow.artifact import ArtifactError, Problem
 from rodflow.claims import Finding, Judgement, Measured, judge
 from rodflow.comparison import compare
-from rodflow.results import COMPLETED, DISCRETE, StoredRun, stored_runs
+from rodflow.results import COMPLETED, DISCRETE, StoredRun
 from rodflow.settings import Experiment, Run
 
 ALLOWED = 1e-12
@@ -125,10 +125,8 @@ def audit(root: str | Path, experiment: Experiment) -> Report:
     for run in experiment.runs:
         auditor.check_run(run)
     auditor.check_dataset()
-    stored = {run.folder: run for run in stored_runs(root)}
-    auditor.check_figures(list(stored.values()))
-    folders = [root / run.path for run in experiment.runs]
-    runs = [stored.get(folder) or StoredRun(folder) for folder in folders]
+    runs = [StoredRun(root / run.path) for run in experiment.runs]
+    auditor.check_figures(runs)
     unsound = {
         run.path: fault for run in experiment.runs if (fault := auditor.fault_below(run.path))
     }
@@ -188,8 +186,8 @@ class _Auditor:
         self.samples: list[Sample] = []
 
     def fault_below(self, folder: str) -> str:
-        """The first problem with a folder or a file in it, "" if there is none."""
-        for problem in _in_order(self.problems):
+        """The first problem with a folder or a file in it, else what follows from one, else ""."""
+        for problem in (*_in_order(self.problems), *_in_order(self.consequences)):
             if problem.path == folder or problem.path.startswith(f"{folder}/"):
                 return str(problem)
         return ""
@@ -310,11 +308,11 @@ class _Auditor:
             path = f"{stem}.csv"
             if not (self.root / path).is_file():
                 continue
-            own = [run.path for run in self.experiment.runs if model in ("", run.model)]
-            if faulty := [folder for folder in own if self.fault_below(folder)]:
+            drawn = [run for run in runs if run.model == (model or run.model)]
+            folders = [run.folder.relative_to(self.root).as_posix() for run in drawn]
+            if faulty := [folder for folder in folders if self.fault_below(folder)]:
                 self._unchecked(path, "not drawn again", faulty[0])
                 continue
-            drawn = [run for run in runs if model in ("", run.model)]
             try:
                 table = figures.load(name).draw(drawn).table
                 fresh = table.to_csv(index=False, lineterminator="\n")
@@ -622,7 +620,10 @@ def _problem_blocks(report: Report) -> Iterator[str]:
     yield _table(("artifact", "problem"), [(f"`{p.path}`", p.what) for p in report.problems])
     if report.consequences:
         yield "Because of these:"
-        yield _table(("artifact", ""), [(f"`{p.path}`", p.what) for p in report.consequences])
+        follows: dict[str, list[str]] = {}
+        for problem in report.consequences:
+            follows.setdefault(problem.what, []).append(f"`{problem.path}`")
+        yield "\n".join(f"* {what}: {', '.join(paths)}" for what, paths in follows.items())
 
 
 def _claim_blocks(judgement: Judgement) -> Iterator[str]:

@@ -93,7 +93,9 @@ def compare(
         name: ("process", [rows[p][name] for p in processes], {"long_name": text, "units": "1"})
         for name, text in _COLUMNS.items()
     }
-    status = ("process", [trajectories[p].attrs["status"] for p in processes])
+    statuses = [trajectories[p].attrs["status"] for p in processes]
+    status = ("process", statuses, {"long_name": "how the process ended"})
+    names = ("process", processes, {"long_name": "the discrete run, or the name of a flow"})
     return xr.Dataset(
         {
             "tracking_error": _stack(errors, processes, "tracking error"),
@@ -103,7 +105,8 @@ def compare(
             **table,
             "status": status,
         },
-        coords={"process": processes},
+        coords={"process": names},
+        attrs={"title": f"flows against {discrete.attrs['title']}"},
     )
 
 

@@ -6,10 +6,10 @@ import stage
 def main() -> None:
     from rodflow import figures
     from rodflow.figures.style import save
-    from rodflow.results import StoredRun, ordered
+    from rodflow.results import StoredRun
 
     args = stage.arguments(__doc__, figure={}, runs=stage.PATHS)
-    runs = ordered(StoredRun(folder) for folder in args.runs)
+    runs = [StoredRun(folder) for folder in args.runs]
     save(figures.load(args.figure).draw(runs), args.output.with_suffix(""))
 
 
