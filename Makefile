@@ -26,7 +26,7 @@ COMPILE   = $(UV) pip compile --quiet --universal --python-version 3.11 --fork-s
 INSTALLED = .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv reproduce smoke figures audit report test test-slow lint bench lock clean \
+.PHONY: help .venv reproduce smoke figures audit report test test-slow lint gallery bench lock clean \
         clean-results
 
 help: ## this list
@@ -87,6 +87,9 @@ test-slow: .venv ## run the tests that take minutes
 
 lint: .venv ## check style, format and types
 	@$(IN_VENV) set -e; ruff check .; ruff format --check .; mypy
+
+gallery: .venv ## copy the small results of a finished run to docs/gallery
+	@$(IN_VENV) python workflow/scripts/gallery.py $(if $(CONFIG),--config "$(CONFIG)")
 
 bench: .venv ## measure accuracy and cost, as reported in docs/benchmarks.md
 	@$(IN_VENV) python benchmarks/run.py $(ARGS)

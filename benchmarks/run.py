@@ -1,6 +1,6 @@
 """Cost per step of every flow, in units of the discrete run's, side by side on this machine.
 
-    python benchmarks/run.py [--config config.yaml] [--model mlp] [--optimizers gd adam] [--output docs/benchmarks.md]
+    make bench ARGS="--optimizers gd adam"
 
 Each process runs the same chunk of steps in turn, several rounds; the fastest round of each counts, compilation left
 out. One thread, like the workflow's jobs.
@@ -22,7 +22,7 @@ import jax.numpy as jnp
 from rodflow import datasets, settings, stages
 from rodflow.dynamics import FLOWS, OptimizerMap
 from rodflow.dynamics.discrete import Discrete
-from rodflow.dynamics.process import Process, _chunk
+from rodflow.dynamics.process import Process, _chunk  # the compiled unit of work itself
 
 STEPS, ROUNDS = 50, 7
 
@@ -32,12 +32,13 @@ def seconds_per_step(
 ) -> dict[str, tuple[float, float]]:
     """Seconds per step and seconds of the first, compiling call, by process."""
     carries = {name: p.begin(optimizer, *states) for name, p in processes.items()}
-    key, first = jax.random.key(0), jnp.asarray(0)
+    key, first, length = jax.random.key(0), jnp.asarray(0), jnp.asarray(STEPS)
     compiling, best = {}, dict.fromkeys(processes, float("inf"))
     for turn in range(ROUNDS + 1):
         for name, process in processes.items():
             began = time.perf_counter()
-            jax.block_until_ready(_chunk(process, optimizer, carries[name], key, first, STEPS))
+            carry = carries[name]
+            jax.block_until_ready(_chunk(process, optimizer, carry, key, first, length, STEPS))
             elapsed = time.perf_counter() - began
             if turn == 0:
                 compiling[name] = elapsed
@@ -51,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", default="config.yaml", type=Path)
     parser.add_argument("--model", default="mlp")
-    parser.add_argument("--optimizers", nargs="+", default=["gd", "rmsprop", "adam"])
+    parser.add_argument("--optimizers", nargs="+", default=["gd", "rmsprop_scalar", "rmsprop", "adam"])
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks.md"))
     args = parser.parse_args()
 
@@ -74,7 +75,7 @@ def main() -> None:
         "|---|---|---|---|---|",
     ]
     for name in args.optimizers:
-        run = experiment.run(args.model, name, 0)
+        run = experiment.run(args.model, name, experiment.runs[0].seed)
         optimizer, weights = stages.build(data, run.settings)
         state = optimizer.initial(weights)
         for _ in range(20):
