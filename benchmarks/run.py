@@ -52,7 +52,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--config", default="config.yaml", type=Path)
     parser.add_argument("--model", default="mlp")
-    parser.add_argument("--optimizers", nargs="+", default=["gd", "rmsprop_scalar", "rmsprop", "adam"])
+    parser.add_argument(
+        "--optimizers", nargs="+", default=["gd", "rmsprop_scalar", "rmsprop", "adam"]
+    )
     parser.add_argument("--output", type=Path, default=Path("docs/benchmarks.md"))
     args = parser.parse_args()
 
