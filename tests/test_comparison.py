@@ -14,7 +14,9 @@ def trajectory(weights, first: int = START, status: str = "completed") -> xr.Dat
     weights = np.asarray(weights)
     at = first + EVERY * np.arange(len(weights))
     return xr.Dataset(
-        {"weights": (("snapshot", "parameter"), weights)}, {"snapshot": at}, {"status": status}
+        {"weights": (("snapshot", "parameter"), weights)},
+        {"snapshot": at},
+        {"status": status, "title": "iterates"},
     )
 
 
@@ -85,7 +87,6 @@ def test_geometric_mean_is_the_root_of_the_product():
     assert float(geometric_mean(series([1e-4, np.nan, 1.0]))) == pytest.approx(1e-2)
 
 
-@pytest.mark.filterwarnings("ignore:Mean of empty slice")
 def test_geometric_mean_of_nothing_is_not_a_number():
     assert np.isnan(geometric_mean(series([])))
 
@@ -112,6 +113,11 @@ def test_last_quarter_is_that_of_the_planned_run(last, expected):
 def test_comparison_has_one_row_a_process(compared):
     assert compared["process"].values.tolist() == ["discrete", "rod", "stable"]
     assert compared["status"].values.tolist() == ["completed", "completed", "diverged at step 25"]
+
+
+def test_comparison_explains_itself(compared):
+    assert compared.attrs["title"] == "flows against iterates"
+    assert all(compared[name].attrs["long_name"] for name in compared)
 
 
 def test_comparison_measures_the_mean_and_last_error_of_flows_only(compared):

@@ -61,6 +61,9 @@ SCHEDULE = optax.cosine_decay_schedule(0.01, 100)
         pytest.param(optax.yogi(0.01), {"0.mu"}, id="yogi"),
         pytest.param(optax.adabelief(0.01), {"0.mu"}, id="adabelief"),
         pytest.param(optax.lion(0.01), {"0.mu"}, id="lion"),
+        pytest.param(optax.adamax(0.01), {"0.mu"}, id="adamax"),
+        pytest.param(optax.novograd(0.01), {"0.mu"}, id="novograd"),
+        pytest.param(optax.adan(0.01), {"0.m", "0.v", "0.g"}, id="adan"),
         pytest.param(
             optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.01)),
             {"1.0.mu"},

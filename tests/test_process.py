@@ -6,7 +6,15 @@ import numpy as np
 import optax
 import pytest
 
-from rodflow.dynamics import FLOWS, OptimizerMap, discrete, grid, integrate, record
+from rodflow.dynamics import (
+    FLOWS,
+    OptimizerMap,
+    discrete,
+    grid,
+    integrate,
+    optimizer_map,
+    record,
+)
 
 INPUTS = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
 TARGETS = np.random.default_rng(1).standard_normal(6).astype(np.float32)
@@ -182,3 +190,16 @@ def test_noise_of_a_step_depends_on_its_number_and_the_seed_alone(run):
     np.testing.assert_array_equal(after(4, 0), after(4, 0))
     assert np.any(after(4, 0) != after(4, 1))
     assert np.any(after(4, 0) != after(5, 0))
+
+
+def test_stable_flow_that_reaches_infinity_in_finite_time_ends_as_diverged():
+    """On L = -w^4 / 4 gradient flow is dw/dt = eta w^3, which is infinite at t = 1 / (2 eta w0^2) = 9.1."""
+
+    def falling(weights):
+        return -jnp.sum(weights**4) / 4
+
+    weights = jnp.array([1.0])
+    optimizer = optimizer_map(falling, optax.sgd(0.055), weights)
+    state = optimizer.initial(weights)
+    found = integrate("stable", optimizer, (state, state, state), start=0, stop=20, every=5)
+    assert found.status == "diverged at step 10"

@@ -56,7 +56,7 @@ def top_eigenpairs(
         loss: full-batch loss, a pytree.
         weights: where.
         preconditioner: diagonal of P, positive; ones give the Hessian itself.
-        guess: where the iteration starts: eigenvectors found nearby, or random columns; at most a fifth as many
+        guess: where the iteration starts: eigenvectors found nearby, or random columns; less than a fifth as many
             columns as there are weights.
         tolerance: iteration stops when every residual is below this fraction of its eigenvalue.
         max_iterations: or after so many iterations; the residuals then say how far it got.

@@ -1,8 +1,13 @@
 """Dynamics: the optimizer as a map, the discrete run, and every flow that models it.
 
-optimizer = optimizer_map(loss, optax.adam(1e-3), weights)
-run = discrete(optimizer, weights, steps=600, snapshot_steps=grid(50, 1, 600, 10), hold=[50])
-flow = integrate("rod", optimizer, run.held[50][:3], start=50, stop=600, every=10)
+Example:
+    ::
+
+        optimizer = optimizer_map(loss, optax.adam(1e-3), weights)
+        run = discrete(
+            optimizer, weights, steps=600, snapshot_steps=grid(50, 1, 600, 10), hold=[50]
+        )
+        flow = integrate("rod", optimizer, run.held[50][:3], start=50, stop=600, every=10)
 """
 
 from collections.abc import Callable

@@ -93,8 +93,8 @@ def seed(rod: Rod, key: Array) -> Rod:
     """Add rounding-sized noise to the weights' half-extent.
 
     In exact arithmetic a rod of no length stays so; in training the rounding of every step seeds the
-    oscillation. A rounding error of |w| is uniform within eps |w| / 2, of standard deviation
-    eps |w| / sqrt(12).
+    oscillation. A rounding error of w is uniform within half a unit in the last place, at
+    most eps |w| / 2, so its standard deviation is at most eps |w| / sqrt(12).
     """
     weights = rod.centre.weights
     scale = jnp.finfo(weights.dtype).eps / jnp.sqrt(jnp.asarray(12.0, weights.dtype))

@@ -109,7 +109,7 @@ class LongThirdStage(diffrax.AbstractERK):
     Among such methods it has the longest real stability interval, 6.26. Nodes and weights are those of Heun's
     third-order method; the last stage leans less on the second.
 
-    With c held over a unit step, a direction where F has eigenvalue J = 1 + x is multiplied by
+    With c held over a unit step, a direction where the lifted map has eigenvalue J = 1 + x is multiplied by
     1 + x - 3 x^3 / 16 - x^4 / 32. This vanishes at J = -1, so that the redundant copies in the lifted state
     (sharp directions of Z, flat ones of X) are damped out, stays within the unit disc for -3 < J < 1 and for
     the complex pairs of a momentum mode, and differs from J by third order where motion is slow.

@@ -32,7 +32,7 @@ class UnitStep(diffrax.AbstractSolver):
     interpolation_cls: ClassVar = diffrax.LocalLinearInterpolation
 
     def order(self, terms: Any) -> int:
-        """The order to which M(J) agrees with J on slow modes, less one."""
+        """Second order: M(J) differs from J by (1 - J)^3 / 8 a step."""
         return 2
 
     def init(self, terms: Any, t0: Any, t1: Any, y0: Rod, args: OptimizerMap) -> None:

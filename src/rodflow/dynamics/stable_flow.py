@@ -7,6 +7,7 @@ optimizer cannot follow.
 from typing import NamedTuple
 
 import diffrax
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -26,11 +27,13 @@ class Carry(NamedTuple):
 class StableFlow(Process):
     """dz/dt = F(z) - z, integrated adaptively (Bogacki-Shampine) to the given tolerances.
 
-    Where curvature grows without bound the flow is stiff, and the step size follows it.
+    Where curvature grows without bound the flow is stiff, and the step size follows it; a flow that needs more than
+    `max_steps` steps for a unit of time is given up as diverged.
     """
 
     rtol: float = 1e-4
     atol: float = 1e-6
+    max_steps: int = eqx.field(static=True, default=10_000)
 
     def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> Carry:
         centre = from_consecutive(optimizer, before, now, after).centre
@@ -40,6 +43,15 @@ class StableFlow(Process):
         self, optimizer: OptimizerMap, carry: Carry, key: Array
     ) -> tuple[Carry, Observation]:
         del key
+        loss = optimizer.loss(carry.state.weights)
+        # Without an end an integrator that cannot go on would try ever smaller steps for ever.
+        carry = jax.lax.cond(
+            jnp.isfinite(loss), lambda c: self._unit(optimizer, c), lambda c: c, carry
+        )
+        return carry, {"loss": loss}
+
+    def _unit(self, optimizer: OptimizerMap, carry: Carry) -> Carry:
+        """The flow one unit of time later; NaN if it cannot be followed in `max_steps` steps."""
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, y, args: jax.tree.map(jnp.subtract, args(y), y)),
             diffrax.Bosh3(),
@@ -50,12 +62,13 @@ class StableFlow(Process):
             args=optimizer,
             stepsize_controller=diffrax.PIDController(rtol=self.rtol, atol=self.atol),
             saveat=diffrax.SaveAt(t1=True),
-            max_steps=None,
+            max_steps=self.max_steps,
             throw=False,
         )
-        state = jax.tree.map(lambda leaf: leaf[0], solution.ys)
+        followed = solution.result == diffrax.RESULTS.successful
+        state = jax.tree.map(lambda leaf: jnp.where(followed, leaf[0], jnp.nan), solution.ys)
         dt = (1 / jnp.maximum(solution.stats["num_accepted_steps"], 1)).astype(carry.dt.dtype)
-        return Carry(state, dt), {"loss": optimizer.loss(carry.state.weights)}
+        return Carry(state, dt)
 
     def snapshot(self, optimizer: OptimizerMap, carry: Carry) -> Snapshot:
         return {"weights": carry.state.weights, "memory": carry.state.memory}
