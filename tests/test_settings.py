@@ -86,7 +86,7 @@ def test_defaults_come_from_the_schema() -> None:
     assert experiment.sharpness == {"count": 3, "tolerance": 1e-3, "every": 1}
     assert experiment.run("mlp", "gd", 0).settings == {
         "criterion": "mse",
-        "dataset": {"name": "digits", "samples": 1000, "size": 8},
+        "dataset": {"name": "digits", "samples": 1000, "scaling": "standard", "size": 8},
         "model": {"activation": "tanh", "hidden": [32, 32], "kind": "mlp"},
         "optimizer": {"learning_rate": 0.1, "name": "gd"},
         "seed": 0,
@@ -396,7 +396,7 @@ def test_the_schema_is_valid_and_describes_every_key_with_a_default_where_one_is
 def test_the_command_prints_every_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(ROOT / "config.yaml")]) == 0
     printed = capsys.readouterr().out
-    assert "mlp/adam/seed0" in printed
+    assert "mlp/adam/seed1" in printed
     assert "learning_rate 0.005" in printed
 
 
