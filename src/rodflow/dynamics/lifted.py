@@ -19,6 +19,9 @@ from jaxtyping import Array, Float, PyTree
 
 from rodflow.dynamics.optimizer_map import OptimizerMap, State
 
+Losses = tuple[Float[Array, ""], Float[Array, ""]]
+"""The loss at the ends Z + X and Z - X."""
+
 
 class Rod(NamedTuple):
     """Centre Z and half-extent X. `extent` has None in place of the auxiliary leaves."""
@@ -50,22 +53,38 @@ def from_consecutive(optimizer: OptimizerMap, before: State, now: State, after: 
     return Rod(centre, oscillating(optimizer, extent))
 
 
-def lifted_map(optimizer: OptimizerMap, rod: Rod) -> Rod:
-    """One step of the lifted map from its two ends: two gradients."""
-    plus, minus = optimizer(rod.end(+1)), optimizer(rod.end(-1))
+def lifted_map_and_losses(optimizer: OptimizerMap, rod: Rod) -> tuple[Rod, Losses]:
+    """One step of the lifted map from its two ends, two gradients, and the losses there, which come with them."""
+    loss_plus, _, plus = optimizer.evaluate(rod.end(+1))
+    loss_minus, _, minus = optimizer.evaluate(rod.end(-1))
     centre = jax.tree.map(lambda a, b: (a + b) / 2, plus, minus)
     extent = jax.tree.map(lambda a, b: (b - a) / 2, plus, minus)
-    return Rod(centre, oscillating(optimizer, extent))
+    return Rod(centre, oscillating(optimizer, extent)), (loss_plus, loss_minus)
+
+
+def linearised_lifted_map_and_losses(optimizer: OptimizerMap, rod: Rod) -> tuple[Rod, Losses]:
+    """The lifted map to first order in the half-extent: Z' = F(Z), X' = -DF(Z)[X]; the losses likewise."""
+
+    def evaluate(state: State) -> tuple[State, Array]:
+        loss, _, following = optimizer.evaluate(state)
+        return following, loss
+
+    tangent = eqx.combine(rod.extent, jax.tree.map(jnp.zeros_like, rod.centre))
+    (centre, loss), (image, slope) = jax.jvp(evaluate, (rod.centre,), (tangent,))
+    # A weight that has never seen a gradient (a constant pixel, a dead unit) has second moment 0, where the root's
+    # derivative is infinite and its product with a vanishing tangent NaN: such a weight stays where it is.
+    extent = jax.tree.map(lambda leaf: jnp.where(jnp.isnan(leaf), 0, -leaf), image)
+    return Rod(centre, oscillating(optimizer, extent)), (loss + slope, loss - slope)
+
+
+def lifted_map(optimizer: OptimizerMap, rod: Rod) -> Rod:
+    """One step of the lifted map from its two ends: two gradients."""
+    return lifted_map_and_losses(optimizer, rod)[0]
 
 
 def linearised_lifted_map(optimizer: OptimizerMap, rod: Rod) -> Rod:
     """The lifted map to first order in the half-extent: Z' = F(Z), X' = -DF(Z)[X]."""
-    tangent = eqx.combine(rod.extent, jax.tree.map(jnp.zeros_like, rod.centre))
-    centre, image = jax.jvp(optimizer, (rod.centre,), (tangent,))
-    # A weight that has never seen a gradient (a constant pixel, a dead unit) has second moment 0, where the root's
-    # derivative is infinite and its product with a vanishing tangent NaN: such a weight stays where it is.
-    extent = jax.tree.map(lambda leaf: jnp.where(jnp.isnan(leaf), 0, -leaf), image)
-    return Rod(centre, oscillating(optimizer, extent))
+    return linearised_lifted_map_and_losses(optimizer, rod)[0]
 
 
 def is_small(rod: Rod) -> Float[Array, ""]:
@@ -79,14 +98,19 @@ def is_small(rod: Rod) -> Float[Array, ""]:
     return jnp.linalg.norm(extent) < relative * jnp.linalg.norm(weights)
 
 
-def stable_lifted_map(optimizer: OptimizerMap, rod: Rod) -> Rod:
+def stable_lifted_map_and_losses(optimizer: OptimizerMap, rod: Rod) -> tuple[Rod, Losses]:
     """The lifted map, from its ends where the rod is long enough and linearised where it is not."""
     return jax.lax.cond(
         is_small(rod),
-        lambda r: linearised_lifted_map(optimizer, r),
-        lambda r: lifted_map(optimizer, r),
+        lambda r: linearised_lifted_map_and_losses(optimizer, r),
+        lambda r: lifted_map_and_losses(optimizer, r),
         rod,
     )
+
+
+def stable_lifted_map(optimizer: OptimizerMap, rod: Rod) -> Rod:
+    """The lifted map alone, chosen in the same way."""
+    return stable_lifted_map_and_losses(optimizer, rod)[0]
 
 
 def seed(rod: Rod, key: Array) -> Rod:

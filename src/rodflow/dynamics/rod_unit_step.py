@@ -16,9 +16,11 @@ from typing import Any, ClassVar
 import diffrax
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
-from rodflow.dynamics.lifted import Rod
+from rodflow.dynamics.lifted import Rod, seed, stable_lifted_map_and_losses
 from rodflow.dynamics.optimizer_map import OptimizerMap
+from rodflow.dynamics.process import Observation
 from rodflow.dynamics.rod_flow import RodProcess, increment, merge_auxiliary
 
 
@@ -35,9 +37,9 @@ class UnitStep(diffrax.AbstractSolver):
         """Second order: M(J) differs from J by (1 - J)^3 / 8 a step."""
         return 2
 
-    def init(self, terms: Any, t0: Any, t1: Any, y0: Rod, args: OptimizerMap) -> None:
-        """No state between steps."""
-        return None
+    def init(self, terms: Any, t0: Any, t1: Any, y0: Rod, args: OptimizerMap) -> Rod:
+        """The increment at y0, which a caller that knows it already may pass instead."""
+        return terms.vf(t0, y0, args)
 
     def step(
         self,
@@ -46,7 +48,7 @@ class UnitStep(diffrax.AbstractSolver):
         t1: Any,
         y0: Rod,
         args: OptimizerMap,
-        solver_state: None,
+        solver_state: Rod,
         made_jump: Any,
     ) -> Any:
         """One unit of time."""
@@ -55,13 +57,14 @@ class UnitStep(diffrax.AbstractSolver):
             image = jax.tree.map(jnp.add, y, terms.vf(t0, y, args))
             return image, image
 
-        _, images = jax.lax.scan(lifted, y0, length=3)
+        first = jax.tree.map(jnp.add, y0, solver_state)
+        _, images = jax.lax.scan(lifted, first, length=2)
         corrected = jax.tree.map(
-            lambda y, k: k[0] + ((y - k[2]) + 3 * (k[1] - k[0])) / 8, y0, images
+            lambda y, a, k: a + ((y - k[1]) + 3 * (k[0] - a)) / 8, y0, first, images
         )
-        first = jax.tree.map(lambda k: k[0], images.centre)
-        y1 = Rod(merge_auxiliary(args, corrected.centre, first), corrected.extent)
-        return y1, None, dict(y0=y0, y1=y1), None, diffrax.RESULTS.successful
+        y1 = Rod(merge_auxiliary(args, corrected.centre, first.centre), corrected.extent)
+        following = terms.vf(t1, y1, args)
+        return y1, None, dict(y0=y0, y1=y1), following, diffrax.RESULTS.successful
 
     def func(self, terms: Any, t0: Any, y0: Rod, args: OptimizerMap) -> Rod:
         """The lifted increment."""
@@ -72,5 +75,21 @@ class RodUnitStep(RodProcess):
     """The rod flow by `UnitStep`."""
 
     def unit(self, optimizer: OptimizerMap, rod: Rod) -> Rod:
-        term = diffrax.ODETerm(lambda t, y, args: increment(args, y))
-        return UnitStep().step(term, 0.0, 1.0, rod, optimizer, None, made_jump=False)[0]
+        return _unit(optimizer, rod, increment(optimizer, rod))
+
+    def advance(self, optimizer: OptimizerMap, carry: Rod, key: Array) -> tuple[Rod, Observation]:
+        # The first lifted step has the losses at the ends at hand: two evaluations less.
+        rod = seed(carry, key)
+        image, (loss_plus, loss_minus) = stable_lifted_map_and_losses(optimizer, rod)
+        seen = {
+            "loss": optimizer.loss(carry.centre.weights),
+            "loss_plus": loss_plus,
+            "loss_minus": loss_minus,
+            "rod_length": jnp.linalg.norm(carry.extent.weights),
+        }
+        return _unit(optimizer, rod, jax.tree.map(jnp.subtract, image, rod)), seen
+
+
+def _unit(optimizer: OptimizerMap, rod: Rod, first: Rod) -> Rod:
+    term = diffrax.ODETerm(lambda t, y, args: increment(args, y))
+    return UnitStep().step(term, 0.0, 1.0, rod, optimizer, first, made_jump=False)[0]
