@@ -10,10 +10,11 @@ from jax.flatten_util import ravel_pytree
 
 from rodflow.dynamics import OptimizerMap, optimizer_map
 from rodflow.dynamics.lifted import oscillating
-from rodflow.optimizers import TABLE
+from rodflow.optimizers import NINE, TABLE
 
 LEARNING_RATE, B1, B2, EPS = 0.05, 0.9, 0.97, 1e-3
 ADAPTIVE = [name for name, optimizer in TABLE.items() if optimizer.adaptive]
+BEYOND = sorted(set(TABLE) - set(NINE))
 GRADIENTS = np.random.default_rng(0).standard_normal((8, 4))
 WEIGHTS = np.random.default_rng(1).standard_normal(4)
 
@@ -29,7 +30,11 @@ def hyperparameters(name: str, decay: float = B1) -> dict[str, float]:
         return {"learning_rate": LEARNING_RATE}
     if name in ("heavy_ball", "nesterov"):
         return {"learning_rate": LEARNING_RATE, "momentum": decay}
+    if name == "adagrad":
+        return {"learning_rate": LEARNING_RATE, "initial_accumulator_value": 0.2, "eps": EPS}
     adaptive = {"learning_rate": LEARNING_RATE, "b2": B2, "eps": EPS}
+    if name == "adamw":
+        adaptive["weight_decay"] = 0.3
     return adaptive if name.startswith("rmsprop") else adaptive | {"b1": decay}
 
 
@@ -64,7 +69,7 @@ def by_hand(name: str, gradients: np.ndarray, *, ahead: int) -> np.ndarray:
     return np.stack(updates)
 
 
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("name", NINE)
 def test_updates_are_the_formula_of_the_table(name):
     found, _ = steps(TABLE[name].build(**hyperparameters(name)), GRADIENTS)
     # optax corrects the bias of Nesterov's momentum as if one more step had been taken.
@@ -98,8 +103,37 @@ def test_thresholds_at_decay_nine_tenths(name, expected):
     assert TABLE[name].threshold(**hyperparameters(name)) == pytest.approx(expected, rel=1e-14)
 
 
+@pytest.mark.parametrize("name", NINE)
+def test_limit_is_the_threshold_over_the_learning_rate(name):
+    chosen = hyperparameters(name)
+    expected = TABLE[name].threshold(**chosen) / LEARNING_RATE
+    assert TABLE[name].limit(**chosen) == expected
+
+
+def test_the_nine_are_the_rows_with_a_formula():
+    assert NINE == tuple(TABLE)[:9]
+    assert all(not TABLE[name].adaptive for name in BEYOND)
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_row_without_formula_is_preconditioned_by_its_inverse_gain_at_a_limit_of_two(name):
+    row, chosen = TABLE[name], hyperparameters(name)
+    assert row.limit(**chosen) == 2
+    with pytest.raises(ValueError, match="inverse of the alternating gain"):
+        row.preconditioner(None, **chosen)
+
+
+@pytest.mark.parametrize("name", BEYOND)
+def test_every_hyperparameter_of_a_row_without_formula_counts(name):
+    chosen = hyperparameters(name)
+    reference, _ = steps(TABLE[name].build(**chosen), GRADIENTS)
+    for key in chosen:
+        changed, _ = steps(TABLE[name].build(**chosen | {key: 0.9 * chosen[key]}), GRADIENTS)
+        assert np.abs(changed / reference - 1).max() > 1e-5, key
+
+
 @pytest.mark.parametrize("decay", [0.9, 0.5])
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("name", NINE)
 def test_an_eigenvalue_reaches_minus_one_exactly_at_the_threshold(name, decay):
     optimizer, chosen = TABLE[name], hyperparameters(name, decay)
     transformation, count, p = optimizer.build(**chosen), 1e4, 0.7
@@ -181,7 +215,7 @@ def test_preconditioner_is_what_the_gradient_was_divided_by(name):
     np.testing.assert_allclose(updates[-1], -LEARNING_RATE * GRADIENTS[-1] / p, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", sorted(set(TABLE) - set(ADAPTIVE)))
+@pytest.mark.parametrize("name", sorted(set(NINE) - set(ADAPTIVE)))
 def test_methods_without_second_moment_precondition_with_one(name):
     optimizer, chosen = TABLE[name], hyperparameters(name)
     memory = optimizer.build(**chosen).init(jnp.asarray(WEIGHTS))

@@ -11,6 +11,12 @@ decays compare. The scalar variants keep one number nu for all weights, an avera
 The threshold is the largest stable value of learning_rate * S, S the sharpness of the preconditioned Hessian
 P^{-1/2} H P^{-1/2}. Sources: Cohen et al. 2021 (arXiv 2103.00065), Cohen et al. 2022 (2207.14484), Regis and
 Chewi 2026 (2605.06821).
+
+A row beyond the nine of theory needs no formula: without a threshold of its own it is preconditioned by the inverse of
+its alternating gain (`rodflow.stability`), for which the largest stable eigenvalue is 2.
+
+    >>> TABLE["adamw"].limit(learning_rate=1e-3, b1=0.9, b2=0.99, eps=1e-8, weight_decay=1e-2)
+    2.0
 """
 
 from collections.abc import Callable
@@ -90,13 +96,21 @@ class Optimizer:
 
     Attributes:
         build: keyword hyperparameters -> optax transformation.
-        threshold: the same hyperparameters -> the largest stable value of learning_rate * S (dimensionless).
-        adaptive: whether it keeps a second moment `nu`, so that P = sqrt(nu_hat) + eps; otherwise P = 1.
+        threshold: the same hyperparameters -> the largest stable value of learning_rate * S (dimensionless). None
+            where no formula is known or wanted: then P is the inverse of the alternating gain.
+        adaptive: whether P = sqrt(nu_hat) + eps with the second moment `nu` that it keeps. Otherwise P = 1, or the
+            inverse of the alternating gain where there is no threshold.
     """
 
     build: Callable[..., optax.GradientTransformation]
-    threshold: Callable[..., float]
+    threshold: Callable[..., float] | None
     adaptive: bool = True
+
+    def limit(self, **hyperparameters: float) -> float:
+        """The largest stable eigenvalue of P^{-1/2} H P^{-1/2}: threshold / learning_rate, 2 without a threshold."""
+        if self.threshold is None:
+            return 2.0
+        return self.threshold(**hyperparameters) / hyperparameters["learning_rate"]
 
     def second_moment(self, memory: Memory, **hyperparameters: float) -> Array | None:
         """The bias-corrected second moment nu_hat, one number or one a weight; None if it keeps none."""
@@ -109,7 +123,13 @@ class Optimizer:
     def preconditioner(
         self, second_moment: Array | None, **hyperparameters: float
     ) -> Array | float:
-        """P = sqrt(nu_hat) + eps of the adaptive methods, 1 for the others."""
+        """P = sqrt(nu_hat) + eps of the adaptive methods, 1 for the others that have a threshold.
+
+        Raises:
+            ValueError: it has no threshold, so that its P is the inverse of `stability.alternating_gain`.
+        """
+        if self.threshold is None:
+            raise ValueError("the preconditioner is the inverse of the alternating gain")
         if second_moment is None:
             return 1.0
         return second_moment**0.5 + hyperparameters["eps"]
@@ -165,5 +185,33 @@ TABLE: dict[str, Optimizer] = {
         build=lambda learning_rate, b1, b2, eps: optax.nadam(learning_rate, b1, b2, eps),
         threshold=lambda b1, **_: _nesterov_threshold(b1),
     ),
+    # Beyond the nine: the linearised map says where they become unstable.
+    "adamw": Optimizer(
+        build=lambda learning_rate, b1, b2, eps, weight_decay: optax.adamw(
+            learning_rate, b1, b2, eps, weight_decay=weight_decay
+        ),
+        threshold=None,
+        adaptive=False,
+    ),
+    "amsgrad": Optimizer(
+        build=lambda learning_rate, b1, b2, eps: optax.amsgrad(learning_rate, b1, b2, eps),
+        threshold=None,
+        adaptive=False,
+    ),
+    "adagrad": Optimizer(
+        build=lambda learning_rate, initial_accumulator_value, eps: optax.adagrad(
+            learning_rate, initial_accumulator_value, eps
+        ),
+        threshold=None,
+        adaptive=False,
+    ),
+    "yogi": Optimizer(
+        build=lambda learning_rate, b1, b2, eps: optax.yogi(learning_rate, b1, b2, eps),
+        threshold=None,
+        adaptive=False,
+    ),
 }
-"""The nine optimizers of theory, by name."""
+"""The nine optimizers of theory by name, and some that have no formula."""
+
+NINE: tuple[str, ...] = tuple(name for name, row in TABLE.items() if row.threshold is not None)
+"""The names of the nine."""
