@@ -15,6 +15,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 
+from rodflow.dynamics.covariance_closure import CovarianceClosure
 from rodflow.dynamics.discrete import discrete
 from rodflow.dynamics.optimizer_map import OptimizerError, OptimizerMap, State, optimizer_map
 from rodflow.dynamics.process import Process, Progress, Recording, grid, record
@@ -26,6 +27,7 @@ FLOWS: dict[str, Callable[[], Process]] = {
     "stable": StableFlow,
     "rod": RodFlow,
     "rod_unit_step": RodUnitStep,
+    "closure": CovarianceClosure,
 }
 """The flows by the names that a config uses."""
 
