@@ -7,7 +7,7 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from rodflow import figures as catalogue
+from rodflow import layout
 from rodflow.settings import ConfigError, load, resolve
 
 min_version("9.0")
@@ -22,7 +22,9 @@ include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/flow.smk"
 include: "workflow/rules/sharpness.smk"
+include: "workflow/rules/replay.smk"
 include: "workflow/rules/comparison.smk"
+include: "workflow/rules/toy.smk"
 include: "workflow/rules/figure.smk"
 include: "workflow/rules/audit.smk"
 

@@ -77,13 +77,13 @@ def main() -> None:
         "|---|---|---|---|---|",
     ]
     for name in args.optimizers:
-        run = experiment.run(args.model, name, experiment.runs[0].seed)
+        run = experiment.run(f"{args.model}/{name}/seed{experiment.runs[0].seed}")
         optimizer, weights = stages.build(data, run.settings)
         state = optimizer.initial(weights)
         for _ in range(20):
             state = optimizer(state)
         following = optimizer(state)
-        processes = {"discrete": Discrete()} | {flow: FLOWS[flow]() for flow in experiment.flows}
+        processes = {"discrete": Discrete()} | {flow: FLOWS[flow]() for flow in run.flows}
         found = seconds_per_step(processes, optimizer, (state, following, optimizer(following)))
         for process, (step, compiling) in found.items():
             ratio = step / found["discrete"][0]

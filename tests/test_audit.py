@@ -15,7 +15,7 @@ import pytest
 import xarray as xr
 import yaml
 
-from rodflow import artifact, audit_curvature, datasets, figures, objective
+from rodflow import artifact, audit_curvature, datasets, figures, layout, objective
 from rodflow.audit import (
     AuditError,
     Report,
@@ -45,6 +45,7 @@ CONFIG = {
     },
     "flows": ["stable", "rod"],
     "figures": ["tracking", "tracking_summary"],
+    "twins": 2,
 }
 GD = "mlp/gd/seed0"
 SCRIPT = Path(__file__).parents[1] / "workflow/scripts/audit.py"
@@ -78,7 +79,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory, experiment: Experiment) -> Pa
 def store_run(root: Path, run: Run, experiment: Experiment, weights: np.ndarray, hessian) -> None:
     trajectories, sharpness = {}, {}
     folder, data = root / run.path, {"dataset": root / "dataset.nc"}
-    for number, process in enumerate(["discrete", *experiment.flows]):
+    for number, process in enumerate(run.processes):
         rng = np.random.default_rng([number, *run.optimizer.encode()])
         trajectories[process] = walk(process, rng, weights, TABLE[run.optimizer].adaptive)
         sharpness[process] = curvature(trajectories[process], run, hessian)
@@ -90,15 +91,23 @@ def store_run(root: Path, run: Run, experiment: Experiment, weights: np.ndarray,
         inputs = data | {"trajectory": path}
         path = folder / f"sharpness/{process}.nc"
         artifact.write(sharpness[process], path, kind="sharpness", inputs=inputs, **options)
-    store_comparison(root, run, trajectories, sharpness)
+    walks = [walk("stable", np.random.default_rng(k), weights, False) for k in (7, 8)]
+    twins = xr.concat([one[["weights"]] for one in walks], "twin").assign_attrs(title="twins")
+    options["settings"] = run.settings | {"twins": 2}
+    inputs = data | {"discrete": folder / "discrete.nc"}
+    artifact.write(twins, folder / "twins.nc", kind="twins", inputs=inputs, **options)
+    store_comparison(root, run, trajectories, sharpness, twins)
 
 
-def store_comparison(root: Path, run: Run, trajectories: dict, sharpness: dict) -> None:
+def store_comparison(
+    root: Path, run: Run, trajectories: dict, sharpness: dict, twins: xr.Dataset
+) -> None:
     folder = root / run.path
     inputs = {name: folder / f"{name}.nc" for name in trajectories}
     inputs |= {f"sharpness/{name}": folder / f"sharpness/{name}.nc" for name in sharpness}
+    inputs |= {"twins": folder / "twins.nc"}
     artifact.write(
-        compare(trajectories, sharpness, start=20, steps=60),
+        compare(trajectories, sharpness, twins=twins, start=20, steps=60),
         folder / "comparison.nc",
         kind="comparison",
         root=root,
@@ -155,10 +164,9 @@ def curvature(data: xr.Dataset, run: Run, hessian) -> xr.Dataset:
 
 
 def draw(root: Path, experiment: Experiment) -> None:
-    for name in experiment.figures:
-        stem = f"{name}_mlp" if figures.FIGURES[name].per_model else name
-        runs = [StoredRun(root / run.path) for run in experiment.runs]
-        save(figures.load(name).draw(runs), root / "figures" / stem)
+    for figure in layout.figures(experiment):
+        runs = [StoredRun(root / run.path) for run in figure.runs]
+        save(figures.load(figure.name).draw(runs), root / figure.stem)
 
 
 @pytest.fixture
@@ -182,7 +190,7 @@ def report(tree: Path, experiment: Experiment) -> Report:
 
 def test_intact_tree_has_no_problem_and_all_its_numbers_come_out_again(report):
     assert (report.problems, report.consequences) == ((), ())
-    assert report.intact == len(report.artifacts) == 1 + 2 * 7 + 2 * 3
+    assert report.intact == len(report.artifacts) == 1 + 2 * 8 + 2 * 3
     assert {one.artifact for one in report.recomputed} == {
         *(f"mlp/{name}/seed0/comparison.nc" for name in ("gd", "rmsprop")),
         *(
@@ -422,7 +430,7 @@ FORGERIES = {
 @pytest.mark.parametrize("optimizer", ["gd", "rmsprop"])
 def test_forged_curvature_is_named(tree, experiment, optimizer):
     """Each variable in turn, at a snapshot that is looked at, all else as it was."""
-    run = experiment.run("mlp", optimizer, 0)
+    run = experiment.run(f"mlp/{optimizer}/seed0")
     dataset = artifact.read(tree / "dataset.nc")
     stored = stored_runs(tree)[0 if optimizer == "gd" else 1]
     data = stored.trajectory("rod")

@@ -11,8 +11,10 @@ import pytest
 import xarray as xr
 
 from rodflow.claims import CLAIMS, Bound, Claim, Finding, Judgement, Measured, judge, share
-from rodflow.results import OPTIMIZERS, StoredRun
+from rodflow.results import OPTIMIZERS as KNOWN
+from rodflow.results import StoredRun
 
+OPTIMIZERS = KNOWN[:9]
 RUNS = [f"mlp/{optimizer}/seed0" for optimizer in OPTIMIZERS]
 PROCESSES = ("discrete", "stable", "rod", "rod_unit_step")
 LIMITS = {"gd": (20, 1000), "rmsprop": (30, 600)}
@@ -58,6 +60,13 @@ class MadeUpRun(StoredRun):
     def comparison(self) -> xr.Dataset:
         return self.made_up["comparison"]
 
+    @property
+    def iterates(self) -> xr.Dataset:
+        return self.made_up["iterates"]
+
+    def has(self, name: str) -> bool:
+        return name in self.made_up
+
     def series(self, process: str) -> xr.Dataset:
         return self.made_up[process]
 
@@ -70,12 +79,13 @@ def make(optimizer: str, changes: dict | None = None, /, **settings) -> MadeUpRu
     numbers = {name: dict(row) for name, row in (GOOD | {"onset": onset}).items()}
     for place, value in (changes or {}).items():
         name, process = place.split(".")
-        if name not in SERIES:
+        if name in numbers:
             numbers[name][process] = value
     ratio = ("process", "snapshot"), np.full((len(PROCESSES), 3), 0.8)
     comparison = xr.Dataset(
         {
             "sharpness_over_threshold": ratio,
+            "floor_last": ("twin", [1e-4, 3e-4, 4e-4]),
             **{name: ("process", list(row.values())) for name, row in numbers.items()},
         },
         {"process": list(PROCESSES), "snapshot": [0, 10, 20]},
@@ -95,6 +105,14 @@ def make(optimizer: str, changes: dict | None = None, /, **settings) -> MadeUpRu
         process: xr.Dataset({name: ("step", v) for name, v in values.items()}, {"step": at})
         for process, values in series.items()
     }
+    middle = steps // 2
+    later = at[middle:] - middle
+    error = (changes or {}).get("iterates.error", 0.03) * later / 300
+    data["iterates"] = xr.Dataset(
+        {"iterate_error": ("step", error)},
+        {"step": at[middle:]},
+        {"restart": middle, "status": "completed"},
+    )
     folder = Path("results/mlp") / optimizer / "seed0"
     return MadeUpRun(folder, data | {"comparison": comparison})
 
@@ -134,6 +152,11 @@ FAILURES = {
     },
     "rod-loss": {"adam": {"loss.rod": 0.85}},
     "rod_unit_step-loss": {"adam": {"loss.rod_unit_step": 1.2}},
+    "rod-at-floor": {name: {"error_last.rod": 7e-4} for name in ("adam", "nadam")},
+    "rod_unit_step-at-floor": {
+        name: {"error_last.rod_unit_step": 7e-4} for name in ("adam", "nadam")
+    },
+    "iterates-predicted": {"rmsprop_scalar": {"iterates.error": 0.06}},
     "digits-rod-gd-mean": {"gd": {"error_mean.rod": 6e-4}},
     "digits-rod_unit_step-gd-mean": {"gd": {"error_mean.rod_unit_step": 2.1e-4}},
     "digits-rod-gd": {"gd": {"error_last.rod": 1e-3}},
@@ -196,6 +219,27 @@ def test_a_claim_has_a_source_and_an_id_of_its_own():
 
 
 # What a run says when something went wrong
+
+
+def test_iterates_of_a_run_below_its_threshold_say_nothing():
+    run = make("gd")
+    run.made_up["iterates"].attrs["status"] = "not started: below the threshold (0.43 of it)"
+    silent = finding("iterates-predicted", run)
+    assert silent.verdict == "not applicable" and "0.43" in silent.note
+
+
+def test_prediction_that_diverges_has_failed():
+    run = make("gd")
+    cut = run.iterates.isel(step=slice(None, 100)).assign_attrs(status="diverged at step 600")
+    run.made_up["iterates"] = cut
+    assert finding("iterates-predicted", run).measured == math.inf
+
+
+def test_experiment_without_twins_says_nothing_about_the_floor():
+    run = make("gd")
+    run.made_up["comparison"] = run.comparison.drop_vars("floor_last")
+    silent = judged("rod-at-floor", run).findings[0]
+    assert silent.verdict == "not applicable" and "no twins" in silent.note
 
 
 def finding(name: str, run: StoredRun) -> Finding:

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
+from rodflow.results import OPTIMIZERS
 from rodflow.settings import SCHEMA, ConfigError, Experiment, load, main, resolve
 
 ROOT = Path(__file__).parents[1]
@@ -40,6 +41,8 @@ flows: [stable, rod]
 snapshots: {every: 5}
 sharpness: {count: 2, tolerance: 1.0e-4, every: 3}
 figures: [tracking]
+sweeps:
+  rates: {model: mlp, optimizer: adam, over: {learning_rate: [0.01, 0.005], b1: [0.5]}}
 """
 
 
@@ -75,16 +78,19 @@ def test_the_configs_of_the_repository_resolve(path: Path) -> None:
     assert resolve(load(path)).runs
 
 
-def test_the_default_config_trains_with_every_known_optimizer() -> None:
-    known = json.loads(SCHEMA.read_text())["properties"]["optimizers"]["properties"]
-    assert {run.optimizer for run in resolve(load(ROOT / "config.yaml")).runs} == set(known)
+def test_the_default_config_trains_with_the_nine_optimizers_of_theory() -> None:
+    assert {run.optimizer for run in resolve(load(ROOT / "config.yaml")).runs} == set(
+        OPTIMIZERS[:9]
+    )
 
 
 def test_defaults_come_from_the_schema() -> None:
     experiment = resolve(parsed(SMALLEST))
-    assert experiment.flows == ("stable", "rod", "rod_unit_step")
+    assert experiment.runs[0].flows == ("stable", "rod", "rod_unit_step")
+    assert experiment.twins == 3
+    assert experiment.sweeps == ()
     assert experiment.sharpness == {"count": 3, "tolerance": 1e-3, "every": 1}
-    assert experiment.run("mlp", "gd", 0).settings == {
+    assert experiment.run("mlp/gd/seed0").settings == {
         "criterion": "mse",
         "dataset": {"name": "digits", "samples": 1000, "scaling": "standard", "size": 8},
         "model": {"activation": "tanh", "hidden": [32, 32], "kind": "mlp"},
@@ -108,11 +114,15 @@ def test_defaults_come_from_the_schema() -> None:
         ("adam", {"b1": 0.9, "b2": 0.99, "eps": 1e-8}),
         ("nadam_scalar", {"b1": 0.9, "b2": 0.99, "eps": 1e-8}),
         ("nadam", {"b1": 0.9, "b2": 0.99, "eps": 1e-8}),
+        ("adamw", {"b1": 0.9, "b2": 0.99, "eps": 1e-8, "weight_decay": 0.01}),
+        ("amsgrad", {"b1": 0.9, "b2": 0.99, "eps": 1e-8}),
+        ("adagrad", {"initial_accumulator_value": 0.1, "eps": 1e-8}),
+        ("yogi", {"b1": 0.9, "b2": 0.99, "eps": 1e-8}),
     ],
 )
 def test_each_optimizer_has_its_hyperparameters(optimizer: str, hyperparameters: dict) -> None:
     config = {**parsed(SMALLEST), "optimizers": {optimizer: {"learning_rate": 0.1}}}
-    chosen = resolve(config).run("mlp", optimizer, 0).settings["optimizer"]
+    chosen = resolve(config).run(f"mlp/{optimizer}/seed0").settings["optimizer"]
     assert chosen == {"name": optimizer, "learning_rate": 0.1, **hyperparameters}
 
 
@@ -124,19 +134,55 @@ def test_runs_are_models_by_optimizers_by_seeds_in_the_order_of_the_config() -> 
 
 def test_an_override_holds_for_its_model_alone() -> None:
     experiment = resolve(parsed(FULL))
-    mlp, cnn = (experiment.run(model, "adam", 0).settings for model in ("mlp", "cnn"))
+    mlp, cnn = (experiment.run(f"{model}/adam/seed0").settings for model in ("mlp", "cnn"))
     assert (mlp["optimizer"]["learning_rate"], mlp["steps"]) == (0.005, 600)
     assert (cnn["optimizer"]["learning_rate"], cnn["steps"]) == (1.0, 90)
     assert cnn["optimizer"]["b1"] == 0.9
 
 
+def test_a_sweep_has_the_runs_that_are_not_main_runs_already() -> None:
+    (sweep,) = resolve(parsed(FULL)).sweeps
+    assert [run.path for run in sweep.base] == ["mlp/adam/seed0", "mlp/adam/seed7"]
+    assert [run.path for run in sweep.runs[::2]] == [
+        "sweeps/rates/learning_rate=0.01/mlp/adam/seed0",
+        "sweeps/rates/b1=0.5/mlp/adam/seed0",
+    ]
+    chosen = sweep.runs[-1].settings
+    assert chosen["optimizer"] == sweep.base[1].settings["optimizer"] | {"b1": 0.5}
+    assert (chosen["seed"], chosen["steps"], sweep.runs[-1].flows[0]) == (7, 600, "stable")
+
+
+def test_a_sweep_over_a_product_has_all_combinations() -> None:
+    config = changed("sweeps.rates.how: product")
+    config["sweeps"]["rates"]["over"] = {"b1": [0.5, 0.9], "b2": [0.9, 0.99, 0.999]}
+    (sweep,) = resolve(config).sweeps
+    assert len(sweep.runs) == (2 * 3 - 1) * 2
+    assert "sweeps/rates/b1=0.5,b2=0.999/mlp/adam/seed7" in {run.path for run in sweep.runs}
+
+
+def test_a_run_can_have_its_own_flows_and_restart() -> None:
+    config = changed("optimizers.adam.models.cnn.flows: [closure]")
+    config["optimizers"]["adam"]["restart"] = 78
+    cnn, mlp = (resolve(config).run(f"{model}/adam/seed0") for model in ("cnn", "mlp"))
+    assert cnn.processes == ("discrete", "closure")
+    assert mlp.processes == ("discrete", "stable", "rod")
+    assert mlp.restart == 80  # the nearest snapshot
+    assert mlp.settings == resolve(parsed(FULL)).run("mlp/adam/seed0").settings
+
+
+def test_the_rod_flow_restarts_at_the_snapshot_nearest_to_half_the_run() -> None:
+    run = resolve(parsed(FULL)).run("mlp/adam/seed0")
+    assert run.restart == 300
+    assert (run.restart - run.settings["start"]) % run.settings["snapshots"]["every"] == 0
+
+
 def test_a_run_that_is_not_there_is_a_lookup_error() -> None:
     with pytest.raises(LookupError, match="full has no run mlp/gd/seed3"):
-        resolve(parsed(FULL)).run("mlp", "gd", 3)
+        resolve(parsed(FULL)).run("mlp/gd/seed3")
 
 
 def test_run_settings_are_sorted_json() -> None:
-    settings = resolve(parsed(FULL)).run("vit", "rmsprop", 7).settings
+    settings = resolve(parsed(FULL)).run("vit/rmsprop/seed7").settings
     assert json.dumps(settings) == json.dumps(settings, sort_keys=True)
 
 
@@ -144,7 +190,7 @@ def test_run_settings_are_sorted_json() -> None:
 
 
 def digest(experiment: Experiment) -> str:
-    return experiment.run("mlp", "adam", 0).digest
+    return experiment.run("mlp/adam/seed0").digest
 
 
 @pytest.mark.parametrize(
@@ -243,10 +289,24 @@ def test_the_digest_of_a_run_changes_with_its_trajectory(change: str) -> None:
         ("seeds: [1, 1]", "seeds is [1, 1]; no entry may be repeated"),
         ("seeds: [-1]", "seeds.0 is -1; it must be at least 0"),
         ("flows: [rod, rod]", 'flows is ["rod", "rod"]; no entry may be repeated'),
-        ("flows: [rods]", 'flows.0 is "rods"; it must be one of stable, rod, rod_unit_step; did'),
+        ("flows: [rods]", 'flows.0 is "rods"; it must be one of stable, rod, rod_unit_step, '),
         ("snapshots.every: 0", "snapshots.every is 0; it must be at least 1"),
         ("sharpness.tolerance: 1", "sharpness.tolerance is 1; it must be greater than 0 and less"),
         ("sharpness.count: 2020-01-01", 'sharpness.count is "2020-01-01"; it must be a whole'),
+        ("twins: -1", "twins is -1; it must be at least 0"),
+        ("optimizers.gd.restart: 1000", "optimizers.gd.restart is 1000; it must be from start +"),
+        ("optimizers.gd.flows: []", "optimizers.gd.flows is []; it must not be empty"),
+        ("optimizers.gd.flows: [edge]", 'optimizers.gd.flows.0 is "edge"; it must be one of'),
+        ("models: {sweeps: {kind: mlp}}", "models.sweeps is not a usable name; it is"),
+        ("sweeps.rates.modl: mlp", "but rates has no modl; it takes model, optimizer, over, how"),
+        ("sweeps.rates.model: cn", 'rates.model is "cn"; the models are mlp, cnn, vit; did you'),
+        ("sweeps.rates.optimizer: gd", "rates.over.b1 is no hyperparameter; gd has learning_rate"),
+        ("sweeps.rates.over: {}", "sweeps.rates.over is {}; it must not be empty"),
+        ("sweeps.rates.over.b1: []", "sweeps.rates.over.b1 is []; it must not be empty"),
+        ("sweeps.rates.over.b1: [0.5, 1]", "rates.over.b1.1 is 1; it must be at least 0 and less"),
+        ("sweeps.rates.over.b3: [0.5]", "over.b3 is no hyperparameter; adam has learning_rate, b1"),
+        ("sweeps.rates.over.steps: [5]", "over.steps is no hyperparameter"),
+        ("sweeps.rates.how: all", 'sweeps.rates.how is "all"; it must be one of each, product'),
         ("figures: [trackin]", 'figures.0 is "trackin"; it must be one of tracking, '),
     ],
 )  # fmt: skip
@@ -383,6 +443,7 @@ def test_the_schema_is_valid_and_describes_every_key_with_a_default_where_one_is
     Draft202012Validator.check_schema(schema)
     no_default = {"name", "models", "optimizers", "kind", "learning_rate"}
     no_default |= set(schema["properties"]["optimizers"]["properties"])
+    no_default |= {"model", "optimizer", "over"}
     for name, rule in properties(schema):
         while "$ref" in rule:
             target = schema["$defs"][rule["$ref"].removeprefix("#/$defs/")]

@@ -19,7 +19,7 @@ every byte. JAX is imported only for the eigenvectors.
 import csv
 import json
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
@@ -30,11 +30,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from rodflow import artifact, figures
+from rodflow import artifact, figures, layout
 from rodflow.artifact import ArtifactError, Problem
 from rodflow.claims import Finding, Judgement, Measured, judge
 from rodflow.comparison import compare
-from rodflow.results import COMPLETED, DISCRETE, StoredRun
+from rodflow.layout import SUFFIXES, expected_files, run_files
+from rodflow.results import COMPLETED, StoredRun, drawn_from
 from rodflow.settings import Experiment, Run
 
 ALLOWED = 1e-12
@@ -122,11 +123,11 @@ def audit(root: str | Path, experiment: Experiment) -> Report:
         raise AuditError(f"{root}: no results to audit; {_AGAIN} first")
     auditor = _Auditor(root, experiment)
     auditor.check_files()
-    for run in experiment.runs:
+    for run in experiment.all_runs:
         auditor.check_run(run)
     auditor.check_dataset()
+    auditor.check_figures()
     runs = [StoredRun(root / run.path) for run in experiment.runs]
-    auditor.check_figures(runs)
     unsound = {
         run.path: fault for run in experiment.runs if (fault := auditor.fault_below(run.path))
     }
@@ -143,35 +144,6 @@ def audit(root: str | Path, experiment: Experiment) -> Report:
         consequences=_in_order(auditor.consequences),
         statuses=dict(sorted(auditor.statuses.items())),
     )
-
-
-def run_files(run: Run, experiment: Experiment) -> dict[str, tuple[str, str]]:
-    """The artifacts of a run: path -> kind and process ("" for the comparison)."""
-    processes = (DISCRETE, *experiment.flows)
-    trajectories = {f"{run.path}/{name}.nc": ("trajectory", name) for name in processes}
-    sharpness = {f"{run.path}/sharpness/{name}.nc": ("sharpness", name) for name in processes}
-    return trajectories | sharpness | {f"{run.path}/comparison.nc": ("comparison", "")}
-
-
-def figure_stems(experiment: Experiment) -> dict[str, tuple[str, str]]:
-    """The figures: path without suffix -> name and model ("" for a figure of all models)."""
-    models = dict.fromkeys(run.model for run in experiment.runs)
-    stems = {}
-    for name in experiment.figures:
-        per_model = figures.FIGURES[name].per_model
-        for model in models if per_model else [""]:
-            stems[f"figures/{name}{'_' * per_model}{model}"] = (name, model)
-    return stems
-
-
-def expected_files(experiment: Experiment) -> set[str]:
-    """Every artifact and figure that a complete experiment has, relative to its folder."""
-    runs = {path for run in experiment.runs for path in run_files(run, experiment)}
-    drawn = {f"{stem}.{suffix}" for stem in figure_stems(experiment) for suffix in _SUFFIXES}
-    return {"dataset.nc"} | runs | drawn
-
-
-_SUFFIXES = ("pdf", "png", "csv")
 
 
 class _Auditor:
@@ -216,14 +188,14 @@ class _Auditor:
     def _missing(self, paths: set[str]) -> list[Problem]:
         """One line a file, or one for a run of which there is none."""
         problems = []
-        for run in self.experiment.runs:
+        for run in self.experiment.all_runs:
             if paths.issuperset(files := run_files(run, self.experiment)):
                 problems.append(Problem(run.path, f"no file of this run: {_AGAIN}"))
                 paths = paths - files.keys()
         return problems + [Problem(path, f"missing: {_AGAIN}") for path in sorted(paths)]
 
     def _stored(self) -> set[str]:
-        patterns = ["**/*.nc", *(f"figures/*.{suffix}" for suffix in _SUFFIXES)]
+        patterns = ["**/*.nc", *(f"figures/*.{suffix}" for suffix in SUFFIXES)]
         files = (path for pattern in patterns for path in self.root.glob(pattern))
         return {path.relative_to(self.root).as_posix() for path in files}
 
@@ -247,16 +219,15 @@ class _Auditor:
 
     def check_run(self, run: Run) -> None:
         """Settings and comparison of a run; its eigenvectors are looked at later."""
-        data: dict[str, dict[str, xr.Dataset]] = {
-            "trajectory": {},
-            "sharpness": {},
-            "comparison": {},
+        data: dict[str, dict[str, xr.Dataset]] = defaultdict(dict)
+        own: dict[str, dict[str, Any]] = {
+            "sharpness": {"sharpness": self.experiment.sharpness},
+            "twins": {"twins": self.experiment.twins},
+            "iterates": {"restart": run.restart},
         }
         complete = True
         for path, (kind, process) in run_files(run, self.experiment).items():
-            settings = dict(run.settings)
-            if kind == "sharpness":
-                settings["sharpness"] = self.experiment.sharpness
+            settings = run.settings | own.get(kind, {})
             if (dataset := self._read(path, kind, settings)) is None:
                 complete = False
             else:
@@ -270,6 +241,8 @@ class _Auditor:
             fresh = compare(
                 data["trajectory"],
                 data["sharpness"],
+                twins=data["twins"].get(""),
+                iterates=data["iterates"].get(""),
                 start=run.settings["start"],
                 steps=run.settings["steps"],
             )
@@ -302,19 +275,18 @@ class _Auditor:
             for checked in check(dataset, self.samples):
                 self._add(checked)
 
-    def check_figures(self, runs: Sequence[StoredRun]) -> None:
-        """The table of every figure, drawn again from these runs."""
-        for stem, (name, model) in figure_stems(self.experiment).items():
-            path = f"{stem}.csv"
+    def check_figures(self) -> None:
+        """The table of every figure, drawn again from what it was drawn from."""
+        for figure in layout.figures(self.experiment):
+            path = f"{figure.stem}.csv"
             if not (self.root / path).is_file():
                 continue
-            drawn = [run for run in runs if run.model == (model or run.model)]
-            folders = [run.folder.relative_to(self.root).as_posix() for run in drawn]
-            if faulty := [folder for folder in folders if self.fault_below(folder)]:
+            if faulty := [place for place in figure.drawn_from if self.fault_below(place)]:
                 self._unchecked(path, "not drawn again", faulty[0])
                 continue
             try:
-                table = figures.load(name).draw(drawn).table
+                source = drawn_from([self.root / place for place in figure.drawn_from])
+                table = figures.load(figure.name).draw(source).table
                 fresh = table.to_csv(index=False, lineterminator="\n")
                 stored = (self.root / path).read_text(encoding="utf-8")
             except Exception as error:  # whatever a forged file may cause
@@ -398,7 +370,7 @@ def sample(
     snapshots = sharpness.sizes["snapshot"]
     picked = np.unique(np.linspace(0, snapshots - 1, min(count, snapshots)).round().astype(int))
     vectors = sharpness[["eigenvector"]].isel(snapshot=picked)
-    names = [name for name in ("weights", "second_moment") if name in trajectory]
+    names = [name for name in ("weights", "second_moment", "gain") if name in trajectory]
     beside = trajectory[names].sel(snapshot=vectors["snapshot"])
     numbers = sharpness.drop_dims("parameter")
     return Sample(path, settings, numbers, vectors.assign(beside.data_vars))

@@ -24,7 +24,7 @@ from jaxtyping import Array, Float
 from rodflow import objective
 from rodflow.audit import Recomputed, Sample
 from rodflow.curvature import Loss
-from rodflow.optimizers import TABLE
+from rodflow.stages import optimizer_of, preconditioner
 
 SOURCE = "weights and eigenvector"
 
@@ -77,9 +77,8 @@ def check(dataset: xr.Dataset, samples: Sequence[Sample]) -> Iterator[Recomputed
 
 
 def _pairs(loss: Loss, one: Sample) -> Iterator[_Pair]:
-    hyperparameters = dict(one.settings["optimizer"])
-    optimizer = TABLE[hyperparameters.pop("name")]
-    limit = optimizer.threshold(**hyperparameters) / hyperparameters["learning_rate"]
+    optimizer, hyperparameters = optimizer_of(one.settings)
+    limit = optimizer.limit(**hyperparameters)
     stored = one.sharpness
     leading = stored[["eigenvalue", "residual"]].isel(eigenvalue_rank=0)
 
@@ -93,14 +92,12 @@ def _pairs(loss: Loss, one: Sample) -> Iterator[_Pair]:
     for at in one.vectors["snapshot"].values:
         here = one.vectors.sel(snapshot=at)
         weights = jnp.asarray(here["weights"].values)
-        moment = jnp.asarray(here["second_moment"].values) if optimizer.adaptive else None
-        preconditioner = optimizer.preconditioner(moment, **hyperparameters)
         norm, value, residual, raw = map(
             float,
             _product(
                 loss,
                 weights,
-                preconditioner * jnp.ones_like(weights),
+                jnp.asarray(preconditioner(one.settings, here)),
                 jnp.asarray(here["eigenvector"].values),
             ),
         )

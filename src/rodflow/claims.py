@@ -409,6 +409,44 @@ def _distance(run: StoredRun, there: float, here: float, failure: str) -> Measur
     return Measured(abs(here - there) / _steps(run), f"step {there:.0f}, predicted at {here:.0f}")
 
 
+def over_floor(flow: str) -> Measure:
+    """Last tracking error of a flow over the median of the twins' last ones; inf if the flow diverged."""
+
+    def measure(run: StoredRun) -> Measured:
+        if failure := _failed(run, flow):
+            return Measured(math.inf, failure)
+        if "floor_last" not in run.comparison:
+            raise NotApplicable("the experiment has no twins")
+        floor = float(run.comparison["floor_last"].median())
+        own = _of(run, "error_last", flow)
+        return Measured(_ratio(own, floor), f"{flow} {own:.2g}, floor {floor:.2g}")
+
+    return measure
+
+
+def iterate_error(after: int) -> Measure:
+    """Iterate error of the rod flow so many steps after it was started at the edge of stability."""
+
+    def measure(run: StoredRun) -> Measured:
+        _demand(run, DISCRETE)
+        if not run.has("iterates"):
+            raise NotApplicable("the experiment predicts no iterates")
+        found = run.iterates
+        status, step = str(found.attrs["status"]), int(found.attrs["restart"]) + after
+        if status.startswith("not started"):
+            raise NotApplicable(status)
+        if step not in found["step"]:
+            if status != COMPLETED:
+                return Measured(math.inf, status)
+            raise NotApplicable(
+                f"the run ends {_steps(run) - step + after} steps after the restart"
+            )
+        error = float(found["iterate_error"].sel(step=step))
+        return Measured(error, f"at step {step}, started at {step - after}")
+
+    return measure
+
+
 def loss_error(flow: str) -> Measure:
     """Geometric mean, in the last quarter, of the relative error of a rod flow's loss.
 
@@ -551,6 +589,36 @@ CLAIMS: tuple[Claim, ...] = (
             files=("comparison.nc", "discrete.nc", f"{flow}.nc"),
         )
         for flow, name in ROD_FLOWS.items()
+    ),
+    *(
+        Claim(
+            id=f"{flow}-at-floor",
+            source="target",
+            statement=(
+                f"In at least 80% of the runs the {name} ends at most twice as far from the "
+                "discrete run as its twins do, which differ from it at the start by rounding only: "
+                "no model of the dynamics can be asked to do better than they."
+            ),
+            quantity=f"last tracking error of the {name} over the median of the twins'",
+            measure=over_floor(flow),
+            allowed=at_least(0.8),
+            overall=share(at_most(2)),
+        )
+        for flow, name in ROD_FLOWS.items()
+    ),
+    Claim(
+        id="iterates-predicted",
+        source="target",
+        statement=(
+            "Started at the edge of stability, the rod flow predicts single iterates, phase "
+            "included: 300 steps later they are off by less than 5% of the rod's half length, for "
+            "gd and rmsprop_scalar."
+        ),
+        quantity="iterate error ||Z + (-1)^t X - w_t|| / ||X|| 300 steps after the start",
+        measure=iterate_error(after=300),
+        allowed=Bound(high=0.05, strict=True),
+        files=("iterates.nc",),
+        about=optimizer_in("gd", "rmsprop_scalar"),
     ),
     *(
         Claim(

@@ -51,6 +51,8 @@ def compare(
     trajectories: Mapping[str, xr.Dataset],
     sharpness: Mapping[str, xr.Dataset],
     *,
+    twins: xr.Dataset | None = None,
+    iterates: xr.Dataset | None = None,
     start: int,
     steps: int,
 ) -> xr.Dataset:
@@ -59,13 +61,17 @@ def compare(
     Args:
         trajectories: process -> trajectory, "discrete" among them.
         sharpness: process -> sharpness artifact.
+        twins: of the discrete run, see `rodflow.replay.twins`.
+        iterates: predicted ones, see `rodflow.replay.iterates`.
         start: t0, where the flows start.
         steps: the length of the run as planned.
 
     Returns:
         tracking_error [process, snapshot], sharpness_over_threshold [process, snapshot], and by process the
         geometric mean and last value of the error, onset, mean, lowest and highest sharpness over threshold in
-        the last quarter. NaN where a process has nothing to show.
+        the last quarter. NaN where a process has nothing to show. With twins: floor [twin, snapshot], the tracking
+        error of each, and by twin its geometric mean and last value. With iterates: iterate_error [snapshot],
+        from the stored weights of both sides.
     """
     discrete = trajectories[DISCRETE]
     errors, ratios, rows = {}, {}, {}
@@ -96,6 +102,11 @@ def compare(
     statuses = [trajectories[p].attrs["status"] for p in processes]
     status = ("process", statuses, {"long_name": "how the process ended"})
     names = ("process", processes, {"long_name": "the discrete run, or the name of a flow"})
+    extra: dict[str, xr.DataArray] = {}
+    if twins is not None:
+        extra |= _floor(twins, discrete)
+    if iterates is not None:
+        extra["iterate_error"] = _iterate_error(iterates, discrete)
     return xr.Dataset(
         {
             "tracking_error": _stack(errors, processes, "tracking error"),
@@ -103,6 +114,7 @@ def compare(
                 ratios, processes, "preconditioned sharpness over the stability threshold"
             ),
             **table,
+            **extra,
             "status": status,
         },
         coords={"process": names},
@@ -118,6 +130,33 @@ _COLUMNS = {
     "held_lowest": "lowest sharpness over threshold in the last quarter of the run",
     "held_highest": "highest sharpness over threshold in the last quarter of the run",
 }
+
+
+def _floor(twins: xr.Dataset, discrete: xr.Dataset) -> dict[str, xr.DataArray]:
+    """How far each twin goes from the run: no model of the dynamics can be asked to stay nearer."""
+    floor = tracking_error(twins, discrete)
+    texts = {
+        "floor": "tracking error of a twin of the discrete run",
+        "floor_mean": "geometric mean of a twin's tracking error over the run",
+        "floor_last": "tracking error of a twin at the last snapshot",
+    }
+    values = {
+        "floor": floor,
+        "floor_mean": geometric_mean(floor),
+        "floor_last": floor.isel(snapshot=-1, drop=True),
+    }
+    return {k: v.assign_attrs(long_name=texts[k], units="1") for k, v in values.items()}
+
+
+def _iterate_error(iterates: xr.Dataset, discrete: xr.Dataset) -> xr.DataArray:
+    predicted, actual = xr.align(
+        iterates["weights"], discrete["iterate"], join="inner", exclude="parameter"
+    )
+    rods = iterates["rod_length"].rename(step="snapshot").sel(snapshot=predicted["snapshot"])
+    error = _norm(predicted - actual) / rods
+    return error.assign_attrs(
+        long_name="iterate error ||Z + (-1)^t X_w - w_t|| / ||X_w||", units="1"
+    )
 
 
 def _stack(series: Mapping[str, xr.DataArray], processes: list[str], what: str) -> xr.DataArray:

@@ -7,7 +7,7 @@ A run reads its files when they are first asked for, and keeps them. The module 
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,17 @@ OPTIMIZERS = (
     "adam",
     "nadam_scalar",
     "nadam",
+    "adamw",
+    "amsgrad",
+    "adagrad",
+    "yogi",
 )
 """The order of `rodflow.optimizers.TABLE`, which cannot be asked here because it imports JAX."""
 
 
 @dataclass(frozen=True)
 class StoredRun:
-    """One run below an experiment's folder: `<model>/<optimizer>/seed<k>`.
+    """One run below an experiment's folder: `[<group>/]<model>/<optimizer>/seed<k>`.
 
     Attributes:
         folder: where its artifacts are.
@@ -77,6 +81,10 @@ class StoredRun:
         """The numbers of the figures: see `rodflow.comparison.compare`."""
         return self._artifact("comparison", "comparison")
 
+    def has(self, name: str) -> bool:
+        """Whether the run has an artifact of this name, such as "iterates"."""
+        return self._path(name).is_file()
+
     def trajectory(self, process: str) -> xr.Dataset:
         """What a process did, its weights included: see `rodflow.trajectory`."""
         return self._artifact(process, "trajectory")
@@ -84,6 +92,16 @@ class StoredRun:
     def sharpness(self, process: str) -> xr.Dataset:
         """The leading eigenvalues along a trajectory: see `rodflow.stages.sharpness`."""
         return self._artifact(f"sharpness/{process}", "sharpness")
+
+    @property
+    def iterates(self) -> xr.Dataset:
+        """Single iterates and their prediction: see `rodflow.replay.iterates`."""
+        return self._artifact("iterates", "iterates")
+
+    @property
+    def closeup(self) -> xr.Dataset:
+        """Every iterate around the onset: see `rodflow.replay.closeup`."""
+        return self._artifact("closeup", "closeup")
 
     def series(self, process: str) -> xr.Dataset:
         """A trajectory without what is as long as the weights, which is not kept in memory."""
@@ -97,8 +115,14 @@ class StoredRun:
 
     @property
     def threshold(self) -> float:
-        """The largest stable learning rate x preconditioned sharpness, by linear theory."""
-        limit = np.asarray(self.sharpness(DISCRETE).attrs["threshold"]).item()
+        """The largest stable learning rate x preconditioned sharpness, by linear theory.
+
+        Where the preconditioner is the inverse of the alternating gain, which holds the learning rate, it is 2.
+        """
+        sharpness = self.sharpness(DISCRETE)
+        limit = np.asarray(sharpness.attrs["threshold"]).item()
+        if sharpness.attrs.get("preconditioner") == "alternating gain":
+            return limit
         return limit * self.settings["optimizer"]["learning_rate"]
 
     def status(self, process: str) -> str:
@@ -129,3 +153,10 @@ def stored_runs(root: str | Path) -> list[StoredRun]:
     """Every run below an experiment's folder whose comparison is stored, in order."""
     found = (path.parent for path in Path(root).glob("*/*/seed*/comparison.nc"))
     return ordered(StoredRun(path) for path in found if re.fullmatch(r"seed\d+", path.name))
+
+
+def drawn_from(paths: Sequence[Path]) -> list[StoredRun] | xr.Dataset:
+    """What the module of a figure draws: the runs in these folders, or the toy problems in this file."""
+    if paths[0].suffix == ".nc":
+        return artifact.read(paths[0], kind="toy")
+    return [StoredRun(folder) for folder in paths]

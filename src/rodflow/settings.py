@@ -6,7 +6,7 @@ the relations between keys that a JSON schema cannot express, fills in the defau
 models, optimizers and seeds into runs.
 
     experiment = resolve(load("config.yaml"))
-    experiment.run("mlp", "adam", 0).settings["optimizer"]["b2"]
+    experiment.run("mlp/adam/seed0").settings["optimizer"]["b2"]
 
 ``python -m rodflow.settings config.yaml`` prints what a config resolves to.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import math
 import re
@@ -54,6 +55,9 @@ class Run:
         model: the model's name in the config.
         optimizer: the optimizer's name.
         seed: seed of the initial weights.
+        flows: the continuous-time models that are compared with it.
+        restart: the snapshot at which the rod flow is started once more, to predict iterates.
+        group: folder of a sweep's runs with one set of values, "" for the main runs.
         settings: everything that determines the trajectory, as plain JSON values with sorted keys:
             ``criterion``, ``dataset``, ``model`` (``kind`` and its settings), ``optimizer``
             (``name`` and its hyperparameters), ``seed``, ``snapshots``, ``start`` and ``steps``.
@@ -64,16 +68,40 @@ class Run:
     optimizer: str
     seed: int
     settings: dict[str, Any] = field(hash=False)
+    flows: tuple[str, ...]
+    restart: int
+    group: str = ""
 
     @property
     def path(self) -> str:
-        """Folder of the run within the experiment's: ``<model>/<optimizer>/seed<k>``."""
-        return f"{self.model}/{self.optimizer}/seed{self.seed}"
+        """Folder of the run within the experiment's: ``[<group>/]<model>/<optimizer>/seed<k>``."""
+        own = f"{self.model}/{self.optimizer}/seed{self.seed}"
+        return f"{self.group}/{own}" if self.group else own
+
+    @property
+    def processes(self) -> tuple[str, ...]:
+        """The discrete run and its flows."""
+        return ("discrete", *self.flows)
 
     @property
     def digest(self) -> str:
         """SHA-256, in hexadecimal, of the settings as canonical JSON."""
         return hashlib.sha256(_canonical(self.settings).encode()).hexdigest()
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Runs that differ from main runs in some hyperparameters.
+
+    Attributes:
+        name: its name in the config.
+        base: the main runs that it starts from, one a seed.
+        runs: the others, of the values in the order of the config.
+    """
+
+    name: str
+    base: tuple[Run, ...]
+    runs: tuple[Run, ...]
 
 
 @dataclass(frozen=True)
@@ -85,7 +113,8 @@ class Experiment:
         dataset: settings of the data stage.
         criterion: ``mse`` or ``cross_entropy``.
         runs: models x optimizers x seeds, in the order of the config.
-        flows: names of the continuous-time models.
+        sweeps: further runs with other hyperparameters.
+        twins: how many twins each main run has.
         sharpness: settings of the sharpness stage.
         figures: names of the figures.
     """
@@ -94,20 +123,26 @@ class Experiment:
     dataset: dict[str, Any] = field(hash=False)
     criterion: str
     runs: tuple[Run, ...]
-    flows: tuple[str, ...]
+    sweeps: tuple[Sweep, ...]
+    twins: int
     sharpness: dict[str, Any] = field(hash=False)
     figures: tuple[str, ...]
 
-    def run(self, model: str, optimizer: str, seed: int) -> Run:
-        """The run of this model, optimizer and seed.
+    @property
+    def all_runs(self) -> tuple[Run, ...]:
+        """The main runs, then those of the sweeps."""
+        return (*self.runs, *(run for sweep in self.sweeps for run in sweep.runs))
+
+    def run(self, path: str) -> Run:
+        """The run with this path.
 
         Raises:
             LookupError: the experiment has no such run.
         """
-        for run in self.runs:
-            if (run.model, run.optimizer, run.seed) == (model, optimizer, seed):
+        for run in self.all_runs:
+            if run.path == path:
                 return run
-        raise LookupError(f"{self.name} has no run {model}/{optimizer}/seed{seed}")
+        raise LookupError(f"{self.name} has no run {path}")
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -156,23 +191,31 @@ def resolve(config: Mapping[str, Any], schema: Path = SCHEMA) -> Experiment:
         name: rules.complete(model, {"$ref": "#/$defs/model"})
         for name, model in full["models"].items()
     }
+    full["sweeps"] = {
+        name: rules.complete(sweep, {"$ref": "#/$defs/sweep"})
+        for name, sweep in full["sweeps"].items()
+    }
     options = {
         (model, name): rules.options(name, entry, model)
         for model in models
         for name, entry in full["optimizers"].items()
     }
-    _refuse(_conflicts(full, models, options), plain)
+    _refuse([*_conflicts(full, models, options), *_bad_sweeps(full, options, rules)], plain)
 
+    runs = {
+        (model, optimizer): _runs(full, models[model], model, optimizer, chosen)
+        for (model, optimizer), chosen in options.items()
+    }
     return Experiment(
         name=full["name"],
         dataset=full["dataset"],
         criterion=full["criterion"],
-        runs=tuple(
-            Run(model, optimizer, seed, _run_settings(full, models[model], optimizer, chosen, seed))
-            for (model, optimizer), chosen in options.items()
-            for seed in full["seeds"]
+        runs=tuple(itertools.chain(*runs.values())),
+        sweeps=tuple(
+            _sweep(full, models, options, name, runs[entry["model"], entry["optimizer"]])
+            for name, entry in full["sweeps"].items()
         ),
-        flows=tuple(full["flows"]),
+        twins=full["twins"],
         sharpness=full["sharpness"],
         figures=tuple(full["figures"]),
     )
@@ -184,17 +227,19 @@ def describe(experiment: Experiment) -> str:
         "experiment": experiment.name,
         "dataset": _listed(experiment.dataset),
         "criterion": experiment.criterion,
-        "flows": ", ".join(experiment.flows),
+        "twins": str(experiment.twins),
         "sharpness": _listed(experiment.sharpness),
         "figures": ", ".join(experiment.figures),
     }
-    table: list[tuple[str, ...]] = [("run", "start", "steps", "every", "hyperparameters")]
-    for run in experiment.runs:
+    heads = ("run", "start", "steps", "every", "restart", "flows", "hyperparameters")
+    table: list[tuple[str, ...]] = [heads]
+    for run in experiment.all_runs:
         settings = run.settings
         shared[f"model {run.model}"] = _listed(settings["model"])
         hyperparameters = {k: v for k, v in settings["optimizer"].items() if k != "name"}
-        numbers = settings["start"], settings["steps"], settings["snapshots"]["every"]
-        table.append((run.path, *map(str, numbers), _listed(hyperparameters)))
+        numbers = settings["start"], settings["steps"], settings["snapshots"]["every"], run.restart
+        flows = " ".join(run.flows)
+        table.append((run.path, *map(str, numbers), flows, _listed(hyperparameters)))
     return "\n".join([*_aligned(list(shared.items())), "", *_aligned(table)])
 
 
@@ -267,6 +312,64 @@ def _rules(path: Path) -> _Rules:
     return _Rules(json.loads(path.read_text(encoding="utf-8")))
 
 
+_NOT_HYPERPARAMETERS = ("start", "steps", "restart", "flows", "models")
+
+
+def _runs(
+    full: Mapping[str, Any],
+    network: Mapping[str, Any],
+    model: str,
+    optimizer: str,
+    options: Mapping[str, Any],
+    group: str = "",
+) -> tuple[Run, ...]:
+    """One run a seed."""
+    start, steps, every = options["start"], options["steps"], full["snapshots"]["every"]
+    wanted = options["restart"] or steps // 2
+    restart = start + max(1, round((wanted - start) / every)) * every
+    return tuple(
+        Run(
+            model,
+            optimizer,
+            seed,
+            _run_settings(full, network, optimizer, options, seed),
+            tuple(options["flows"] or full["flows"]),
+            restart,
+            group,
+        )
+        for seed in full["seeds"]
+    )
+
+
+def _sweep(
+    full: Mapping[str, Any],
+    models: Mapping[str, Mapping[str, Any]],
+    options: Mapping[tuple[str, str], Mapping[str, Any]],
+    name: str,
+    base: tuple[Run, ...],
+) -> Sweep:
+    """The runs of all values but those of the base."""
+    entry = full["sweeps"][name]
+    model, optimizer = entry["model"], entry["optimizer"]
+    usual = options[model, optimizer]
+    runs: list[Run] = []
+    for values in _combinations(entry):
+        if all(usual[key] == value for key, value in values.items()):
+            continue
+        chosen = {**usual, **values, "flows": entry["flows"]}
+        group = ",".join(f"{key}={value:g}" for key, value in values.items())
+        runs += _runs(full, models[model], model, optimizer, chosen, f"sweeps/{name}/{group}")
+    return Sweep(name, base, tuple(runs))
+
+
+def _combinations(entry: Mapping[str, Any]) -> list[dict[str, float]]:
+    """The values of a sweep's hyperparameters: one at a time, or all combinations."""
+    over = {key: [float(value) for value in values] for key, values in entry["over"].items()}
+    if entry["how"] == "each":
+        return [{key: value} for key, values in over.items() for value in values]
+    return [dict(zip(over, values, strict=True)) for values in itertools.product(*over.values())]
+
+
 def _run_settings(
     full: Mapping[str, Any],
     model: Mapping[str, Any],
@@ -275,7 +378,7 @@ def _run_settings(
     seed: int,
 ) -> dict[str, Any]:
     times = {key: options[key] for key in ("start", "steps")}
-    hyperparameters = {key: value for key, value in options.items() if key not in times}
+    hyperparameters = {k: v for k, v in options.items() if k not in _NOT_HYPERPARAMETERS}
     settings = {
         "dataset": {key: value for key, value in full["dataset"].items() if key != "archive"},
         "criterion": full["criterion"],
@@ -460,6 +563,36 @@ def _conflicts(
             place = ("optimizers", optimizer, *(("models", model) if key in own else ()), key)
             text = f"start + snapshots.every ({start} + {every}) must be at most steps ({steps})"
             yield place, f"is {chosen[key]}; {text}"
+        elif chosen["restart"] is not None and not start + every <= chosen["restart"] < steps:
+            own = full["optimizers"][optimizer]["models"].get(model, {})
+            place = ("optimizers", optimizer, *(("models", model) if "restart" in own else ()))
+            text = f"it must be from start + snapshots.every ({start} + {every}) to below steps"
+            yield (*place, "restart"), f"is {chosen['restart']}; {text} ({steps})"
+
+
+def _bad_sweeps(
+    full: Mapping[str, Any], options: Mapping[tuple[str, str], Mapping[str, Any]], rules: _Rules
+) -> Iterator[Problem]:
+    """Sweeps over what is not there, or over values that the optimizer does not take."""
+    for name, entry in full["sweeps"].items():
+        place: Place = ("sweeps", name)
+        for part in ("model", "optimizer"):
+            if entry[part] not in (known := full[f"{part}s"]):
+                text = f"is {_show(entry[part])}; the {part}s are {', '.join(known)}"
+                yield (*place, part), text + _suggest(entry[part], known)
+        if (usual := options.get((entry["model"], entry["optimizer"]))) is None:
+            continue
+        known = [key for key in usual if key not in _NOT_HYPERPARAMETERS]
+        schema = rules.root["properties"]["optimizers"]["properties"][entry["optimizer"]]
+        for key, values in entry["over"].items():
+            if key not in known:
+                takes = f"{entry['optimizer']} has {', '.join(known)}{_suggest(key, known)}"
+                yield (*place, "over", key), f"is no hyperparameter; {takes}"
+                continue
+            for index, value in enumerate(values):
+                checked = rules.validator.evolve(schema={"$defs": rules.root["$defs"]} | schema)
+                for error in checked.iter_errors({"learning_rate": 1.0, key: value}):
+                    yield (*place, "over", key, index), f"is {_show(value)}; {_allowed(error)}"
 
 
 def _refuse(problems: Iterable[Problem], config: Any) -> None:

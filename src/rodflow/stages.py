@@ -10,18 +10,19 @@ The workflow's scripts are thin shells around these functions; they can be calle
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from rodflow import dynamics, objective
 from rodflow.curvature import random_guess, top_eigenpairs
 from rodflow.dynamics import OptimizerMap, Progress, Recording, State
 from rodflow.optimizers import TABLE, Optimizer
+from rodflow.stability import alternating_gains
 from rodflow.trajectory import states, trajectory, with_states
 
 Settings = Mapping[str, Any]
@@ -31,6 +32,19 @@ def optimizer_of(settings: Settings) -> tuple[Optimizer, dict[str, float]]:
     """The row of the optimizer table and the hyperparameters that a run names."""
     hyperparameters = dict(settings["optimizer"])
     return TABLE[hyperparameters.pop("name")], hyperparameters
+
+
+def preconditioner(settings: Settings, here: xr.Dataset) -> Float[np.ndarray, " parameter"]:
+    """The diagonal of P at one snapshot of a trajectory, one number a weight.
+
+    Where the optimizer has no threshold of its own it is the inverse of the stored alternating gain.
+    """
+    optimizer, hyperparameters = optimizer_of(settings)
+    if optimizer.threshold is None:
+        return np.asarray(1 / here["gain"].values)
+    moment = jnp.asarray(here["second_moment"].values) if optimizer.adaptive else None
+    ones = np.ones(here["weights"].shape, np.float32)
+    return np.asarray(optimizer.preconditioner(moment, **hyperparameters)) * ones
 
 
 def build(dataset: xr.Dataset, settings: Settings) -> tuple[OptimizerMap, Array]:
@@ -56,7 +70,7 @@ def discrete_run(
         hold=[start],
         progress=progress,
     )
-    data = _label(recording, "discrete", settings)
+    data = _label(optimizer, recording, "discrete", settings)
     if start not in recording.held:
         return data
     around = recording.held[start]
@@ -82,9 +96,8 @@ def flow_run(
     A discrete run that diverged before the start gives a trajectory without steps whose status says so.
     """
     optimizer, weights = build(dataset, settings)
-    leaves = states(discrete)
-    if not leaves:
-        status = f"not started: discrete run {discrete.attrs['status']}"
+    around = states_at_start(optimizer, weights, discrete)
+    if around is None:
         none = np.zeros(0)
         kept = {"weights": np.zeros((0, weights.size), np.float32)}
         return trajectory(
@@ -94,24 +107,47 @@ def flow_run(
             kept,
             process=flow,
             title=_title(flow, settings),
-            attributes={"status": status},
+            attributes={"status": not_started(discrete)},
         )
-    structure = jax.tree.structure(optimizer.initial(weights))
-    before, now, after = (
-        State(*jax.tree.unflatten(structure, [jnp.asarray(leaf[k]) for leaf in leaves]))
-        for k in range(3)
-    )
     recording = dynamics.integrate(
         flow,
         optimizer,
-        (before, now, after),
+        around,
         start=settings["start"],
         stop=settings["steps"],
         every=settings["snapshots"]["every"],
         seed=settings["seed"],
         progress=progress,
     )
-    return _label(recording, flow, settings)
+    return _label(optimizer, recording, flow, settings)
+
+
+def states_at_start(
+    optimizer: OptimizerMap, weights: Array, discrete: xr.Dataset
+) -> tuple[State, State, State] | None:
+    """The discrete run's states at start - 1, start and start + 1; None if it diverged before."""
+    leaves = states(discrete)
+    if not leaves:
+        return None
+    structure = jax.tree.structure(optimizer.initial(weights))
+    before, now, after = (
+        State(*jax.tree.unflatten(structure, [jnp.asarray(leaf[k]) for leaf in leaves]))
+        for k in range(3)
+    )
+    return before, now, after
+
+
+def not_started(discrete: xr.Dataset) -> str:
+    """The status of what should have started from a discrete run that did not get there."""
+    return f"not started: discrete run {discrete.attrs['status']}"
+
+
+class Eigenvectors(NamedTuple):
+    """Eigenvectors of the preconditioned Hessian and of the Hessian, and the weights where they were found."""
+
+    weights: np.ndarray
+    preconditioned: np.ndarray
+    raw: np.ndarray
 
 
 def sharpness(
@@ -122,6 +158,7 @@ def sharpness(
     count: int,
     tolerance: float,
     every: int,
+    known: dict[int, Eigenvectors] | None = None,
 ) -> xr.Dataset:
     """The largest eigenvalues of the (preconditioned) Hessian along a stored trajectory.
 
@@ -132,6 +169,9 @@ def sharpness(
         count: how many eigenvalues of the preconditioned Hessian.
         tolerance: relative residual at which an eigenpair is accepted.
         every: each how many-th snapshot is looked at.
+        known: snapshot -> eigenvectors of another process of the run, such as the discrete run. Where its
+            weights are nearer than those of the snapshot before, the search starts there. What is found
+            at snapshots that it does not have is entered.
 
     Returns:
         By snapshot: `eigenvalue` of P^{-1/2} H P^{-1/2} with `residual`, its leading `eigenvector`,
@@ -140,24 +180,32 @@ def sharpness(
     optimizer, hyperparameters = optimizer_of(settings)
     loss, _ = objective.build(dataset, settings["model"], settings["criterion"], settings["seed"])
     data = data.isel(snapshot=slice(None, None, every))
-    limit = optimizer.threshold(**hyperparameters) / hyperparameters["learning_rate"]
+    limit = optimizer.limit(**hyperparameters)
     parameters = data.sizes["parameter"]
-    guess = random_guess(jax.random.key(0), parameters, count)
-    raw_guess = guess[:, :1]
+    random = np.asarray(random_guess(jax.random.key(0), parameters, count))
+    last = Eigenvectors(np.full(parameters, np.inf, np.float32), random, random[:, :1])
+    known = {} if known is None else known
     ones = jnp.ones(parameters)
     rows: list[dict[str, np.ndarray]] = []
     for snapshot in data["snapshot"].values:
         here = data.sel(snapshot=snapshot)
         weights = jnp.asarray(here["weights"].values)
-        moment = jnp.asarray(here["second_moment"].values) if optimizer.adaptive else None
-        preconditioner = optimizer.preconditioner(moment, **hyperparameters) * ones
-        pairs = top_eigenpairs(loss, weights, preconditioner, guess, tolerance)
+        scale = jnp.asarray(preconditioner(settings, here))
+        nearest = min(
+            (last, known.get(int(snapshot), last)),
+            key=lambda found: float(np.linalg.norm(found.weights - here["weights"].values)),
+        )
+        start, raw_start = jnp.asarray(nearest.preconditioned), jnp.asarray(nearest.raw)
+        pairs = top_eigenpairs(loss, weights, scale, start, tolerance)
         raw = (
-            top_eigenpairs(loss, weights, ones, raw_guess, tolerance)
-            if optimizer.adaptive
+            top_eigenpairs(loss, weights, ones, raw_start, tolerance)
+            if optimizer.adaptive or optimizer.threshold is None
             else pairs
         )
-        guess, raw_guess = pairs.vectors, raw.vectors[:, :1]
+        last = Eigenvectors(
+            here["weights"].values, np.asarray(pairs.vectors), np.asarray(raw.vectors[:, :1])
+        )
+        known.setdefault(int(snapshot), last)
         row = {
             "eigenvalue": pairs.values,
             "residual": pairs.residuals,
@@ -193,6 +241,7 @@ def sharpness(
         title=f"sharpness of {data.attrs['title']}",
         process=data.attrs["process"],
         threshold=limit,
+        preconditioner="alternating gain" if optimizer.threshold is None else "second moment",
         tolerance=tolerance,
         worst_residual=worst,
         status="completed" if worst <= tolerance else f"not converged: residual {worst:.2g}",
@@ -213,12 +262,16 @@ def _title(process: str, settings: Settings) -> str:
     return f"{what} of {settings['optimizer']['name']}, {settings['model']['kind']} on {settings['dataset']['name']}"
 
 
-def _label(recording: Recording, process: str, settings: Settings) -> xr.Dataset:
-    optimizer, hyperparameters = optimizer_of(settings)
+def _label(
+    optimizer: OptimizerMap, recording: Recording, process: str, settings: Settings
+) -> xr.Dataset:
+    row, hyperparameters = optimizer_of(settings)
     kept = dict(recording.snapshots)
     memory = kept.pop("memory", None)
-    if optimizer.adaptive and memory is not None:
-        per_snapshot = jax.vmap(lambda m: optimizer.second_moment(m, **hyperparameters))
+    if row.threshold is None and memory is not None:
+        kept["gain"] = alternating_gains(optimizer, State(kept["weights"], memory))
+    elif row.adaptive and memory is not None:
+        per_snapshot = jax.vmap(lambda m: row.second_moment(m, **hyperparameters))
         kept["second_moment"] = np.asarray(per_snapshot(memory))
     return trajectory(
         recording.steps,

@@ -15,9 +15,8 @@ rule manifest:
         "manifest of all artifacts"
     input:
         rules.dataset.output,
-        stored("trajectories"),
-        stored("sharpness"),
-        stored("comparison"),
+        of_all_runs("trajectory", "sharpness", "twins", "iterates", "closeup", "comparison"),
+        [f"{ROOT}/{path}" for figure in FIGURES for path in figure.sources],
     output:
         ROOT + "/manifest.json",
     log:
@@ -34,19 +33,14 @@ rule audit:
         code=code("audit.py", "audit.py", "audit_curvature.py", "claims.py"),
         manifest=rules.manifest.output,
         comparisons=rules.comparisons.input,
-        figures=[
-            f"{stem}.{suffix}"
-            for name in EXPERIMENT.figures
-            for stem in figure_stems(name)
-            for suffix in ("pdf", "png", "csv")
-        ],
+        figures=[f"{ROOT}/{path}" for figure in FIGURES for path in figure.files],
     output:
         json=ROOT + "/audit.json",
         md=report(ROOT + "/audit.md", caption="../report/audit.rst", category="Audit"),
     params:
         config=config_file(),
         overrides=json.dumps(dict(workflow.config_settings.config), sort_keys=True),
-        runs=[run.digest for run in EXPERIMENT.runs],
+        runs=[run.digest for run in EXPERIMENT.all_runs],
     log:
         ROOT + "/logs/audit.log",
     shell:

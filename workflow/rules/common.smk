@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 
 # Seen from the working directory, so that a clone that is moved has nothing to run again.
 HERE = Path(os.path.relpath(workflow.basedir))
@@ -38,23 +39,36 @@ onstart:
 
 EXPERIMENT = experiment_from_config()
 ROOT = f"results/{EXPERIMENT.name}"
-RUN = ROOT + "/{model}/{optimizer}/seed{seed}"
-RUNS = [f"{ROOT}/{run.path}" for run in EXPERIMENT.runs]
-PROCESSES = ["discrete", *EXPERIMENT.flows]
+RUN = ROOT + "/{run}"
 
 
 wildcard_constraints:
-    model="|".join({run.model for run in EXPERIMENT.runs}),
-    optimizer="|".join({run.optimizer for run in EXPERIMENT.runs}),
-    seed=r"\d+",
-    flow="|".join(EXPERIMENT.flows),
-    process="|".join(PROCESSES),
+    run="|".join(re.escape(run.path) for run in EXPERIMENT.all_runs),
+    flow="|".join(dict.fromkeys(flow for run in EXPERIMENT.all_runs for flow in run.flows)),
 
 
 def run_settings(wildcards):
     """The resolved settings of one run as JSON: when one changes, what depends on it runs again."""
-    run = EXPERIMENT.run(wildcards.model, wildcards.optimizer, int(wildcards.seed))
-    return json.dumps(run.settings, sort_keys=True)
+    return json.dumps(EXPERIMENT.run(wildcards.run).settings, sort_keys=True)
+
+
+def of_run(kind):
+    """A function from wildcards to the run's files of a kind: trajectory, sharpness, twins, ..."""
+    return lambda wildcards: [
+        f"{ROOT}/{path}"
+        for path, (found, _) in layout.run_files(EXPERIMENT.run(wildcards.run), EXPERIMENT).items()
+        if found == kind
+    ]
+
+
+def of_all_runs(*kinds):
+    """The files of these kinds of all runs."""
+    return [
+        f"{ROOT}/{path}"
+        for run in EXPERIMENT.all_runs
+        for path, (kind, _) in layout.run_files(run, EXPERIMENT).items()
+        if kind in kinds
+    ]
 
 
 def code(script, *modules):
@@ -67,4 +81,5 @@ FLOW_CODE = {
     "stable": ["dynamics/stable_flow.py"],
     "rod": ["dynamics/lifted.py", "dynamics/rod_flow.py"],
     "rod_unit_step": ["dynamics/lifted.py", "dynamics/rod_flow.py", "dynamics/rod_unit_step.py"],
+    "closure": ["dynamics/lifted.py", "dynamics/rod_flow.py", "dynamics/covariance_closure.py"],
 }

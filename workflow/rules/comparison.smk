@@ -1,10 +1,11 @@
 rule comparison:
     message:
-        "comparison: {wildcards.optimizer}, {wildcards.model}, seed {wildcards.seed}"
+        "comparison: {wildcards.run}"
     input:
         code=code("compare.py", "comparison.py"),
-        trajectories=expand(RUN + "/{process}.nc", process=PROCESSES, allow_missing=True),
-        sharpness=expand(RUN + "/sharpness/{process}.nc", process=PROCESSES, allow_missing=True),
+        trajectories=of_run("trajectory"),
+        sharpness=of_run("sharpness"),
+        replays=lambda wildcards: of_run("twins")(wildcards) + of_run("iterates")(wildcards),
     output:
         RUN + "/comparison.nc",
     params:
@@ -13,9 +14,10 @@ rule comparison:
         RUN + "/logs/comparison.log",
     shell:
         "python {input.code[0]} --root {ROOT} --settings {params.settings:q}"
-        " --trajectories {input.trajectories} --sharpness {input.sharpness} --output {output} 2> {log}"
+        " --trajectories {input.trajectories} --sharpness {input.sharpness} --replays {input.replays}"
+        " --output {output} 2> {log}"
 
 
 rule comparisons:
     input:
-        expand("{run}/comparison.nc", run=RUNS),
+        of_all_runs("comparison"),

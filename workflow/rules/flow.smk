@@ -1,6 +1,6 @@
 rule flow:
     message:
-        "{wildcards.flow} flow: {wildcards.optimizer}, {wildcards.model}, seed {wildcards.seed}"
+        "{wildcards.flow} flow: {wildcards.run}"
     input:
         code=lambda wildcards: code("flow.py", *MAP_CODE, *FLOW_CODE[wildcards.flow]),
         dataset=rules.dataset.output,
@@ -20,4 +20,4 @@ rule flow:
 
 rule flows:
     input:
-        expand("{run}/{flow}.nc", run=RUNS, flow=EXPERIMENT.flows),
+        of_all_runs("trajectory"),

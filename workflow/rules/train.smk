@@ -1,6 +1,6 @@
 rule discrete:
     message:
-        "discrete run: {wildcards.optimizer}, {wildcards.model}, seed {wildcards.seed}"
+        "discrete run: {wildcards.run}"
     input:
         code=code("train.py", *MAP_CODE, "dynamics/discrete.py"),
         dataset=rules.dataset.output,
@@ -19,4 +19,4 @@ rule discrete:
 
 rule trajectories:
     input:
-        expand("{run}/discrete.nc", run=RUNS),
+        [f"{ROOT}/{run.path}/discrete.nc" for run in EXPERIMENT.all_runs],

@@ -6,11 +6,11 @@ import stage
 def main() -> None:
     from rodflow import figures
     from rodflow.figures.style import save
-    from rodflow.results import StoredRun
+    from rodflow.results import drawn_from
 
-    args = stage.arguments(__doc__, figure={}, runs=stage.PATHS)
-    runs = [StoredRun(folder) for folder in args.runs]
-    save(figures.load(args.figure).draw(runs), args.output.with_suffix(""))
+    args = stage.arguments(__doc__, figure={}, sources=stage.PATHS)
+    drawing = figures.load(args.figure).draw(drawn_from(args.sources))
+    save(drawing, args.output.with_suffix(""))
 
 
 stage.run(main)

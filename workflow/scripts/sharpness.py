@@ -20,6 +20,9 @@ def main() -> None:
         output=stage.PATHS,
     )
     dataset = artifact.read(args.dataset, kind="dataset")
+    known: dict[
+        int, stages.Eigenvectors
+    ] = {}  # the flows stay near the discrete run, which comes first
     for trajectory, output in zip(args.trajectories, args.output, strict=True):
         clock = stage.Clock(f"sharpness of {trajectory.stem}", args.settings["steps"])
         data = stages.sharpness(
@@ -27,6 +30,7 @@ def main() -> None:
             artifact.read(trajectory, kind="trajectory"),
             args.settings,
             **args.sharpness,
+            known=known,
         )
         artifact.write(
             data,

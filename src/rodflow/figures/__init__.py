@@ -9,15 +9,33 @@ matplotlib figure and the table of what it draws out.
 To add one, write the module, name it here, and write its caption in `workflow/report/`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
-from rodflow.results import StoredRun
+from rodflow.settings import Run
 
 if TYPE_CHECKING:
     from rodflow.figures.style import Drawing
+
+
+def _all(runs: Sequence[Run]) -> Sequence[Run]:
+    return runs
+
+
+def _none(runs: Sequence[Run]) -> Sequence[Run]:
+    return ()
+
+
+def _with_closure(runs: Sequence[Run]) -> Sequence[Run]:
+    return [run for run in runs if "closure" in run.flows]
+
+
+def _telling(runs: Sequence[Run]) -> Sequence[Run]:
+    """Of the first model and seed, one run of each kind: plain, preconditioned, and with momentum."""
+    first = [run for run in runs if (run.model, run.seed) == (runs[0].model, runs[0].seed)]
+    return [run for run in first if run.optimizer in ("gd", "rmsprop", "adam")] or first[:3]
 
 
 @dataclass(frozen=True)
@@ -25,25 +43,37 @@ class Entry:
     """What a figure is made from.
 
     Attributes:
-        per_model: whether there is one figure a model, or one of all runs.
-        needs: the artifacts of a run that it reads: "comparison", "trajectories", "sharpness".
+        per: what there is one figure for: the experiment, each model, or each sweep with its base.
+        needs: the artifacts of a run that it reads: "comparison", "trajectories", "sharpness", "iterates",
+            "closeup"; or "toy", which is no run's.
+        of: which of the runs are drawn.
     """
 
-    per_model: bool
+    per: Literal["experiment", "model", "sweep"]
     needs: tuple[str, ...]
+    of: Callable[[Sequence[Run]], Sequence[Run]] = _all
 
 
 class Module(Protocol):
     """What a figure's module offers."""
 
-    def draw(self, runs: Sequence[StoredRun]) -> "Drawing":
-        """The figure of these runs, which appear in the order given."""
+    def draw(self, source: Any, /) -> "Drawing":
+        """The figure of these stored runs, in the order given; of toy.nc the figure that needs it."""
 
 
 FIGURES = {
-    "tracking": Entry(per_model=True, needs=("comparison", "trajectories")),
-    "thresholds": Entry(per_model=False, needs=("comparison", "trajectories", "sharpness")),
-    "tracking_summary": Entry(per_model=False, needs=("comparison",)),
+    "tracking": Entry("model", needs=("comparison", "trajectories")),
+    "thresholds": Entry("experiment", needs=("comparison", "trajectories", "sharpness")),
+    "tracking_summary": Entry("experiment", needs=("comparison",)),
+    "rod_anatomy": Entry("model", needs=("comparison", "trajectories", "sharpness")),
+    "weights_plane": Entry(
+        "experiment", needs=("comparison", "trajectories", "sharpness", "closeup"), of=_telling
+    ),
+    "toy": Entry("experiment", needs=("toy",), of=_none),
+    "closures": Entry("experiment", needs=("comparison", "trajectories"), of=_with_closure),
+    "hyperparameters": Entry("sweep", needs=("comparison", "trajectories", "sharpness")),
+    "iterates": Entry("model", needs=("comparison", "trajectories", "iterates")),
+    "predictability": Entry("experiment", needs=("comparison", "trajectories")),
 }
 
 

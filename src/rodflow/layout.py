@@ -1,0 +1,118 @@
+"""Where everything of an experiment is: the artifacts of each run, and the figures with what they are drawn from.
+
+The workflow makes these files and the audit expects them; both ask here. Paths are relative to the experiment's
+folder. The module imports neither JAX nor matplotlib.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rodflow.figures import FIGURES, Entry
+from rodflow.settings import Experiment, Run
+
+SUFFIXES = ("pdf", "png", "csv")
+"""What a figure is stored as: vector and pixel graphics, and the numbers drawn."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of an experiment.
+
+    Attributes:
+        name: of its module in `rodflow.figures`.
+        part: the model or the sweep that it is of, "" for one of the whole experiment.
+        runs: the runs that are drawn, in order.
+    """
+
+    name: str
+    part: str
+    runs: tuple[Run, ...]
+
+    @property
+    def stem(self) -> str:
+        """Path without suffix."""
+        return f"figures/{self.name}" + (f"_{self.part}" if self.part else "")
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Its files."""
+        return tuple(f"{self.stem}.{suffix}" for suffix in SUFFIXES)
+
+    @property
+    def drawn_from(self) -> tuple[str, ...]:
+        """What its module is handed: the folders of its runs, or the file of the toy problems."""
+        return tuple(run.path for run in self.runs) or self.sources
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The artifacts that it reads."""
+        needs = FIGURES[self.name].needs
+        if needs == ("toy",):
+            return ("toy.nc",)
+        return tuple(path for run in self.runs for kind in needs for path in _files(run, kind))
+
+
+def figures(experiment: Experiment) -> tuple[Figure, ...]:
+    """The figures that an experiment draws. One without runs to draw is left out."""
+    planned: list[Figure] = []
+    for name in experiment.figures:
+        entry = FIGURES[name]
+        planned += [
+            Figure(name, part, tuple(chosen))
+            for part, runs in _parts(entry, experiment)
+            if (chosen := entry.of(runs)) or entry.needs == ("toy",)
+        ]
+    return tuple(planned)
+
+
+def replays(run: Run, experiment: Experiment) -> tuple[str, ...]:
+    """What is run again from the states of a run: "twins", "iterates", "closeup"."""
+    if run.group:
+        return ()
+    drawn = {
+        need
+        for figure in figures(experiment)
+        if run in figure.runs
+        for need in FIGURES[figure.name].needs
+    }
+    wanted = {"twins": experiment.twins > 0, "iterates": "iterates" in drawn}
+    wanted["closeup"] = "closeup" in drawn
+    return tuple(kind for kind, yes in wanted.items() if yes)
+
+
+def run_files(run: Run, experiment: Experiment) -> dict[str, tuple[str, str]]:
+    """The artifacts of a run: path -> kind, and process for trajectories and sharpness."""
+    found = {path: ("trajectory", path) for path in _files(run, "trajectories")}
+    found |= {path: ("sharpness", path) for path in _files(run, "sharpness")}
+    found = {path: (kind, _stem(path)) for path, (kind, _) in found.items()}
+    found |= {f"{run.path}/{kind}.nc": (kind, "") for kind in replays(run, experiment)}
+    return found | {f"{run.path}/comparison.nc": ("comparison", "")}
+
+
+def expected_files(experiment: Experiment) -> set[str]:
+    """Every artifact and figure that a complete experiment has."""
+    runs = {path for run in experiment.all_runs for path in run_files(run, experiment)}
+    planned = figures(experiment)
+    drawn = {path for figure in planned for path in (*figure.files, *figure.sources)}
+    return {"dataset.nc"} | runs | drawn
+
+
+def _parts(entry: Entry, experiment: Experiment) -> list[tuple[str, Sequence[Run]]]:
+    if entry.per == "model":
+        models = dict.fromkeys(run.model for run in experiment.runs)
+        return [(model, [r for r in experiment.runs if r.model == model]) for model in models]
+    if entry.per == "sweep":
+        return [(sweep.name, [*sweep.base, *sweep.runs]) for sweep in experiment.sweeps]
+    return [("", experiment.runs)]
+
+
+def _files(run: Run, kind: str) -> list[str]:
+    names = {
+        "trajectories": list(run.processes),
+        "sharpness": [f"sharpness/{process}" for process in run.processes],
+    }
+    return [f"{run.path}/{name}.nc" for name in names.get(kind, [kind])]
+
+
+def _stem(path: str) -> str:
+    return path.rsplit("/", 1)[-1].removesuffix(".nc")

@@ -1,0 +1,309 @@
+"""What is run again from the discrete run's stored states: its twins, its iterates, a close look at the onset.
+
+Each takes a run's artifacts as labelled data sets and gives one, like the functions of `rodflow.stages`.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jaxtyping import Array
+
+from rodflow import dynamics
+from rodflow.comparison import onset
+from rodflow.dynamics import OptimizerMap, Progress, Recording, State
+from rodflow.dynamics.discrete import Consecutive, Discrete
+from rodflow.dynamics.iterates import Iterates
+from rodflow.stages import Settings, build, not_started, preconditioner, states_at_start
+
+PERTURBATION = 1e-7
+"""Relative size of the difference between a run and its twin, about the rounding of float32."""
+
+AT_THRESHOLD = 0.9
+"""Sharpness over threshold from which a run counts as being at the edge of stability."""
+
+AROUND_OPENING = 60
+"""How many steps before and after the opening of the rod a close look keeps."""
+
+_UNITS = {"units": "1"}
+
+
+def twins(
+    dataset: xr.Dataset,
+    discrete: xr.Dataset,
+    settings: Settings,
+    *,
+    count: int,
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """Twins of the discrete run: the same optimizer from weights that differ at the start by rounding.
+
+    At the edge of stability training amplifies rounding; how far a twin goes from the run is the floor under the
+    error of any model of the dynamics. The weights at t0 are multiplied by 1 + 1e-7 N(0, 1), element by element.
+
+    Returns:
+        `weights` [twin, snapshot, parameter], midpoints as in the discrete run; `loss` [twin, step]. A twin that
+        diverges is NaN from there on and the status says so.
+    """
+    optimizer, weights = build(dataset, settings)
+    around = states_at_start(optimizer, weights, discrete)
+    start, steps, every = settings["start"], settings["steps"], settings["snapshots"]["every"]
+    snapshots = np.array(dynamics.grid(start, start, steps, every))
+    kept = np.full((count, len(snapshots), weights.size), np.nan, np.float32)
+    losses = np.full((count, steps + 1 - start), np.nan, np.float32)
+    status = "completed" if around is not None else not_started(discrete)
+    for twin in range(count if around is not None else 0):
+        assert around is not None
+        key = jax.random.fold_in(jax.random.key(settings["seed"]), twin)
+        recording = _run_on(
+            optimizer, _perturbed(optimizer, around, key), start, steps, snapshots, progress
+        )
+        found = recording.snapshots["weights"]
+        kept[twin, : len(found)] = found
+        losses[twin, : len(recording.steps)] = recording.series["loss"]
+        if recording.status != "completed" and status == "completed":
+            status = f"twin {twin + 1} {recording.status}"
+    return xr.Dataset(
+        {
+            "weights": (
+                ("twin", "snapshot", "parameter"),
+                kept,
+                {"long_name": "flat weights: midpoint of the twin's iterates", **_UNITS},
+            ),
+            "loss": (
+                ("twin", "step"),
+                losses,
+                {"long_name": "full-batch loss of the twin", **_UNITS},
+            ),
+        },
+        {
+            "twin": np.arange(1, count + 1),
+            "snapshot": snapshots,
+            "step": np.arange(start, steps + 1),
+        },
+        {
+            "title": f"twins of {discrete.attrs['title']}",
+            "status": status,
+            "perturbation": PERTURBATION,
+        },
+    )
+
+
+def iterates(
+    dataset: xr.Dataset,
+    discrete: xr.Dataset,
+    sharpness: xr.Dataset,
+    settings: Settings,
+    *,
+    restart: int,
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """The rod flow started once more, at the edge of stability, where it predicts single iterates.
+
+    Args:
+        dataset: the training data.
+        discrete: the discrete run.
+        sharpness: its leading eigenvectors.
+        settings: of the run.
+        restart: the step at which the flow starts, one of the snapshots.
+        progress: called after every chunk.
+
+    Returns:
+        By step from `restart` on: `iterate_error` ||Z + (-1)^t X_w - w_t|| / ||X_w||, `rod_length`, and `actual` and
+        `predicted`, the positions v . P^{1/2} (w - w_restart) along the leading eigenvector v there; by
+        snapshot the predicted iterate, `weights`. No steps if the run is below its threshold at `restart`.
+    """
+    ratio = sharpness["sharpness_over_threshold"].sel(snapshot=restart, method="nearest")
+    there = float(ratio) if restart in discrete["snapshot"] else float("nan")
+    attributes = {
+        "title": f"prediction of single {discrete.attrs['title']}",
+        "restart": restart,
+        "sharpness_over_threshold": there,
+    }
+    optimizer, weights = build(dataset, settings)
+    around = states_at_start(optimizer, weights, discrete)
+    if around is None or not np.isfinite(there):
+        return _no_iterates(weights.size, attributes | {"status": not_started(discrete)})
+    if there < AT_THRESHOLD:
+        status = f"not started: below the threshold ({there:.2f} of it)"
+        return _no_iterates(weights.size, attributes | {"status": status})
+
+    start, steps, every = settings["start"], settings["steps"], settings["snapshots"]["every"]
+    carry = Consecutive.around(optimizer, *around)
+    to_restart = dynamics.grid(start, start, restart, every)
+    held = _run_on(optimizer, carry, start, restart, to_restart, progress, hold=restart)
+    states: list[State] = jax.tree.map(jnp.asarray, list(held.held[restart][:3]))
+
+    here = discrete.sel(snapshot=restart)
+    eigenvector = sharpness["eigenvector"].sel(snapshot=restart, method="nearest").values
+    process = Iterates(
+        jnp.asarray(preconditioner(settings, here) ** 0.5 * eigenvector), states[1].weights
+    )
+    recording = dynamics.integrate(
+        process,
+        optimizer,
+        (states[0], states[1], states[2]),
+        start=restart,
+        stop=steps,
+        every=every,
+        seed=settings["seed"],
+        progress=progress,
+    )
+    stored = here["iterate"].values
+    return _label_iterates(
+        recording,
+        attributes
+        | {
+            "status": recording.status,
+            # 0 where the replay is the stored run to the last bit
+            "replay_difference": float(np.abs(np.asarray(states[1].weights) - stored).max()),
+        },
+    )
+
+
+def closeup(
+    dataset: xr.Dataset,
+    discrete: xr.Dataset,
+    sharpness: xr.Dataset,
+    settings: Settings,
+    *,
+    progress: Progress | None = None,
+) -> xr.Dataset:
+    """The optimizer's own weights at every step around the opening of the rod, when the oscillation sets in.
+
+    Returns:
+        `iterate` [step, parameter] and the `eigenvector` [parameter]: the leading eigenvector v of the preconditioned
+        Hessian there as a direction of weights, P^{-1/2} v over its norm. The attribute `centre` is the
+        opening; without an onset it is the middle of the run, and the attribute `onset` is NaN.
+    """
+    optimizer, weights = build(dataset, settings)
+    around = states_at_start(optimizer, weights, discrete)
+    start, steps = settings["start"], settings["steps"]
+    found = onset(sharpness["sharpness_over_threshold"], start)
+    attributes = {
+        "title": f"around the opening of the rod in {discrete.attrs['title']}",
+        "onset": found,
+        "status": "completed",
+    }
+    if around is None:
+        none = np.zeros((0, weights.size), np.float32)
+        vector = np.zeros(weights.size, np.float32)
+        return _label_closeup(
+            np.zeros(0, int), none, vector, attributes | {"status": not_started(discrete)}
+        )
+    middle = (start + steps) // 2 if np.isnan(found) else opening(discrete, int(found))
+    attributes["centre"] = middle
+    first, last = max(start, middle - AROUND_OPENING), min(steps, middle + AROUND_OPENING)
+    carry = Consecutive.around(optimizer, *around)
+    recording = _run_on(optimizer, carry, start, last, range(first, last + 1), progress)
+
+    there = sharpness.sel(snapshot=middle, method="nearest")
+    here = discrete.sel(snapshot=int(there["snapshot"]))
+    direction = there["eigenvector"].values / np.sqrt(preconditioner(settings, here))
+    return _label_closeup(
+        recording.snapshot_steps,
+        recording.snapshots["iterate"],
+        direction / np.linalg.norm(direction),
+        attributes | {"status": recording.status},
+    )
+
+
+def opening(discrete: xr.Dataset, onset: int) -> int:
+    """The first step from the onset on at which the rod is half as long as it ever gets after it.
+
+    From the onset on the oscillation grows, but from the size of rounding: it opens later.
+    """
+    length = discrete["rod_length"].sel(step=slice(onset, None))
+    return int(length["step"].values[np.flatnonzero(length >= 0.5 * length.max())[0]])
+
+
+@eqx.filter_jit
+def _perturbed(
+    optimizer: OptimizerMap, around: tuple[State, State, State], key: Array
+) -> Consecutive:
+    """The carry of a discrete run that goes on from slightly other weights at the middle state."""
+    before, now, _ = around
+    noise = jax.random.normal(key, now.weights.shape, now.weights.dtype)
+    moved = now._replace(weights=now.weights * (1 + PERTURBATION * noise))
+    return Consecutive.around(optimizer, before, moved, optimizer(moved))
+
+
+def _run_on(
+    optimizer: OptimizerMap,
+    carry: Consecutive,
+    first: int,
+    last: int,
+    snapshot_steps: "np.ndarray | list[int] | range",
+    progress: Progress | None,
+    hold: int | None = None,
+) -> Recording:
+    """The discrete run from a carry on."""
+    return dynamics.record(
+        Discrete(),
+        optimizer,
+        carry,
+        first=first,
+        last=last,
+        snapshot_steps=[int(step) for step in snapshot_steps],
+        key=jax.random.key(0),
+        hold=[] if hold is None else [hold],
+        progress=progress,
+    )
+
+
+_ITERATES = {
+    "iterate_error": "iterate error ||Z + (-1)^t X_w - w_t|| / ||X_w||",
+    "rod_length": "norm of the weights' half-extent ||X_w|| of the flow",
+    "actual": "position of the iterate along the leading eigenvector, v . P^(1/2) (w - w_restart)",
+    "predicted": "the same of the predicted iterate Z + (-1)^t X_w",
+    "loss": "full-batch loss of the iterates",
+}
+
+
+def _label_iterates(recording: Recording, attributes: dict[str, object]) -> xr.Dataset:
+    series = {
+        name: ("step", recording.series[name], {"long_name": text, **_UNITS})
+        for name, text in _ITERATES.items()
+    }
+    weights = (
+        ("snapshot", "parameter"),
+        recording.snapshots["weights"],
+        {"long_name": "predicted iterate Z + (-1)^t X_w, flat weights", **_UNITS},
+    )
+    return xr.Dataset(
+        {**series, "weights": weights},
+        {"step": recording.steps, "snapshot": recording.snapshot_steps},
+        attributes,
+    )
+
+
+def _no_iterates(parameters: int, attributes: dict[str, object]) -> xr.Dataset:
+    nothing = Recording(
+        steps=np.zeros(0, int),
+        series={name: np.zeros(0, np.float32) for name in _ITERATES},
+        snapshot_steps=np.zeros(0, int),
+        snapshots={"weights": np.zeros((0, parameters), np.float32)},
+    )
+    return _label_iterates(nothing, attributes)
+
+
+def _label_closeup(
+    steps: np.ndarray, weights: np.ndarray, vector: np.ndarray, attributes: dict[str, object]
+) -> xr.Dataset:
+    return xr.Dataset(
+        {
+            "iterate": (
+                ("step", "parameter"),
+                weights,
+                {"long_name": "flat weights w[t] of the optimizer itself", **_UNITS},
+            ),
+            "eigenvector": (
+                "parameter",
+                vector.astype(np.float32),
+                {"long_name": "leading eigenvector at the centre, direction of weights", **_UNITS},
+            ),
+        },
+        {"step": steps},
+        attributes,
+    )

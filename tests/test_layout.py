@@ -1,0 +1,70 @@
+"""Which files an experiment has."""
+
+from typing import Any
+
+from rodflow import layout
+from rodflow.settings import resolve
+
+CONFIG: dict[str, Any] = {
+    "name": "two",
+    "models": {"mlp": {"kind": "mlp"}, "vit": {"kind": "vit"}},
+    "optimizers": {
+        "gd": {"learning_rate": 0.1},
+        "adam": {"learning_rate": 0.1, "models": {"mlp": {"flows": ["stable", "closure"]}}},
+    },
+    "flows": ["stable"],
+    "sweeps": {"decay": {"model": "mlp", "optimizer": "adam", "over": {"b1": [0.5]}}},
+    "figures": ["tracking"],
+}
+SWEPT = "sweeps/decay/b1=0.5/mlp/adam/seed0"
+
+
+def stems(**changes: Any) -> dict[str, tuple[str, ...]]:
+    planned = layout.figures(resolve(CONFIG | changes))
+    return {figure.stem: figure.drawn_from for figure in planned}
+
+
+def test_a_figure_of_a_model_draws_its_main_runs() -> None:
+    assert stems() == {
+        "figures/tracking_mlp": ("mlp/gd/seed0", "mlp/adam/seed0"),
+        "figures/tracking_vit": ("vit/gd/seed0", "vit/adam/seed0"),
+    }
+
+
+def test_a_figure_of_a_sweep_draws_the_base_first() -> None:
+    drawn = stems(figures=["hyperparameters"])
+    assert drawn == {"figures/hyperparameters_decay": ("mlp/adam/seed0", SWEPT)}
+
+
+def test_the_closures_are_drawn_where_there_is_one() -> None:
+    assert stems(figures=["closures"]) == {"figures/closures": ("mlp/adam/seed0",)}
+    plain = {"gd": {"learning_rate": 0.1}}
+    assert stems(figures=["closures"], optimizers=plain, sweeps={}) == {}
+
+
+def test_the_toy_problems_are_no_run() -> None:
+    assert stems(figures=["toy"]) == {"figures/toy": ("toy.nc",)}
+    assert "toy.nc" in layout.expected_files(resolve(CONFIG | {"figures": ["toy"]}))
+
+
+def test_only_what_is_drawn_is_run_again() -> None:
+    def replayed(**changes: Any) -> dict[str, tuple[str, ...]]:
+        experiment = resolve(CONFIG | changes)
+        return {run.path: layout.replays(run, experiment) for run in experiment.all_runs}
+
+    assert set(replayed(twins=0).values()) == {()}
+    assert replayed()["vit/gd/seed0"] == ("twins",)
+    assert replayed(figures=["iterates"])["vit/gd/seed0"] == ("twins", "iterates")
+    close = replayed(figures=["weights_plane"])
+    assert close["mlp/gd/seed0"] == ("twins", "closeup")
+    assert close["vit/gd/seed0"] == ("twins",)
+    assert close[SWEPT] == ()
+
+
+def test_a_run_has_the_files_of_its_own_processes() -> None:
+    experiment = resolve(CONFIG)
+    files = layout.run_files(experiment.run("mlp/adam/seed0"), experiment)
+    assert files["mlp/adam/seed0/sharpness/closure.nc"] == ("sharpness", "closure")
+    assert files["mlp/adam/seed0/twins.nc"] == ("twins", "")
+    assert "mlp/gd/seed0/closure.nc" not in layout.expected_files(experiment)
+    assert f"{SWEPT}/rod_unit_step.nc" in layout.expected_files(experiment)

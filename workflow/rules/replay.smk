@@ -1,0 +1,41 @@
+# What is run again from the discrete run's stored states. Twins and iterates in one job: they share a program.
+
+REPLAY_CODE = [*MAP_CODE, *FLOW_CODE["rod_unit_step"], "dynamics/discrete.py", "dynamics/iterates.py", "replay.py"]
+
+for kinds in dict.fromkeys(layout.replays(run, EXPERIMENT) for run in EXPERIMENT.runs):
+    if kinds:
+
+        rule:
+            name:
+                "_".join(["replay", *kinds])
+            message:
+                ", ".join(kinds) + ": {wildcards.run}"
+            input:
+                code=code("replay.py", *REPLAY_CODE),
+                dataset=rules.dataset.output,
+                discrete=rules.discrete.output,
+                sharpness=RUN + "/sharpness/discrete.nc",
+            output:
+                [RUN + f"/{kind}.nc" for kind in kinds],
+            wildcard_constraints:
+                run="|".join(
+                    re.escape(run.path)
+                    for run in EXPERIMENT.runs
+                    if layout.replays(run, EXPERIMENT) == kinds
+                ),
+            params:
+                settings=run_settings,
+                restart=lambda wildcards: EXPERIMENT.run(wildcards.run).restart,
+            log:
+                RUN + "/logs/replay.log",
+            benchmark:
+                RUN + "/logs/replay.tsv"
+            shell:
+                "python {input.code[0]} --root {ROOT} --settings {params.settings:q} --dataset {input.dataset}"
+                " --discrete {input.discrete} --sharpness {input.sharpness} --restart {params.restart}"
+                " --twins {EXPERIMENT.twins} --output {output} 2> {log}"
+
+
+rule replays:
+    input:
+        of_all_runs("twins", "iterates", "closeup"),
