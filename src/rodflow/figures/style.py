@@ -119,6 +119,9 @@ _PROCESSES = {
     "rod_unit_step": _style(
         "rod flow, unit step", "unit step", _PALETTE["purple"], 1.2, (0, (1, 1.2)), 2.3
     ),
+    "closure": _style(
+        "covariance closure", "closure", _PALETTE["orange"], 1.2, (0, (5, 1.5, 1, 1.5)), 2.15
+    ),
 }
 
 OPTIMIZER_LABELS = {
@@ -131,6 +134,10 @@ OPTIMIZER_LABELS = {
     "adam": "Adam",
     "nadam_scalar": "scalar NAdam",
     "nadam": "NAdam",
+    "adamw": "AdamW",
+    "amsgrad": "AMSGrad",
+    "adagrad": "AdaGrad",
+    "yogi": "Yogi",
 }
 """Names of the optimizers for people."""
 

@@ -1,0 +1,218 @@
+"""Predictability: the floor is that of the twins, ratios to it are right, absences are in words."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from rodflow import artifact
+from rodflow.comparison import geometric_mean
+from rodflow.figures import predictability
+from rodflow.figures.style import Drawing
+from rodflow.results import StoredRun
+from synthetic_results import FLOWS, write_run
+
+TWINS = np.array([0.5, 2.0, 1.0, 4.0, 1.0])
+LEVEL = 1e-4
+
+
+def with_twins(run: StoredRun, twins: np.ndarray = TWINS) -> StoredRun:
+    """Twins whose tracking error rises to 1e-4 times a number each."""
+    settings = run.settings
+    data = run.comparison.copy(deep=True)
+    data.attrs = {"title": "comparison"}
+    at = data["snapshot"].values
+    level = np.where(at > settings["start"], LEVEL * at / at[-1], np.nan)
+    floor = twins[:, None] * level
+    data["floor"] = (("twin", "snapshot"), floor)
+    data["floor_last"] = ("twin", floor[:, -1])
+    data["floor_mean"] = geometric_mean(data["floor"])
+    artifact.write(data, run.folder / "comparison.nc", kind="comparison", settings=settings)
+    return StoredRun(run.folder)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[StoredRun]:
+    root = tmp_path_factory.mktemp("results")
+    return [with_twins(write_run(root, "gd")), with_twins(write_run(root, "adam"))]
+
+
+@pytest.fixture(scope="module")
+def drawing(runs: list[StoredRun]) -> Drawing:
+    return predictability.draw(runs)
+
+
+def rows_of(table: pd.DataFrame, process: str, quantity: str) -> pd.DataFrame:
+    return table[(table["process"] == process) & (table["quantity"] == quantity)]
+
+
+def words(drawing: Drawing) -> str:
+    return "\n".join(text.get_text() for axes in drawing.figure.axes for text in axes.texts)
+
+
+def lines(axes: Axes, label: str) -> Iterator[Line2D]:
+    return (line for line in axes.lines if line.get_label() == label)
+
+
+def test_the_floor_is_the_range_and_median_of_the_twins(runs: list[StoredRun]) -> None:
+    found = predictability.floor_range(runs[0])
+    assert found is not None
+    at = found["snapshot"]
+    assert at.min() == 30 and at.max() == 200
+    for name, factor in {"lowest": 0.5, "median": 1.0, "highest": 4.0}.items():
+        np.testing.assert_allclose(found[f"floor_{name}"], factor * LEVEL * at / 200)
+
+
+def test_a_twin_that_diverged_counts_where_it_was(tmp_path: Path) -> None:
+    run = with_twins(write_run(tmp_path))
+    data = run.comparison.copy(deep=True)
+    data.attrs = {"title": "comparison"}
+    data["floor"] = data["floor"].where((data["twin"] != 3) | (data["snapshot"] < 100))
+    data["floor_last"] = data["floor_last"].where(data["twin"] != 3)
+    path = run.folder / "comparison.nc"
+    artifact.write(data, path, kind="comparison", settings=run.settings)
+    fresh = StoredRun(run.folder)
+    found = predictability.floor_range(fresh)
+    assert found is not None and found["snapshot"].max() == 200
+    highest = found["floor_highest"] / found["floor_lowest"]
+    np.testing.assert_allclose(highest.sel(snapshot=[90, 100, 200]), [8, 4, 4])
+    ratios = predictability.over_floor(fresh, "rod")
+    error = float(fresh.comparison["error_last"].sel(process="rod"))
+    assert ratios is not None and ratios["highest"] == pytest.approx(error / (2 * LEVEL))
+
+
+def test_ratios_are_of_last_errors(runs: list[StoredRun]) -> None:
+    for flow in ("rod", "rod_unit_step"):
+        error = float(runs[0].comparison["error_last"].sel(process=flow))
+        expected = {"median": error / LEVEL, "highest": error / (4 * LEVEL)}
+        expected["lowest"] = error / (0.5 * LEVEL)
+        assert predictability.over_floor(runs[0], flow) == pytest.approx(expected)
+
+
+def test_every_line_is_in_the_table(runs: list[StoredRun], drawing: Drawing) -> None:
+    *panels, summary = drawing.figure.axes
+    drawn = 0
+    for run, axes in zip(runs, panels, strict=True):
+        table = drawing.table[drawing.table["optimizer"] == run.optimizer]
+        names = {flow: (flow, "tracking_error") for flow in FLOWS}
+        names["floor"] = ("discrete", "floor_median")
+        for label, (process, quantity) in names.items():
+            (line,) = lines(axes, label)
+            here = rows_of(table, process, quantity)
+            np.testing.assert_array_equal(line.get_xdata(), here["step"])
+            np.testing.assert_array_equal(line.get_ydata(), here["value"])
+            drawn += len(here)
+        (band,) = axes.collections
+        edges = band.get_paths()[0].vertices
+        for quantity in ("floor_lowest", "floor_highest"):
+            here = rows_of(table, "discrete", quantity)
+            points = {*map(tuple, edges)}
+            assert {*zip(here["step"].astype(float), here["value"], strict=True)} <= points
+            drawn += len(here)
+    columns = ["optimizer", "process", "quantity"]
+    table = drawing.table.set_index(columns)["value"].sort_index()
+    for flow in ("rod", "rod_unit_step"):
+        marks, bars = lines(summary, f"{flow} median"), lines(summary, f"{flow} range")
+        for run, mark, bar in zip(runs, marks, bars, strict=True):
+            own = table[run.optimizer, flow]
+            assert mark.get_xdata()[0] == own["error_last_over_median_floor"]
+            ends = [own[f"error_last_over_{end}_floor"] for end in ("highest", "lowest")]
+            np.testing.assert_array_equal(bar.get_xdata(), ends)
+            assert f"{mark.get_xdata()[0]:.3g}" in words(drawing)
+            drawn += 3
+    assert drawn == len(drawing.table)
+
+
+def test_lines_stand_at_the_floor_and_at_twice_of_it(drawing: Drawing) -> None:
+    summary = drawing.figure.axes[-1]
+    assert summary.get_xscale() == "log"
+    for label, value in {"floor": 1, "twice": 2}.items():
+        (line,) = lines(summary, label)
+        assert [*line.get_xdata()] == [value, value]
+        assert label in words(drawing)
+
+
+def test_marks_stand_beside_the_panels_of_their_optimizer(drawing: Drawing) -> None:
+    drawing.figure.draw_without_rendering()
+    *panels, summary = drawing.figure.axes
+    for flow in ("rod", "rod_unit_step"):
+        for axes, mark in zip(panels, lines(summary, f"{flow} median"), strict=True):
+            height = summary.transData.transform((1, mark.get_ydata()[0]))[1]
+            box = axes.get_window_extent()
+            assert box.y0 < height < box.y1
+
+
+def test_a_run_without_twins_says_so(tmp_path: Path) -> None:
+    drawing = predictability.draw([write_run(tmp_path)])
+    drawing.figure.draw_without_rendering()
+    assert words(drawing).count("no twins stored") == 2
+    assert {*drawing.table["quantity"]} == {"tracking_error"}
+    assert not drawing.figure.axes[0].collections
+
+
+def test_twins_that_never_started_say_so(tmp_path: Path) -> None:
+    run = with_twins(write_run(tmp_path), np.full(3, np.nan))
+    text = words(predictability.draw([run]))
+    assert "no twin started" in text and "no twin reached the end" in text
+
+
+def test_what_diverged_is_said_and_has_no_mark(tmp_path: Path) -> None:
+    run = with_twins(write_run(tmp_path, diverged={"rod": 133}))
+    drawing = predictability.draw([run])
+    axes, summary = drawing.figure.axes
+    assert "rod diverged at step 133" in words(drawing)
+    assert "rod flow diverged at step 133" in words(drawing)
+    assert not [*lines(summary, "rod median")] and [*lines(summary, "rod_unit_step median")]
+    (cross,), (curve,) = lines(axes, "rod diverged"), lines(axes, "rod")
+    assert cross.get_xdata()[0] == curve.get_xdata()[-1] < 133
+    low, high = axes.get_ylim()
+    assert low <= cross.get_ydata()[0] <= high < 1e3
+
+
+def test_a_diverged_discrete_run_is_said(tmp_path: Path) -> None:
+    drawing = predictability.draw([with_twins(write_run(tmp_path, diverged={"discrete": 120}))])
+    assert "discrete run diverged at step 120" in words(drawing)
+    assert not [*lines(drawing.figure.axes[-1], "rod median")]
+
+
+def test_models_have_columns_and_lines_of_their_own(tmp_path: Path) -> None:
+    runs = [
+        with_twins(write_run(tmp_path, optimizer, model, seed))
+        for optimizer, models in {"gd": ("mlp", "cnn"), "rmsprop": ("cnn",)}.items()
+        for model in models
+        for seed in (0, 1)
+    ]
+    drawing = predictability.draw(runs)
+    drawing.figure.draw_without_rendering()
+    *panels, summary = drawing.figure.axes
+    assert len(panels) == 3
+    lefts = [axes.get_position().x0 for axes in panels]
+    assert lefts[1] == lefts[2] > lefts[0]
+    heights = [mark.get_ydata()[0] for mark in lines(summary, "rod median")]
+    assert len({*heights}) == len(runs)
+    text = words(drawing)
+    assert "RMSProp" in text and text.count("CNN") == 2 and text.count("MLP") == 1
+
+
+def test_hyperparameters_are_written_where_all_models_share_them(tmp_path: Path) -> None:
+    same = [write_run(tmp_path / "same", model=model) for model in ("mlp", "cnn")]
+    assert "$\\eta$ = 0.1" in words(predictability.draw(same))
+    rates = {"mlp": 0.1, "cnn": 0.2}
+    other = [write_run(tmp_path, model=m, learning_rate=rate) for m, rate in rates.items()]
+    assert "$\\eta$" not in words(predictability.draw(other))
+
+
+def test_text_stays_inside_and_axes_are_named(drawing: Drawing) -> None:
+    figure = drawing.figure
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        for text in axes.texts:
+            box = text.get_window_extent()
+            assert box.x0 >= 0 and box.x1 <= figure.bbox.x1, text.get_text()
+    *panels, summary = figure.axes
+    assert "[1]" in panels[0].get_title() and panels[-1].get_xlabel() == "optimizer step"
+    assert "[1]" in summary.get_xlabel()

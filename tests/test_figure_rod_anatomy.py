@@ -1,0 +1,223 @@
+"""The rod's anatomy: alignments in the right coordinates, losses over the centre's, failures in words."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+
+from rodflow import artifact
+from rodflow.figures import rod_anatomy
+from rodflow.figures.style import Drawing
+from rodflow.results import StoredRun
+from synthetic_results import START, write_run
+
+RODS = ("rod", "rod_unit_step")
+EIGENVECTOR = np.array([0.6, 0.8, 0.0])
+
+
+def with_rods(run: StoredRun, *, adaptive: bool = False) -> StoredRun:
+    """Rods that open in the middle of the run, along the eigenvector there and across it elsewhere."""
+    settings = run.settings
+    for process in ("discrete", *RODS):
+        data = artifact.read(run.folder / f"{process}.nc", kind="trajectory")
+        status = data.attrs["status"]
+        data.attrs = {name: data.attrs[name] for name in ("title", "process")}
+        at = data["snapshot"].values
+        moment = np.tile([4.0, 9.0, 16.0], (at.size, 1)) if adaptive else np.ones((at.size, 3))
+        length = np.where(is_open(at), 0.1, 1e-4)
+        direction = np.where(is_open(at)[:, None], EIGENVECTOR, [0.0, 0.0, 1.0])
+        extent = direction / moment**0.25
+        extent *= (length / np.linalg.norm(extent, axis=1))[:, None]
+        data["half_extent"] = (("snapshot", "parameter"), extent)
+        if adaptive:
+            data["second_moment"] = (("snapshot", "parameter"), moment)
+        data["rod_length"] = ("step", np.where(is_open(data["step"].values), 0.1, 1e-4))
+        path = run.folder / f"{process}.nc"
+        artifact.write(data, path, kind="trajectory", settings=settings, status=status)
+
+        path = run.folder / "sharpness" / f"{process}.nc"
+        found = artifact.read(path, kind="sharpness")
+        found.attrs = {"threshold": found.attrs["threshold"]}
+        vectors = np.tile(EIGENVECTOR, (found.sizes["snapshot"], 1))
+        found["eigenvector"] = (("snapshot", "parameter"), vectors)
+        artifact.write(found, path, kind="sharpness", settings=settings)
+    return StoredRun(run.folder)
+
+
+def is_open(step: np.ndarray) -> np.ndarray:
+    return (step >= 80) & (step <= 120)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> list[StoredRun]:
+    root = tmp_path_factory.mktemp("results")
+    return [with_rods(write_run(root, "gd")), with_rods(write_run(root, "adam"), adaptive=True)]
+
+
+@pytest.fixture(scope="module")
+def drawing(runs: list[StoredRun]) -> Drawing:
+    return rod_anatomy.draw(runs)
+
+
+def rows_of(table: pd.DataFrame, process: str, quantity: str) -> pd.DataFrame:
+    return table[(table["process"] == process) & (table["quantity"] == quantity)]
+
+
+def words(drawing: Drawing) -> str:
+    return "\n".join(text.get_text() for axes in drawing.figure.axes for text in axes.texts)
+
+
+def panels(drawing: Drawing) -> np.ndarray:
+    return np.reshape(np.array(drawing.figure.axes, object), (-1, 3))
+
+
+def lines(axes: Axes, label: str) -> Iterator[Line2D]:
+    return (line for line in axes.lines if line.get_label() == label)
+
+
+def trajectory_of(extent: list[float], moment: list[float] | float | None) -> xr.Dataset:
+    data = xr.Dataset({"half_extent": (("snapshot", "parameter"), [extent])}, {"snapshot": [7]})
+    if moment is not None:
+        value = xr.DataArray(moment).values
+        data["second_moment"] = (("snapshot", "parameter")[: 1 + value.ndim], value[None])
+    return data
+
+
+SHARPNESS = xr.Dataset(
+    {"eigenvector": (("snapshot", "parameter"), [[0.6, 0.8], [1.0, 0.0]])}, {"snapshot": [7, 9]}
+)
+
+
+@pytest.mark.parametrize(
+    ("extent", "moment", "expected"),
+    [
+        ([0.6, 0.8], None, 1.0),
+        ([-1.2, -1.6], None, 1.0),
+        ([0.8, -0.6], None, 0.0),
+        ([1.0, 0.0], None, 0.6),
+        # P = (4, 9): the rod P^(1/2) X is (0.6, 0.8) for X = (0.3, 0.8 / 3)
+        ([0.3, 0.8 / 3], [16.0, 81.0], 1.0),
+        ([0.6, 0.8], [16.0, 81.0], (2 * 0.36 + 3 * 0.64) / np.hypot(1.2, 2.4)),
+        # one P for all weights turns nothing
+        ([0.6, 0.8], 1e-6, 1.0),
+        ([1.0, 0.0], 1e-6, 0.6),
+    ],
+)
+def test_alignment_is_taken_in_preconditioned_coordinates(
+    extent: list[float], moment: list[float] | float | None, expected: float
+) -> None:
+    found = rod_anatomy.alignment(trajectory_of(extent, moment), SHARPNESS)
+    assert found["snapshot"].values.tolist() == [7]
+    assert float(found[0]) == pytest.approx(expected, abs=1e-12)
+
+
+def test_eps_keeps_weights_without_gradient_in_the_rod() -> None:
+    data = trajectory_of([0.6, 0.8], [0.0, 0.0])
+    assert np.isnan(rod_anatomy.alignment(data, SHARPNESS))[0]
+    assert float(rod_anatomy.alignment(data, SHARPNESS, eps=1e-8)[0]) == pytest.approx(1)
+
+
+def test_a_rod_of_no_length_has_no_direction() -> None:
+    assert np.isnan(rod_anatomy.alignment(trajectory_of([0.0, 0.0], None), SHARPNESS))[0]
+
+
+def test_every_line_is_in_the_table(runs: list[StoredRun], drawing: Drawing) -> None:
+    drawn = 0
+    for run, row in zip(runs, panels(drawing), strict=True):
+        table = drawing.table[drawing.table["optimizer"] == run.optimizer]
+        for process in ("discrete", *RODS):
+            ends = ("even", "odd") if process == "discrete" else ("plus", "minus")
+            names = {f"{process} alignment": 1, f"{process} alignment_short": 1, process: 0}
+            names |= {f"{process} loss_{end}_over_centre": 2 for end in ends}
+            for label, column in names.items():
+                (line,) = lines(row[column], label)
+                quantity = label.partition(" ")[2] or "rod_length"
+                here = rows_of(table, process, quantity)
+                np.testing.assert_array_equal(line.get_xdata(), here["step"])
+                np.testing.assert_array_equal(line.get_ydata(), here["value"])
+                drawn += len(here)
+        (level,) = lines(row[0], "long rod")
+        here = rows_of(table, "discrete", "long_rod")["value"]
+        assert level.get_ydata()[0] == here.item() == pytest.approx(0.01)
+    medians = drawing.table["quantity"] == "alignment_median"
+    assert drawn + medians.sum() + len(runs) == len(drawing.table)
+
+
+def test_only_long_rods_count_and_they_are_aligned(drawing: Drawing) -> None:
+    table = drawing.table.set_index("quantity")
+    for quantity, expected in {
+        "alignment": 1.0,
+        "alignment_median": 1.0,
+        "alignment_short": 0.0,
+    }.items():
+        np.testing.assert_allclose(table.loc[quantity, "value"], expected, atol=1e-6)
+    assert is_open(table.loc["alignment", "step"].to_numpy(int)).all()
+    assert not is_open(table.loc["alignment_short", "step"].to_numpy(int)).any()
+    assert table.loc["alignment_short", "step"].min() >= START
+    assert words(drawing).count("1.00") == 6
+
+
+def test_losses_are_over_the_centre_at_the_same_step(runs: list[StoredRun]) -> None:
+    found = rod_anatomy.loss_ratios(runs[0])
+    unit_step, discrete = runs[0].series("rod_unit_step"), runs[0].series("discrete")
+    for name, remainder in {"even": 0, "odd": 1}.items():
+        values = found["discrete", f"loss_{name}_over_centre"]
+        assert (values["step"] % 2 == remainder).all() and values["step"].min() in (20, 21)
+        expected = discrete["loss"].sel(step=values["step"]) / unit_step["loss"].sel(
+            step=values["step"]
+        )
+        np.testing.assert_array_equal(values, expected)
+    for process in RODS:
+        series = runs[0].series(process)
+        for end in ("plus", "minus"):
+            expected = series[f"loss_{end}"] / series["loss"]
+            np.testing.assert_array_equal(found[process, f"loss_{end}_over_centre"], expected)
+    assert len(found) == 6
+
+
+def test_the_reference_is_the_ode_where_there_is_no_unit_step(tmp_path: Path) -> None:
+    run = write_run(tmp_path, flows=("stable", "rod"))
+    even = rod_anatomy.loss_ratios(run)["discrete", "loss_even_over_centre"]
+    expected = run.series("discrete")["loss"].sel(step=40) / run.series("rod")["loss"].sel(step=40)
+    assert float(even.sel(step=40)) == float(expected)
+
+
+def test_what_is_not_stored_is_named(tmp_path: Path) -> None:
+    drawing = rod_anatomy.draw([write_run(tmp_path, flows=("stable",))])
+    for what in ("rod length", "half-extent", "loss at rod ends"):
+        assert f"no {what} stored" in words(drawing)
+    assert drawing.table.empty
+
+
+def test_a_diverged_rod_is_said_and_ends_in_a_cross(tmp_path: Path) -> None:
+    run = with_rods(write_run(tmp_path, diverged={"rod": 133}))
+    drawing = rod_anatomy.draw([run])
+    assert "rod flow diverged at step 133" in words(drawing)
+    axes = drawing.figure.axes[0]
+    (cross,), (curve,) = lines(axes, "rod diverged"), lines(axes, "rod")
+    assert cross.get_xdata()[0] == curve.get_xdata()[-1] < 133
+    low, high = axes.get_ylim()
+    assert low <= cross.get_ydata()[0] <= high
+
+
+def test_no_weights_are_kept_in_memory(tmp_path: Path) -> None:
+    run = with_rods(write_run(tmp_path))
+    rod_anatomy.draw([run])
+    assert run._read and not [d for d in run._read.values() if "parameter" in d.dims]
+
+
+def test_text_stays_inside_and_axes_are_named(drawing: Drawing) -> None:
+    figure = drawing.figure
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        for text in axes.texts:
+            box = text.get_window_extent()
+            assert box.x0 >= 0 and box.x1 <= figure.bbox.x1, text.get_text()
+    row = panels(drawing)
+    assert all("[1]" in axes.get_title() for axes in row[0])
+    assert all(axes.get_xlabel() == "optimizer step" for axes in row[-1])
