@@ -100,6 +100,18 @@ def test_iterates_are_not_predicted_below_the_threshold(dataset, discrete, sharp
     assert found.sizes["step"] == found.sizes["snapshot"] == 0
 
 
+def test_iterates_are_predicted_from_the_first_snapshot_of_an_open_rod(
+    dataset, discrete, sharpness
+) -> None:
+    length = np.where(discrete["step"] < 91, 1e-3, 2.0)
+    opened = discrete.assign(rod_length=("step", length))
+    found = replay.iterates(dataset, opened, at_threshold(sharpness), SETTINGS)
+    assert found.attrs["restart"] == 100
+    low = sharpness.assign(sharpness_over_threshold=0.43 * sharpness["raw_sharpness"] ** 0)
+    found = replay.iterates(dataset, opened, low, SETTINGS)
+    assert found.attrs["status"] == "not started: threshold not reached (0.43 of it at most)"
+
+
 def test_the_close_look_has_every_iterate_around_the_opening(dataset, discrete, sharpness) -> None:
     reached = (discrete["snapshot"].values >= 70).astype(float)
     rising = sharpness.assign(sharpness_over_threshold=("snapshot", reached))

@@ -170,10 +170,8 @@ def test_a_run_can_have_its_own_flows_and_restart() -> None:
     assert mlp.settings == resolve(parsed(FULL)).run("mlp/adam/seed0").settings
 
 
-def test_the_rod_flow_restarts_at_the_snapshot_nearest_to_half_the_run() -> None:
-    run = resolve(parsed(FULL)).run("mlp/adam/seed0")
-    assert run.restart == 300
-    assert (run.restart - run.settings["start"]) % run.settings["snapshots"]["every"] == 0
+def test_without_a_restart_the_rod_flow_starts_again_where_the_rod_opens() -> None:
+    assert resolve(parsed(FULL)).run("mlp/adam/seed0").restart is None
 
 
 def test_a_run_that_is_not_there_is_a_lookup_error() -> None:

@@ -432,9 +432,10 @@ def iterate_error(after: int) -> Measure:
         if not run.has("iterates"):
             raise NotApplicable("the experiment predicts no iterates")
         found = run.iterates
-        status, step = str(found.attrs["status"]), int(found.attrs["restart"]) + after
+        status = str(found.attrs["status"])
         if status.startswith("not started"):
             raise NotApplicable(status)
+        step = int(found.attrs["restart"]) + after
         if step not in found["step"]:
             if status != COMPLETED:
                 return Measured(math.inf, status)

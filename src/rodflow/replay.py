@@ -96,7 +96,7 @@ def iterates(
     sharpness: xr.Dataset,
     settings: Settings,
     *,
-    restart: int,
+    restart: int | None = None,
     progress: Progress | None = None,
 ) -> xr.Dataset:
     """The rod flow started once more, at the edge of stability, where it predicts single iterates.
@@ -106,7 +106,8 @@ def iterates(
         discrete: the discrete run.
         sharpness: its leading eigenvectors.
         settings: of the run.
-        restart: the step at which the flow starts, one of the snapshots.
+        restart: the step at which the flow starts, one of the snapshots; None for the first one at which the rod of
+            the iterates has opened.
         progress: called after every chunk.
 
     Returns:
@@ -114,20 +115,28 @@ def iterates(
         `predicted`, the positions v . P^{1/2} (w - w_restart) along the leading eigenvector v there; by
         snapshot the predicted iterate, `weights`. No steps if the run is below its threshold at `restart`.
     """
-    ratio = sharpness["sharpness_over_threshold"].sel(snapshot=restart, method="nearest")
-    there = float(ratio) if restart in discrete["snapshot"] else float("nan")
-    attributes = {
+    ratio = sharpness["sharpness_over_threshold"]
+    if restart is None:
+        restart = _opened(discrete, ratio, settings)
+    there = float(ratio.sel(snapshot=restart)) if restart in ratio["snapshot"] else float("nan")
+    attributes: dict[str, object] = {
         "title": f"prediction of single {discrete.attrs['title']}",
-        "restart": restart,
+        "restart": float("nan") if restart is None else restart,
         "sharpness_over_threshold": there,
     }
     optimizer, weights = build(dataset, settings)
     around = states_at_start(optimizer, weights, discrete)
-    if around is None or not np.isfinite(there):
-        return _no_iterates(weights.size, attributes | {"status": not_started(discrete)})
-    if there < AT_THRESHOLD:
-        status = f"not started: below the threshold ({there:.2f} of it)"
-        return _no_iterates(weights.size, attributes | {"status": status})
+    refusal = ""
+    if around is None:
+        refusal = not_started(discrete)
+    elif restart is None:
+        refusal = f"not started: threshold not reached ({float(ratio.max()):.2f} of it at most)"
+    elif np.isnan(there):
+        refusal = f"not started: no sharpness at step {restart}"
+    elif there < AT_THRESHOLD:
+        refusal = f"not started: below the threshold ({there:.2f} of it)"
+    if refusal or around is None or restart is None:
+        return _no_iterates(weights.size, attributes | {"status": refusal})
 
     start, steps, every = settings["start"], settings["steps"], settings["snapshots"]["every"]
     carry = Consecutive.around(optimizer, *around)
@@ -136,7 +145,7 @@ def iterates(
     states: list[State] = jax.tree.map(jnp.asarray, list(held.held[restart][:3]))
 
     here = discrete.sel(snapshot=restart)
-    eigenvector = sharpness["eigenvector"].sel(snapshot=restart, method="nearest").values
+    eigenvector = sharpness["eigenvector"].sel(snapshot=restart).values
     process = Iterates(
         jnp.asarray(preconditioner(settings, here) ** 0.5 * eigenvector), states[1].weights
     )
@@ -207,6 +216,16 @@ def closeup(
         direction / np.linalg.norm(direction),
         attributes | {"status": recording.status},
     )
+
+
+def _opened(discrete: xr.Dataset, ratio: xr.DataArray, settings: Settings) -> int | None:
+    """The first snapshot with a sharpness at or after the opening, short of the end; None without an onset."""
+    found = onset(ratio, settings["start"])
+    if np.isnan(found):
+        return None
+    later = ratio["snapshot"].values
+    later = later[(later >= opening(discrete, int(found))) & (later < settings["steps"])]
+    return int(later[0]) if later.size else None
 
 
 def opening(discrete: xr.Dataset, onset: int) -> int:

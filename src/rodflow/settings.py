@@ -56,7 +56,8 @@ class Run:
         optimizer: the optimizer's name.
         seed: seed of the initial weights.
         flows: the continuous-time models that are compared with it.
-        restart: the snapshot at which the rod flow is started once more, to predict iterates.
+        restart: the snapshot at which the rod flow is started once more, to predict iterates; None: where
+            the rod of the iterates has opened.
         group: folder of a sweep's runs with one set of values, "" for the main runs.
         settings: everything that determines the trajectory, as plain JSON values with sorted keys:
             ``criterion``, ``dataset``, ``model`` (``kind`` and its settings), ``optimizer``
@@ -69,7 +70,7 @@ class Run:
     seed: int
     settings: dict[str, Any] = field(hash=False)
     flows: tuple[str, ...]
-    restart: int
+    restart: int | None
     group: str = ""
 
     @property
@@ -237,7 +238,12 @@ def describe(experiment: Experiment) -> str:
         settings = run.settings
         shared[f"model {run.model}"] = _listed(settings["model"])
         hyperparameters = {k: v for k, v in settings["optimizer"].items() if k != "name"}
-        numbers = settings["start"], settings["steps"], settings["snapshots"]["every"], run.restart
+        numbers = (
+            settings["start"],
+            settings["steps"],
+            settings["snapshots"]["every"],
+            run.restart or "opening",
+        )
         flows = " ".join(run.flows)
         table.append((run.path, *map(str, numbers), flows, _listed(hyperparameters)))
     return "\n".join([*_aligned(list(shared.items())), "", *_aligned(table)])
@@ -324,9 +330,9 @@ def _runs(
     group: str = "",
 ) -> tuple[Run, ...]:
     """One run a seed."""
-    start, steps, every = options["start"], options["steps"], full["snapshots"]["every"]
-    wanted = options["restart"] or steps // 2
-    restart = start + max(1, round((wanted - start) / every)) * every
+    start, every, restart = options["start"], full["snapshots"]["every"], options["restart"]
+    if restart is not None:  # to the nearest snapshot
+        restart = start + max(1, round((restart - start) / every)) * every
     return tuple(
         Run(
             model,

@@ -1,4 +1,7 @@
-# One rule a figure, so that a change of its module draws that figure only.
+# One rule a figure, so that a change of its module draws that figure only. What it shares with others,
+# such as the style, is found from the imports of the module: a list by hand would be forgotten.
+
+from rodflow.figures.sources import modules
 
 FIGURES = layout.figures(EXPERIMENT)
 
@@ -16,7 +19,7 @@ for figure in FIGURES:
         message:
             f"figure {figure.stem.removeprefix('figures/')}"
         input:
-            code=code("figure.py", f"figures/{figure.name}.py", "figures/style.py"),
+            code=code("figure.py", *(f"figures/{name}.py" for name in modules(figure.name))),
             files=[f"{ROOT}/{path}" for path in figure.sources],
         output:
             png=report(

@@ -25,7 +25,7 @@ for kinds in dict.fromkeys(layout.replays(run, EXPERIMENT) for run in EXPERIMENT
                 ),
             params:
                 settings=run_settings,
-                restart=lambda wildcards: EXPERIMENT.run(wildcards.run).restart,
+                restart=lambda wildcards: json.dumps(EXPERIMENT.run(wildcards.run).restart),
             log:
                 RUN + "/logs/replay.log",
             benchmark:

@@ -17,7 +17,7 @@ def main() -> None:
         dataset=stage.PATH,
         discrete=stage.PATH,
         sharpness=stage.PATH,
-        restart={"type": int},
+        restart=stage.JSON,
         twins={"type": int},
         output=stage.PATHS,
     )

@@ -9,19 +9,24 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullFormatter
 
+from rodflow.figures.rows import (
+    Grid,
+    at_snapshots,
+    describe_run,
+    mark_steps,
+    sharpness,
+    tracking_error,
+)
 from rodflow.figures.style import (
     FAINT,
     Drawing,
     Numbers,
-    hyperparameters,
+    key,
+    lines_of,
     model_label,
-    new_figure,
     note,
-    optimizer_label,
     process_style,
     styled,
 )
@@ -30,8 +35,8 @@ from rodflow.results import COMPLETED, DISCRETE, StoredRun
 CLOSURE = "closure"
 _PROCESSES = (DISCRETE, "rod", "rod_unit_step", CLOSURE)
 
-_WIDTH, _LEFT, _RIGHT = 7.5, 1.27, 2.05  # inches: the figure, and what is beside the panels
-_PANEL, _GAP, _BETWEEN, _TOP, _BOTTOM = 0.95, 0.3, 0.38, 0.62, 0.42
+_PANEL = 0.95  # inches
+_GRID = Grid(width=7.5, left=1.27, right=2.05, between=0.38, gap=0.3, top=0.62, bottom=0.42)
 _COLUMNS = {
     "onset": (0.8, "onset\n"),
     "error_mean": (1.22, "mean\nerror"),
@@ -45,24 +50,16 @@ class ClosuresError(ValueError):
     """There is no run to compare closures on; the message is one line and says what to do."""
 
 
-def _sharpness(run: StoredRun, process: str) -> xr.DataArray:
-    return run.comparison["sharpness_over_threshold"].sel(process=process)
-
-
-def _error(run: StoredRun, process: str) -> xr.DataArray:
-    return run.comparison["tracking_error"].sel(process=process)
-
-
-def _length(run: StoredRun, process: str) -> xr.DataArray:
+def rod_length(run: StoredRun, process: str) -> xr.DataArray:
+    """The length of the rod of a process at its snapshots."""
     series = run.series(process)
-    kept = np.intersect1d(series["snapshot"], series["step"])
-    return series["rod_length"].sel(step=kept).rename(step="snapshot")
+    return at_snapshots(series["rod_length"], series)
 
 
 _QUANTITIES: dict[str, tuple[str, Callable[[StoredRun, str], xr.DataArray]]] = {
-    "sharpness_over_threshold": ("sharpness / threshold [1]", _sharpness),
-    "tracking_error": ("tracking error [1]", _error),
-    "rod_length": ("rod length $\\|X_w\\|$ [1]", _length),
+    "sharpness_over_threshold": ("sharpness / threshold [1]", sharpness),
+    "tracking_error": ("tracking error [1]", tracking_error),
+    "rod_length": ("rod length $\\|X_w\\|$ [1]", rod_length),
 }
 """By name in the table: title with the unit, and the values of a process at its snapshots."""
 
@@ -83,32 +80,18 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         )
     numbers = Numbers()
     with styled():
-        height = _TOP + len(shown) * (_PANEL + _GAP) - _GAP + _BOTTOM
-        figure = new_figure(_WIDTH, height)
-        width = (_WIDTH - _LEFT - _RIGHT - 2 * _BETWEEN) / 3
-        for row, run in enumerate(shown):
-            bottom = (height - _TOP - _PANEL - row * (_PANEL + _GAP)) / height
-            line = [
-                figure.add_axes(
-                    (
-                        (_LEFT + column * (width + _BETWEEN)) / _WIDTH,
-                        bottom,
-                        width / _WIDTH,
-                        _PANEL / height,
-                    )
-                )
-                for column in range(3)
-            ]
+        figure, rows = _GRID.figure([_PANEL] * len(shown))
+        for row, (line, run) in enumerate(zip(rows, shown, strict=True)):
             for axes, (name, (title, of)) in zip(line, _QUANTITIES.items(), strict=True):
                 _panel(axes, run, name, of, numbers)
                 if row == 0:
                     axes.set_title(title, pad=12)
-            _mark_steps(line, run, named=row == 0)
-            _describe(line[0], run)
+            mark_steps(line, run, named=row == 0)
+            describe_run(line[0], run, f"{model_label(run.model)}, seed {run.seed}")
             _write_numbers(line[-1], run, numbers, headed=row == 0)
-            if row == len(shown) - 1:
-                line[1].set_xlabel("optimizer step")
-        _key(figure, shown, height)
+        rows[-1][1].set_xlabel("optimizer step")
+        compared = {process for run in shown for process in _compared(run)}
+        key(figure, lines_of(sorted(compared, key=_PROCESSES.index)))
     return Drawing(figure, numbers.table())
 
 
@@ -147,49 +130,6 @@ def _panel(
         axes.set_ylim(shown.min() / 1.5, shown.max() * 1.5)
     axes.yaxis.set_major_locator(LogLocator(numticks=6))
     axes.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _mark_steps(line: Sequence[Axes], run: StoredRun, *, named: bool) -> None:
-    """Where the flows start, and where the discrete run reaches its threshold."""
-    start, onset = run.settings["start"], _onset(run, DISCRETE)
-    for axes in line:
-        axes.axvline(start, color=FAINT, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1)
-        if np.isfinite(onset):
-            axes.axvline(onset, color=FAINT, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1)
-        if named:
-            note(axes, "$t_0$", (start, 1), shift=(-1, 2), ha="right", **_STEP)
-            if np.isfinite(onset):
-                note(axes, "onset", (onset, 1), shift=(1, 2), ha="left", **_STEP)
-
-
-_STEP: dict[str, Any] = {
-    "coordinates": ("data", "axes fraction"),
-    "color": FAINT,
-    "fontsize": 6.5,
-    "va": "bottom",
-}
-
-
-def _onset(run: StoredRun, process: str) -> float:
-    return float(run.comparison["onset"].sel(process=process))
-
-
-def _describe(axes: Axes, run: StoredRun) -> None:
-    """The optimizer, the model and the hyperparameters, to the left of a row."""
-    corner, where = (0.008, 1), ("figure fraction", "axes fraction")
-    name = optimizer_label(run.optimizer)
-    note(axes, name, corner, coordinates=where, va="top", fontsize=7.5, fontweight="bold")
-    text = "\n".join([f"{model_label(run.model)}, seed {run.seed}", *hyperparameters(run)])
-    note(
-        axes,
-        text,
-        corner,
-        coordinates=where,
-        shift=(0, -11),
-        va="top",
-        fontsize=6.5,
-        linespacing=1.25,
-    )
 
 
 def _write_numbers(axes: Axes, run: StoredRun, numbers: Numbers, *, headed: bool) -> None:
@@ -242,21 +182,3 @@ _WORDS: dict[str, Callable[[float], str]] = {
     "error_last": _error_words,
     "cost": _cost,
 }
-
-
-def _key(figure: Figure, runs: Sequence[StoredRun], height: float) -> None:
-    """The lines' names, once, above the panels."""
-    names = dict.fromkeys(process for run in runs for process in _compared(run))
-    handles = [
-        Line2D([], [], label=process_style(name).label, **process_style(name).line)
-        for name in sorted(names, key=_PROCESSES.index)
-    ]
-    figure.legend(
-        handles=handles,
-        loc="upper center",
-        bbox_to_anchor=(0.5, 1 - 0.02 / height),
-        ncols=len(handles),
-        frameon=False,
-        fontsize=7.5,
-        handlelength=2.6,
-    )

@@ -14,17 +14,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from rodflow.figures.rows import Grid, describe_run
 from rodflow.figures.style import (
     FAINT,
     INK,
     Drawing,
     Numbers,
-    new_figure,
+    key,
+    model_label,
     note,
     process_style,
     styled,
 )
-from rodflow.figures.tracking import _describe_row as describe_row
 from rodflow.results import COMPLETED, DISCRETE, StoredRun
 
 WINDOW = 40
@@ -39,14 +40,13 @@ OSCILLATES = 1e-4
 _FLOW = "rod_unit_step"
 _GREY = "#595959"
 
-_WIDTH, _LEFT, _RIGHT = 8.2, 1.5, 0.15  # inches: the figure, and what is beside the panels
-_PANEL, _GAP, _BETWEEN, _TOP, _BOTTOM = 0.9, 0.5, 0.42, 0.7, 0.42
-_EMPTY = 0.35  # inches: the height of a row without iterates
+_PANEL, _EMPTY = 0.9, 0.35  # inches: the height of a row, and of one without iterates
+_GRID = Grid(width=8.2, left=1.5, right=0.15, between=0.42, gap=0.5, top=0.7, bottom=0.42)
 
 
 def stored_iterates(run: StoredRun) -> xr.Dataset | None:
     """The iterates of a run step by step; None if it has none."""
-    return run.iterates if (run.folder / "iterates.nc").exists() else None
+    return run.iterates if run.has("iterates") else None
 
 
 def oscillation(values: np.ndarray) -> np.ndarray:
@@ -81,19 +81,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     several = len({run.model for run in runs}) > 1
     seeds = len({run.seed for run in runs}) > 1
     with styled():
-        tall = [_PANEL if _has_steps(run) else _EMPTY for run in runs]
-        height = _TOP + sum(tall) + _GAP * (len(runs) - 1) + _BOTTOM
-        figure = new_figure(_WIDTH, height)
-        width = (_WIDTH - _LEFT - _RIGHT - 2 * _BETWEEN) / 3
-        lefts = [_LEFT + column * (width + _BETWEEN) for column in range(3)]
-        line: list[Axes] = []
-        for row, run in enumerate(runs):
-            bottom = height - _TOP - sum(tall[: row + 1]) - _GAP * row
-            boxes = [
-                (x / _WIDTH, bottom / height, width / _WIDTH, tall[row] / height) for x in lefts
-            ]
-            line = [figure.add_axes(box) for box in boxes]
-            describe_row(line[0], [run], named=several)
+        figure, rows = _GRID.figure([_PANEL if _has_steps(run) else _EMPTY for run in runs])
+        for row, (line, run) in enumerate(zip(rows, runs, strict=True)):
+            describe_run(line[0], run, *([model_label(run.model)] if several else []))
             if seeds:
                 where = ("figure fraction", "axes fraction")
                 at, shift = (0.008, 1), (72 * 0.9, -11)
@@ -102,9 +92,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             _draw_row(line, run, numbers)
             if row == 0:
                 _name_columns(line)
-        for axes in line:
+        for axes in rows[-1]:
             axes.set_xlabel("optimizer step")
-        _key(figure, height)
+        _key(figure)
     return Drawing(figure, numbers.table())
 
 
@@ -230,7 +220,7 @@ _LOOKS: tuple[tuple[str, str, dict[str, Any]], ...] = (
 )
 
 
-def _key(figure: Figure, height: float) -> None:
+def _key(figure: Figure) -> None:
     """What dots and lines are, above the panels."""
     labels = ("iterates", f"predicted by the {process_style(_FLOW).label}")
     handles = [
@@ -243,12 +233,4 @@ def _key(figure: Figure, height: float) -> None:
         Line2D([], [], color=FAINT, linewidth=0.8, label="rod length / that at the restart [1]"),
         Line2D([], [], color=INK, linewidth=0.8, linestyle=(0, (4, 2)), label="5%"),
     ]
-    figure.legend(
-        handles=handles,
-        loc="upper center",
-        bbox_to_anchor=(0.5, 1 - 0.02 / height),
-        ncols=len(handles),
-        frameon=False,
-        fontsize=7.5,
-        handlelength=2.6,
-    )
+    key(figure, handles)

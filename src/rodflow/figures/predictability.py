@@ -17,16 +17,18 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
+from rodflow.figures.rows import describe_row, mark_end, tracking_error
 from rodflow.figures.style import (
     BAND,
     INK,
     Drawing,
     Numbers,
     hyperparameters,
+    key,
+    lines_of,
     model_label,
     new_figure,
     note,
-    optimizer_label,
     process_style,
     styled,
 )
@@ -130,13 +132,14 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
                 if model in members:
                     axes = figure.add_axes(tuple(np.array([left, bottom, panel, _PANEL]) / size))
                     line.append(_draw_errors(axes, model, members[model], flows, numbers))
-            _describe(line[0].axes, optimizer, members)
+            shared = {tuple(hyperparameters(run)) for own in members.values() for run in own}
+            describe_row(line[0].axes, optimizer, *(shared.pop() if len(shared) == 1 else ()))
             panels += line
         _share_axes(panels, models)
         low, high = _BOTTOM, height - _TOP
         box = np.array([summary, low, _SUMMARY, high - low]) / size
         _draw_summary(figure.add_axes(tuple(box)), rows, rods, high - low, numbers)
-        _key(figure, flows, height)
+        _key(figure, flows)
     return Drawing(figure, numbers.table())
 
 
@@ -162,7 +165,7 @@ def _draw_errors(
             words.append((f"{style.label} {run.status(DISCRETE)}", style.text_color))
         for flow in (flow for flow in flows if flow in run.processes):
             style = process_style(flow)
-            errors = run.comparison["tracking_error"].sel(process=flow)
+            errors = tracking_error(run, flow)
             errors = errors.where(np.isfinite(errors) & (errors > 0), drop=True)
             values, steps = errors.values, errors["snapshot"].values
             axes.plot(steps, values, label=flow, **style.line)
@@ -212,17 +215,7 @@ def _share_axes(panels: Sequence[_Panel], models: Sequence[str]) -> None:
         panel.axes.yaxis.set_major_locator(LogLocator(numticks=4))
         panel.axes.yaxis.set_minor_formatter(NullFormatter())
         for flow, step, error in panel.diverged:
-            panel.axes.plot(
-                step,
-                np.clip(error, *limits),
-                marker="x",
-                markersize=4,
-                markeredgewidth=1.2,
-                color=process_style(flow).text_color,
-                clip_on=False,
-                zorder=4,
-                label=f"{flow} diverged",
-            )
+            mark_end(panel.axes, flow, step, error)
     for model in models:
         column = [panel.axes for panel in panels if panel.model == model]
         column[0].set_title(f"{model_label(model)}: tracking error [1]", pad=5)
@@ -231,20 +224,6 @@ def _share_axes(panels: Sequence[_Panel], models: Sequence[str]) -> None:
             upper.tick_params(labelbottom=upper.get_xlim() != lower.get_xlim())
         for axes in column:
             axes.tick_params(labelleft=model == models[0])
-
-
-def _describe(axes: Axes, optimizer: str, members: dict[str, list[StoredRun]]) -> None:
-    """The optimizer's name, and its hyperparameters where all models share them."""
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    corner = (0.08 / figure.get_size_inches()[0], 1)
-    where = ("figure fraction", "axes fraction")
-    name = optimizer_label(optimizer)
-    note(axes, name, corner, coordinates=where, va="top", fontsize=7.5, fontweight="bold")
-    shared = {tuple(hyperparameters(run)) for runs in members.values() for run in runs}
-    if len(shared) == 1:
-        text, font = "\n".join(shared.pop()), {"fontsize": 6.5, "linespacing": 1.25}
-        note(axes, text, corner, coordinates=where, shift=(0, -11), va="top", **font)
 
 
 def _draw_summary(
@@ -349,25 +328,11 @@ def _reasons(run: StoredRun, flow: str) -> list[str]:
     ]
 
 
-def _key(figure: Figure, flows: Sequence[str], height: float) -> None:
+def _key(figure: Figure, flows: Sequence[str]) -> None:
     """What lines, band and marks are, above the panels."""
-    first = [
-        Line2D([], [], label=process_style(flow).label, **process_style(flow).line)
-        for flow in flows
-    ]
-    second = [
+    floor = [
         Patch(color=_FLOOR, linewidth=0, label="predictability floor: range of the twins"),
         Line2D([], [], color=_GREY, linewidth=0.9, label="their median"),
     ]
-    for place, handles in ((0.02, first), (0.2, second)):
-        figure.add_artist(
-            figure.legend(
-                handles=handles,
-                loc="upper center",
-                bbox_to_anchor=(0.5, 1 - place / height),
-                ncols=max(len(handles), 1),
-                frameon=False,
-                fontsize=7.5,
-                handlelength=2.6,
-            )
-        )
+    key(figure, lines_of(flows))
+    key(figure, floor, below=0.2)

@@ -15,19 +15,28 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from rodflow import artifact
+from rodflow.figures.metric import preconditioner
+from rodflow.figures.rows import (
+    Grid,
+    by_row,
+    describe_run,
+    mark_end,
+    mark_steps,
+    share_steps,
+    state_failures,
+)
 from rodflow.figures.style import (
     FAINT,
     INK,
     Drawing,
     Numbers,
-    new_figure,
+    key,
+    lines_of,
+    model_label,
     note,
     process_style,
     styled,
 )
-from rodflow.figures.tracking import _describe_row as describe_row
-from rodflow.figures.tracking import _mark_steps as mark_steps
-from rodflow.figures.tracking import _share_steps as share_steps
 from rodflow.results import COMPLETED, DISCRETE, StoredRun
 
 LONG = 0.1
@@ -36,8 +45,8 @@ LONG = 0.1
 _REFERENCES = ("rod_unit_step", "rod")
 _LOWEST, _HIGHEST = 0.8, 2.0  # of loss over loss at the centre that is shown
 
-_WIDTH, _LEFT, _RIGHT = 7.6, 1.5, 0.15  # inches: the figure, and what is beside the panels
-_PANEL, _GAP, _BETWEEN, _TOP, _BOTTOM = 0.85, 0.33, 0.46, 0.85, 0.42
+_PANEL = 0.85  # inches
+_GRID = Grid(width=7.6, left=1.5, right=0.15, between=0.46, gap=0.33, top=0.85, bottom=0.42)
 _TITLES = (
     r"rod length $\|X_w\|$ [1]",
     "|cos| of rod and eigenvector [1]",
@@ -45,17 +54,9 @@ _TITLES = (
 )
 
 
-def preconditioner(trajectory: xr.Dataset, eps: float) -> xr.DataArray | float:
-    """P = sqrt(second moment) + eps at the snapshots, [snapshot] or [snapshot, parameter]; 1 without.
-
-    Equation: docs/theory.md, section 2.
-    """
-    if "second_moment" not in trajectory:
-        return 1.0
-    return trajectory["second_moment"].astype(np.float64) ** 0.5 + eps
-
-
-def alignment(trajectory: xr.Dataset, sharpness: xr.Dataset, eps: float = 0.0) -> xr.DataArray:
+def alignment(
+    trajectory: xr.Dataset, sharpness: xr.Dataset, optimizer: dict[str, Any]
+) -> xr.DataArray:
     """|cos| of the angle between the rod P^(1/2) X_w and the leading eigenvector, [snapshot].
 
     The eigenvector is one of P^(-1/2) H P^(-1/2), so that the rod is taken to the coordinates
@@ -63,11 +64,11 @@ def alignment(trajectory: xr.Dataset, sharpness: xr.Dataset, eps: float = 0.0) -
     length.
 
     Args:
-        trajectory: with half_extent [snapshot, parameter], and second_moment if there is one.
+        trajectory: with half_extent [snapshot, parameter], and second_moment or gain if there is one.
         sharpness: with eigenvector [snapshot, parameter], of norm 1.
-        eps: of the optimizer, added to the root of the second moment.
+        optimizer: the hyperparameters of the run.
     """
-    scale = np.sqrt(preconditioner(trajectory, eps))
+    scale = np.sqrt(preconditioner(trajectory, optimizer))
     extent = trajectory["half_extent"].astype(np.float64) * scale
     extent, vector = xr.align(extent, sharpness["eigenvector"], exclude="parameter")
     along = abs((extent * vector).sum("parameter"))
@@ -83,9 +84,9 @@ def stored_alignment(run: StoredRun, process: str) -> xr.DataArray | None:
     whole = artifact.read(run.folder / f"{process}.nc", kind="trajectory")
     if not {"half_extent", "rod_length"} <= {*whole}:
         return None
-    kept = whole[[name for name in ("half_extent", "second_moment") if name in whole]]
+    kept = whole[[name for name in ("half_extent", "second_moment", "gain") if name in whole]]
     found = artifact.read(run.folder / "sharpness" / f"{process}.nc", kind="sharpness")
-    values = alignment(kept, found[["eigenvector"]], run.settings["optimizer"].get("eps", 0.0))
+    values = alignment(kept, found[["eigenvector"]], run.settings["optimizer"])
     return values.sel(snapshot=slice(run.settings["start"], None))
 
 
@@ -122,37 +123,27 @@ def loss_ratios(run: StoredRun) -> dict[tuple[str, str], xr.DataArray]:
 
 def draw(runs: Sequence[StoredRun]) -> Drawing:
     """A grid: one row an optimizer (and model, if there are several), three columns."""
-    rows: dict[tuple[str, str], list[StoredRun]] = {}
-    for run in runs:
-        rows.setdefault((run.model, run.optimizer), []).append(run)
+    rows = by_row(runs)
+    several = len({run.model for run in runs}) > 1
     numbers = Numbers()
     with styled():
-        height = _TOP + len(rows) * (_PANEL + _GAP) - _GAP + _BOTTOM
-        figure = new_figure(_WIDTH, height)
-        width = (_WIDTH - _LEFT - _RIGHT - 2 * _BETWEEN) / 3
-        lefts = [_LEFT + column * (width + _BETWEEN) for column in range(3)]
-        panels: list[list[Axes]] = []
-        for row, members in enumerate(rows.values()):
-            bottom = height - _TOP - _PANEL - row * (_PANEL + _GAP)
-            boxes = [(x / _WIDTH, bottom / height, width / _WIDTH, _PANEL / height) for x in lefts]
-            line = [figure.add_axes(box) for box in boxes]
+        figure, panels = _GRID.figure([_PANEL] * len(rows))
+        for row, (line, members) in enumerate(zip(panels, rows, strict=True)):
             for axes, draw_panel in zip(line, _PANELS, strict=True):
                 axes.set_xlim(0, max(run.settings["steps"] for run in members))
                 draw_panel(axes, members, numbers)
-            several = len({model for model, _ in rows}) > 1
-            describe_row(line[0], members, named=several)
-            _state_failures(line[0], members)
-            mark_steps(line[::2], members, named=row == 0)
-            mark_steps(line[1:2], members, named=False)
-            panels.append(line)
-        if panels:
-            for axes, title in zip(panels[0], _TITLES, strict=True):
-                axes.set_title(title, pad=14)
-            for axes in panels[-1]:
-                axes.set_xlabel("optimizer step")
+            run = members[0]
+            describe_run(line[0], run, *([model_label(run.model)] if several else []))
+            state_failures(line[0], members, without=("stable",))
+            mark_steps(line[::2], run, named=row == 0)
+            mark_steps(line[1:2], run, named=False)
+        for axes, title in zip(panels[0], _TITLES, strict=True):
+            axes.set_title(title, pad=14)
+        for axes in panels[-1]:
+            axes.set_xlabel("optimizer step")
         share_steps(panels)
         shown = dict.fromkeys(p for run in runs for p in run.processes if _has_rod(run, p))
-        _key(figure, [DISCRETE, *(p for p in shown if p != DISCRETE)], height)
+        _key(figure, [DISCRETE, *(p for p in shown if p != DISCRETE)])
     return Drawing(figure, numbers.table())
 
 
@@ -195,17 +186,7 @@ def _draw_lengths(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> No
     axes.yaxis.set_major_locator(LogLocator(numticks=5))
     axes.yaxis.set_minor_formatter(NullFormatter())
     for process, end in diverged.items():
-        axes.plot(
-            end["step"],
-            np.clip(end, *axes.get_ylim()),
-            marker="x",
-            markersize=5,
-            markeredgewidth=1.4,
-            color=process_style(process).text_color,
-            clip_on=False,
-            zorder=4,
-            label=f"{process} diverged",
-        )
+        mark_end(axes, process, float(end["step"]), float(end))
 
 
 def _draw_alignments(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> None:
@@ -299,26 +280,8 @@ def _say_missing(axes: Axes, what: str) -> None:
     axes.set_yticks([])
 
 
-def _state_failures(axes: Axes, runs: Sequence[StoredRun]) -> None:
-    """In words which of the processes with a rod, and of the discrete runs, did not complete."""
-    failed = dict.fromkeys(
-        (process, run.status(process).split(":")[0])
-        for run in runs
-        for process in run.processes
-        if run.status(process) != COMPLETED and process != "stable"
-    )
-    for line, (process, status) in enumerate(failed):
-        style, shift = process_style(process), (3, 2 + 8 * line)
-        text = f"{style.label} {status}"
-        note(axes, text, (0, 0), shift=shift, color=style.text_color, fontsize=6.5)
-
-
-def _key(figure: Figure, processes: Sequence[str], height: float) -> None:
+def _key(figure: Figure, processes: Sequence[str]) -> None:
     """The processes' names, and what dots and horizontal lines are, above the panels."""
-    handles = [
-        Line2D([], [], label=process_style(process).label, **process_style(process).line)
-        for process in processes
-    ]
     look: dict[str, Any] = {
         "linestyle": "none",
         "marker": "o",
@@ -331,15 +294,5 @@ def _key(figure: Figure, processes: Sequence[str], height: float) -> None:
         Line2D([], [], markersize=1.8, alpha=0.5, label="below it", **look),
         Line2D([], [], color=INK, linewidth=0.7, label="loss at the centre"),
     ]
-    for place, group in ((0.02, handles), (0.21, marks)):
-        figure.add_artist(
-            figure.legend(
-                handles=group,
-                loc="upper center",
-                bbox_to_anchor=(0.5, 1 - place / height),
-                ncols=len(group),
-                frameon=False,
-                fontsize=7.5,
-                handlelength=2.6,
-            )
-        )
+    key(figure, lines_of(processes))
+    key(figure, marks, below=0.21)

@@ -17,9 +17,11 @@ import matplotlib.style
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from rodflow.artifact import write_bytes
 from rodflow.results import StoredRun
@@ -191,6 +193,37 @@ def note(
         textcoords="offset points",
         annotation_clip=False,
         **font,
+    )
+
+
+def note_lines(axes: Axes, lines: Iterable[tuple[str, str]]) -> None:
+    """Write lines of text, each (words, colour), upwards from the lower left corner of the axes."""
+    for place, (text, color) in enumerate(lines):
+        note(axes, text, (0, 0), shift=(3, 2 + 8 * place), color=color, fontsize=6.5)
+
+
+def lines_of(processes: Iterable[str]) -> list[Line2D]:
+    """What a key shows of processes: their lines, with their names."""
+    styles = map(process_style, processes)
+    return [Line2D([], [], label=style.label, **style.line) for style in styles]
+
+
+def key(figure: Figure, handles: Sequence[Artist], *, below: float = 0.02) -> None:
+    """Name what is drawn, once, in a line above the panels.
+
+    Args:
+        figure: the figure.
+        handles: what to name, with their labels.
+        below: the upper edge of the figure, in inches.
+    """
+    figure.legend(
+        handles=handles,
+        loc="upper center",
+        bbox_to_anchor=(0.5, 1 - below / figure.get_size_inches()[1]),
+        ncols=max(len(handles), 1),
+        frameon=False,
+        fontsize=7.5,
+        handlelength=2.6,
     )
 
 

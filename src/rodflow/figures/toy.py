@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator
 
 from rodflow.figures.style import (
@@ -14,6 +13,8 @@ from rodflow.figures.style import (
     INK,
     Drawing,
     Numbers,
+    key,
+    lines_of,
     new_figure,
     note,
     optimizer_label,
@@ -58,19 +59,7 @@ def draw(data: xr.Dataset) -> Drawing:
         _trajectory(panels[3], data, table)
         for letter, axes in zip("abcd", panels, strict=True):
             note(axes, letter, (0, 1), shift=(-26, 6), fontsize=9, fontweight="bold")
-        handles = [
-            Line2D([], [], label=process_style(name).label, **process_style(name).line)
-            for name in data["process"].values
-        ]
-        figure.legend(
-            handles=handles,
-            loc="upper center",
-            bbox_to_anchor=(0.5, 1),
-            ncols=len(handles),
-            frameon=False,
-            fontsize=7.5,
-            handlelength=2.6,
-        )
+        key(figure, lines_of(data["process"].values), below=0)
     return Drawing(figure, table.table())
 
 

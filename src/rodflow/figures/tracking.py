@@ -6,26 +6,35 @@ ends in a cross, and the row says at which step.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain, pairwise
-from typing import Any, Literal
+from itertools import chain
+from typing import Literal
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, MultipleLocator, NullFormatter
 
+from rodflow.figures.rows import (
+    Grid,
+    at_snapshots,
+    by_row,
+    describe_run,
+    mark_end,
+    mark_steps,
+    share_steps,
+    sharpness,
+    state_failures,
+    tracking_error,
+)
 from rodflow.figures.style import (
     FAINT,
     Drawing,
     Numbers,
     end_labels,
-    hyperparameters,
+    key,
+    lines_of,
     model_label,
-    new_figure,
     note,
-    optimizer_label,
     process_style,
     styled,
 )
@@ -33,8 +42,8 @@ from rodflow.results import COMPLETED, DISCRETE, StoredRun
 
 _HIGHEST = 2.1  # of sharpness over threshold that is shown
 
-_WIDTH, _LEFT, _RIGHT = 7.5, 1.35, 0.65  # inches: the figure, and what is beside the panels
-_PANEL, _GAP, _BETWEEN, _TOP, _BOTTOM = 0.78, 0.27, 0.42, 0.62, 0.42
+_PANEL = 0.78  # inches
+_GRID = Grid(width=7.5, left=1.35, right=0.65, between=0.42, gap=0.27, top=0.62, bottom=0.42)
 
 
 def loss(run: StoredRun, process: str) -> xr.DataArray:
@@ -51,16 +60,7 @@ def loss(run: StoredRun, process: str) -> xr.DataArray:
         values = (series["loss_plus"] + series["loss_minus"]) / 2
     else:
         values = series["loss"]
-    kept = np.intersect1d(series["snapshot"], series["step"])
-    return values.sel(step=kept).rename(step="snapshot")
-
-
-def _sharpness(run: StoredRun, process: str) -> xr.DataArray:
-    return run.comparison["sharpness_over_threshold"].sel(process=process)
-
-
-def _error(run: StoredRun, process: str) -> xr.DataArray:
-    return run.comparison["tracking_error"].sel(process=process)
+    return at_snapshots(values, series)
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ class _Quantity:
 
 _QUANTITIES = (
     _Quantity("loss", "loss [1]", loss, "log", False),
-    _Quantity("sharpness_over_threshold", "sharpness / threshold [1]", _sharpness, "linear", True),
-    _Quantity("tracking_error", "tracking error [1]", _error, "log", True),
+    _Quantity("sharpness_over_threshold", "sharpness / threshold [1]", sharpness, "linear", True),
+    _Quantity("tracking_error", "tracking error [1]", tracking_error, "log", True),
 )
 
 
@@ -108,42 +108,34 @@ class _Curve:
 
 def draw(runs: Sequence[StoredRun]) -> Drawing:
     """A grid: one row an optimizer (and model, if there are several), one column a quantity."""
-    rows: dict[tuple[str, str], list[StoredRun]] = {}
-    for run in runs:
-        rows.setdefault((run.model, run.optimizer), []).append(run)
+    rows = by_row(runs)
     numbers = Numbers()
     with styled():
-        height = _TOP + len(rows) * (_PANEL + _GAP) - _GAP + _BOTTOM
-        figure = new_figure(_WIDTH, height)
-        width = (_WIDTH - _LEFT - _RIGHT - 2 * _BETWEEN) / 3
-        panels: list[list[Axes]] = []
-        for r in range(len(rows)):
-            bottom = height - _TOP - _PANEL - r * (_PANEL + _GAP)
-            lefts = [_LEFT + c * (width + _BETWEEN) for c in range(3)]
-            boxes = [(x / _WIDTH, bottom / height, width / _WIDTH, _PANEL / height) for x in lefts]
-            panels.append([figure.add_axes(box) for box in boxes])
+        figure, panels = _GRID.figure([_PANEL] * len(rows))
         for column, quantity in zip(zip(*panels, strict=True), _QUANTITIES, strict=True):
             drawn = [
                 _draw_panel(axes, members, quantity, numbers)
-                for axes, members in zip(column, rows.values(), strict=True)
+                for axes, members in zip(column, rows, strict=True)
             ]
             _set_limits(column, drawn, quantity)
             for axes, curves in zip(column, drawn, strict=True):
-                _mark_ends(axes, curves)
+                for curve in curves:
+                    if curve.diverged and curve.values.size:
+                        mark_end(axes, curve.process, curve.steps[-1], curve.values[-1])
                 if quantity.name == "sharpness_over_threshold":
                     _name_heights(axes, curves)
                 if quantity.name == "tracking_error":
                     _name_ends(axes, curves)
             column[0].set_title(quantity.title, pad=12)
             column[-1].set_xlabel("optimizer step")
-        models = {model for model, _ in rows}
-        for r, (line, members) in enumerate(zip(panels, rows.values(), strict=True)):
-            _describe_row(line[0], members, named=len(models) > 1)
-            _state_failures(line[0], members)
-            _mark_steps(line, members, named=r == 0)
-        _share_steps(panels)
-        processes = dict.fromkeys(process for run in runs for process in run.processes)
-        _key(figure, list(processes), height)
+        several = len({run.model for run in runs}) > 1
+        for r, (line, members) in enumerate(zip(panels, rows, strict=True)):
+            run = members[0]
+            describe_run(line[0], run, *([model_label(run.model)] if several else []))
+            state_failures(line[0], members)
+            mark_steps(line, run, named=r == 0)
+        share_steps(panels)
+        key(figure, lines_of(dict.fromkeys(process for run in runs for process in run.processes)))
     return Drawing(figure, numbers.table())
 
 
@@ -190,23 +182,6 @@ def _set_limits(column: Sequence[Axes], drawn: Sequence[list[_Curve]], quantity:
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _mark_ends(axes: Axes, curves: Sequence[_Curve]) -> None:
-    """A cross where a curve ends because its process diverged."""
-    for curve in curves:
-        if curve.diverged and curve.values.size:
-            axes.plot(
-                curve.steps[-1],
-                np.clip(curve.values[-1], *axes.get_ylim()),
-                marker="x",
-                markersize=5,
-                markeredgewidth=1.4,
-                color=process_style(curve.process).text_color,
-                clip_on=False,
-                zorder=4,
-                label=f"{curve.process} diverged",
-            )
-
-
 def _name_heights(axes: Axes, curves: Sequence[_Curve]) -> None:
     """How far up the curves that leave through the top end."""
     top = axes.get_ylim()[1]
@@ -225,83 +200,4 @@ def _name_ends(axes: Axes, curves: Sequence[_Curve]) -> None:
     end_labels(
         axes,
         [(last[p].values[-1], style.short, style.text_color) for p, style in styles.items()],
-    )
-
-
-def _describe_row(axes: Axes, runs: Sequence[StoredRun], *, named: bool) -> None:
-    """The optimizer, (the model) and the hyperparameters, to the left of a row."""
-    run = runs[0]
-    model = [model_label(run.model)] if named else []
-    corner, where = (0.008, 1), ("figure fraction", "axes fraction")
-    name = optimizer_label(run.optimizer)
-    note(axes, name, corner, coordinates=where, va="top", fontsize=7.5, fontweight="bold")
-    note(
-        axes,
-        "\n".join([*model, *hyperparameters(run)]),
-        corner,
-        coordinates=where,
-        shift=(0, -11),
-        va="top",
-        fontsize=6.5,
-        linespacing=1.25,
-    )
-
-
-def _state_failures(axes: Axes, runs: Sequence[StoredRun]) -> None:
-    """In words, and in the colour of the curve, which processes did not complete."""
-    failed = [
-        (process_style(process), run.status(process).split(":")[0])
-        for run in runs
-        for process in run.processes
-        if run.status(process) != COMPLETED
-    ]
-    for line, (style, status) in enumerate(failed):
-        text, shift = f"{style.label} {status}", (3, 2 + 8 * line)
-        note(axes, text, (0, 0), shift=shift, color=style.text_color, fontsize=6.5)
-
-
-def _mark_steps(line: Sequence[Axes], runs: Sequence[StoredRun], *, named: bool) -> None:
-    """Where the flows start, and where the discrete run reaches its threshold."""
-    run = runs[0]
-    start, onset = run.settings["start"], float(run.comparison["onset"].sel(process=DISCRETE))
-    for axes in line:
-        axes.axvline(start, color=FAINT, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1)
-        if named:
-            note(axes, "$t_0$", (start, 1), shift=(-1, 2), ha="right", **_STEP)
-        if np.isfinite(onset):
-            axes.axvline(onset, color=FAINT, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1)
-            if named:
-                note(axes, "onset", (onset, 1), shift=(1, 2), ha="left", **_STEP)
-
-
-_STEP: dict[str, Any] = {
-    "coordinates": ("data", "axes fraction"),
-    "color": FAINT,
-    "fontsize": 6.5,
-    "va": "bottom",
-}
-
-
-def _share_steps(panels: Sequence[Sequence[Axes]]) -> None:
-    """Write the steps below a row only where the next row has other ones."""
-    for upper, lower in pairwise(panels):
-        if upper[0].get_xlim() == lower[0].get_xlim():
-            for axes in upper:
-                axes.tick_params(labelbottom=False)
-
-
-def _key(figure: Figure, processes: Sequence[str], height: float) -> None:
-    """The lines' names, once, above the panels."""
-    handles = [
-        Line2D([], [], label=process_style(process).label, **process_style(process).line)
-        for process in processes
-    ]
-    figure.legend(
-        handles=handles,
-        loc="upper center",
-        bbox_to_anchor=(0.5, 1 - 0.02 / height),
-        ncols=len(handles),
-        frameon=False,
-        fontsize=7.5,
-        handlelength=2.6,
     )

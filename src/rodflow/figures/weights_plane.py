@@ -18,6 +18,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from scipy.interpolate import CubicSpline
 
+from rodflow.figures.metric import preconditioner
+from rodflow.figures.rows import onset
 from rodflow.figures.style import (
     FAINT,
     Drawing,
@@ -26,6 +28,7 @@ from rodflow.figures.style import (
     model_label,
     new_figure,
     note,
+    note_lines,
     optimizer_label,
     process_style,
     styled,
@@ -170,7 +173,7 @@ def _look(run: StoredRun) -> _View | str:
     if _STABLE in gaps and gaps[_STABLE].any():
         vectors[_ASIDE] = gaps[_STABLE]
     origin = middles[centre - inner[0]]
-    frame = _Frame(origin, _covectors(vectors, _preconditioner(run, centre)))
+    frame = _Frame(origin, _covectors(vectors, _metric(run, centre)))
     return _View(
         run=run,
         steps=inner,
@@ -205,13 +208,10 @@ def _centre(closeup: xr.Dataset) -> float:
     return step if np.isfinite(step) else float(closeup["step"].values.mean())
 
 
-def _preconditioner(run: StoredRun, step: int) -> np.ndarray:
-    """P = sqrt(second moment) + eps at the snapshot nearest to a step, [parameter] or []."""
-    trajectory = run.trajectory(DISCRETE)
-    if "second_moment" not in trajectory:
-        return np.ones(())
-    moment = trajectory["second_moment"].sel(snapshot=step, method="nearest")
-    return np.sqrt(moment.values.astype(np.float64)) + run.settings["optimizer"]["eps"]
+def _metric(run: StoredRun, step: int) -> np.ndarray:
+    """P at the snapshot of the discrete run nearest to a step, [parameter] or []."""
+    near = run.trajectory(DISCRETE).sel(snapshot=[step], method="nearest")
+    return preconditioner(near, run.settings["optimizer"]).values[0]
 
 
 def _covectors(vectors: dict[str, np.ndarray], metric: np.ndarray) -> dict[str, np.ndarray]:
@@ -342,10 +342,9 @@ def _state_failures(axes: Axes, view: _View) -> None:
             lines.append((f"{style.label} {status}", style.text_color))
         elif process not in {DISCRETE, *shown}:
             lines.append((f"{style.label} is not in view", style.text_color))
-    if not np.isfinite(float(view.run.comparison["onset"].sel(process=DISCRETE))):
+    if not np.isfinite(onset(view.run)):
         lines.append(("threshold not reached", process_style(DISCRETE).text_color))
-    for line, (text, color) in enumerate(lines):
-        note(axes, text, (0, 0), shift=(3, 2 + 8 * line), color=color, fontsize=6.5)
+    note_lines(axes, lines)
 
 
 def _name_distances(axes: Axes, view: _View, numbers: Numbers) -> None:
