@@ -1,12 +1,14 @@
 """A small results tree with made-up numbers, written as the stages write theirs."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from rodflow import artifact
-from rodflow.comparison import compare
+from rodflow.comparison import compare, geometric_mean
 from rodflow.results import StoredRun
 from rodflow.trajectory import trajectory
 
@@ -14,6 +16,14 @@ FLOWS = ("stable", "rod", "rod_unit_step")
 START, STEPS, EVERY = 20, 200, 10
 DRIFT = {"discrete": 0.0, "stable": 3e-2, "rod": 3e-4, "rod_unit_step": 1e-4}
 THRESHOLDS = {"heavy_ball": 38.0, "adam": 38.0, "nadam": 13.571, "nesterov": 13.571}
+STEP_TIMES = {"discrete": 2e-3, "rod": 26e-3, "rod_unit_step": 14e-3, "closure": 17e-3}
+
+EIGENVECTOR = np.array([0.6, 0.8, 0.0])
+MOMENT = np.array([4.0, 9.0, 16.0])
+"""Second moment of every optimizer that has one; the rods are along the eigenvector in P^(1/2) w."""
+
+TWINS, LEVEL = np.array([0.5, 2.0, 1.0, 4.0, 1.0]), 1e-4
+RESTART = 80
 
 
 def write_run(
@@ -25,6 +35,11 @@ def write_run(
     flows: tuple[str, ...] = FLOWS,
     diverged: dict[str, int] | None = None,
     learning_rate: float = 0.1,
+    hyperparameters: dict[str, float] | None = None,
+    twins: np.ndarray | None = TWINS,
+    replays: dict[str, xr.Dataset] | None = None,
+    change: Callable[[str, xr.Dataset], xr.Dataset] = lambda process, data: data,
+    compared: Callable[[xr.Dataset], xr.Dataset] = lambda data: data,
 ) -> StoredRun:
     """Store every artifact of one run.
 
@@ -32,25 +47,38 @@ def write_run(
         root: the experiment's folder.
         optimizer, model, seed: which run.
         flows: which flows it has.
-        diverged: process -> the step at which it diverged.
+        diverged: process -> the step at which it diverged; flows of a discrete run that diverged
+            before START are not started.
         learning_rate: step size.
+        hyperparameters: other ones.
+        twins: the last tracking error of each twin, in units of LEVEL; None without twins.
+        replays: "iterates" and "closeup", those of `iterates` and `closeup` unless given.
+        change: what to make of the trajectory of a process before it is stored.
+        compared: what to make of the comparison before it is stored.
     """
     folder = root / model / optimizer / f"seed{seed}"
+    given = {"name": optimizer, "learning_rate": learning_rate, "eps": 1e-8}
     settings = {
-        "optimizer": {"name": optimizer, "learning_rate": learning_rate, "eps": 1e-8},
+        "optimizer": given | (hyperparameters or {}),
         "seed": seed,
         "start": START,
         "steps": STEPS,
         "snapshots": {"every": EVERY},
     }
     rng = np.random.default_rng([seed, *optimizer.encode()])
-    where = {"kind": "trajectory", "root": root, "settings": settings}
+    where: dict[str, Any] = {"kind": "trajectory", "root": root, "settings": settings}
     trajectories: dict[str, xr.Dataset] = {}
     sharpness: dict[str, xr.Dataset] = {}
+    diverged = diverged or {}
+    lost = diverged.get("discrete", STEPS) < START
+    adaptive = optimizer in ("rmsprop", "adam", "nadam")
     for process in ("discrete", *flows):
-        stop = (diverged or {}).get(process)
-        data = _trajectory(process, rng, stop)
-        limit = THRESHOLDS.get(optimizer, 2.0) / learning_rate
+        if lost and process != "discrete":
+            data = _not_started(process, diverged["discrete"])
+        else:
+            data = _trajectory(process, rng, diverged.get(process), adaptive=adaptive)
+        data = change(process, data)
+        limit = THRESHOLDS.get(optimizer, 2.0) / settings["optimizer"]["learning_rate"]
         measured = _sharpness(process, data, limit, rng)
         status = data.attrs["status"]
         artifact.write(data, folder / f"{process}.nc", **where, status=status)
@@ -58,11 +86,94 @@ def write_run(
         artifact.write(measured, path, **where | {"kind": "sharpness"})
         trajectories[process], sharpness[process] = data, measured
     numbers = compare(trajectories, sharpness, start=START, steps=STEPS)
-    artifact.write(numbers, folder / "comparison.nc", **where | {"kind": "comparison"})
+    if twins is not None:
+        numbers = _with_floor(numbers, twins)
+    artifact.write(compared(numbers), folder / "comparison.nc", **where | {"kind": "comparison"})
+    early = f"not started: discrete run diverged at step {diverged['discrete']}" if lost else ""
+    made = {"iterates": iterates(status=early), "closeup": closeup(status=early)}
+    for kind, data in (made if replays is None else replays).items():
+        path, status = folder / f"{kind}.nc", data.attrs["status"]
+        artifact.write(data, path, **where | {"kind": kind}, status=status)
     return StoredRun(folder)
 
 
-def _trajectory(process: str, rng: np.random.Generator, stop: int | None) -> xr.Dataset:
+def is_open(step: np.ndarray) -> np.ndarray:
+    """Whether the rods are long."""
+    return (step >= 80) & (step <= 120)
+
+
+def iterates(*, status: str = "", last: int = STEPS, flip: int = 10**6) -> xr.Dataset:
+    """Iterates that swing by 0.01, predicted within 3%; the phase is lost from step `flip` on."""
+    steps = _steps(RESTART, last, status)
+    swing = 0.01 * (-1.0) ** steps
+    variables = {
+        "iterate_error": ("step", np.where(steps < flip, 0.03, 2.0)),
+        "actual": ("step", 1e-4 * steps + swing),
+        "predicted": ("step", 1e-4 * steps + np.where(steps < flip, 0.97, -1.0) * swing),
+        "rod_length": ("step", 0.02 * 0.99 ** (steps - RESTART)),
+    }
+    attributes = {"title": "iterates", "restart": RESTART, "sharpness_over_threshold": 1.07}
+    return xr.Dataset(variables, {"step": steps}, attributes | {"status": status or "completed"})
+
+
+def closeup(*, status: str = "", first: int = 70, last: int = 130) -> xr.Dataset:
+    """Every iterate of the discrete run from one step to another, around the opening of the rod."""
+    steps = _steps(first, last, status)
+    jump = np.where(is_open(steps), 0.1, 1e-4) * (-1.0) ** steps
+    variables = {
+        "iterate": (("step", "parameter"), _midpoint(steps) + jump[:, None] * EIGENVECTOR),
+        "eigenvector": ("parameter", EIGENVECTOR),
+    }
+    attributes = {"onset": 90.0, "centre": (first + last) // 2, "status": status or "completed"}
+    if status:
+        attributes |= {"onset": np.nan}
+        del attributes["centre"]
+    return xr.Dataset(variables, {"step": steps}, attributes)
+
+
+def toy() -> xr.Dataset:
+    """Toy problems with made-up numbers, in the form of `rodflow.toy.toy_dataset`."""
+    processes, optimizers = ["discrete", "rod", "rod_unit_step", "closure"], ["gd", "heavy_ball"]
+    over, at, steps = np.linspace(0.75, 1.25, 5), np.array([1.7, 1.9, 2.2, 2.5]), np.arange(46)
+    amplitude = np.sqrt(np.maximum(1 - 2 / at, 0))
+    opening = 0.3 * np.minimum(steps / 30, 1)
+    half = np.where(steps < 3, np.nan, opening) * np.linspace(1, 1.1, 4)[:, None]
+    rates = np.log(over) * np.linspace(1, 1.1, 8).reshape(2, 4, 1)
+    return xr.Dataset(
+        {
+            "threshold": ("optimizer", [2.0, 6.0]),
+            "growth_rate": (("optimizer", "process", "over_threshold"), rates),
+            "amplitude": (
+                ("process", "eta_sharpness"),
+                np.outer(np.linspace(1, 1.1, 4), amplitude),
+            ),
+            "predicted_amplitude": ("eta_sharpness", amplitude),
+            "iterate": ("step", opening * (-1.0) ** steps),
+            "centre": (("process", "step"), 0 * half),
+            "half_extent": (("process", "step"), half),
+        },
+        {
+            "process": processes,
+            "optimizer": optimizers,
+            "over_threshold": over,
+            "eta_sharpness": at,
+            "step": steps,
+        },
+        {"title": "toy", "sharpness": 1.0, "quartic": 1.0, "learning_rate": 2.2, "start": 3},
+    )
+
+
+def _steps(first: int, last: int, status: str) -> np.ndarray:
+    return np.zeros(0, int) if status.startswith("not started") else np.arange(first, last + 1)
+
+
+def _midpoint(steps: np.ndarray) -> np.ndarray:
+    return steps[:, None] * np.array([1.0, 0.5, -0.2]) / STEPS
+
+
+def _trajectory(
+    process: str, rng: np.random.Generator, stop: int | None, *, adaptive: bool
+) -> xr.Dataset:
     first = 1 if process == "discrete" else START
     steps = np.arange(first, stop or STEPS + 1)
     kept = np.arange(first - (first - START) % -EVERY, steps[-1] + 1, EVERY)
@@ -70,20 +181,49 @@ def _trajectory(process: str, rng: np.random.Generator, stop: int | None) -> xr.
     if stop:
         level = level * 10.0 ** np.clip(3 * (steps - stop + 12), 0, 38)
     wobble = 0.05 * np.minimum(steps / STEPS, 1)
-    series = {"loss": level * (1 + wobble * (-1.0) ** steps)}
+    swing = wobble * (-1.0) ** steps if process == "discrete" else 0.0
+    series = {"loss": level * (1 + swing)}
     if process.startswith("rod"):
         series |= {"loss_plus": level * (1 + wobble), "loss_minus": level * (1 - wobble)}
     away = DRIFT.get(process, 1e-2) * (1 + rng.random((len(kept), 3)))
-    weights = kept[:, None] * np.array([1.0, 0.5, -0.2]) / STEPS
-    weights = weights + away * np.maximum(kept - START, 0)[:, None] / STEPS
+    snapshots = {"weights": _midpoint(kept) + away * np.maximum(kept - START, 0)[:, None] / STEPS}
+    if process != "stable":
+        series["rod_length"] = np.where(is_open(steps), 0.1, 1e-4)
+        snapshots["half_extent"] = _half_extent(kept, MOMENT if adaptive else np.ones(3))
+    if adaptive:
+        snapshots["second_moment"] = np.tile(MOMENT, (len(kept), 1))
+    ended = f"diverged at step {stop}" if stop else "completed"
     return trajectory(
         steps,
         {name: values.astype(np.float32) for name, values in series.items()},
         kept,
-        {"weights": weights.astype(np.float32)},
+        {name: values.astype(np.float32) for name, values in snapshots.items()},
         process=process,
         title=process,
-        attributes={"status": f"diverged at step {stop}" if stop else "completed"},
+        attributes={"status": ended, "step_time_s": STEP_TIMES.get(process, 1e-3)},
+    )
+
+
+def _half_extent(kept: np.ndarray, moment: np.ndarray) -> np.ndarray:
+    """Along the eigenvector where the rods are open, across it elsewhere."""
+    direction = np.where(is_open(kept)[:, None], EIGENVECTOR, [0.0, 0.0, 1.0])
+    extent = direction / moment**0.25
+    length = np.where(is_open(kept), 0.1, 1e-4) / np.linalg.norm(extent, axis=1)
+    return extent * length[:, None]
+
+
+def _not_started(process: str, stop: int) -> xr.Dataset:
+    """A flow of a discrete run that diverged at this step, as `rodflow.stages.flow_run` labels it."""
+    none, status = np.zeros(0), f"not started: discrete run diverged at step {stop}"
+    weights, attributes = np.zeros((0, 3), np.float32), {"status": status}
+    return trajectory(
+        none,
+        {"loss": none},
+        none,
+        {"weights": weights},
+        process=process,
+        title=process,
+        attributes=attributes,
     )
 
 
@@ -93,5 +233,18 @@ def _sharpness(
     at = data["snapshot"] / STEPS
     ratio = 0.3 + (1.7 if process == "stable" else 0.0) * at + np.minimum(at * 1.5, 0.7)
     ratio = ratio + 0.02 * rng.random(ratio.size)
-    found = xr.Dataset({"sharpness_over_threshold": ratio}, {"snapshot": data["snapshot"]})
+    vectors = (("snapshot", "parameter"), np.tile(EIGENVECTOR, (at.size, 1)))
+    found = xr.Dataset(
+        {"sharpness_over_threshold": ratio, "eigenvector": vectors}, {"snapshot": data["snapshot"]}
+    )
     return found.assign_attrs(process=process, threshold=limit)
+
+
+def _with_floor(numbers: xr.Dataset, twins: np.ndarray) -> xr.Dataset:
+    """Twins whose tracking error rises to LEVEL times a number each."""
+    at = numbers["snapshot"].values
+    floor = twins[:, None] * np.where(at > START, LEVEL * at / at[-1], np.nan)
+    numbers["floor"] = (("twin", "snapshot"), floor)
+    numbers["floor_last"] = ("twin", floor[:, -1])
+    numbers["floor_mean"] = geometric_mean(numbers["floor"])
+    return numbers

@@ -1,60 +1,35 @@
 """Single iterates: what is drawn is what is stored, phases are counted, absences are in words."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import pytest
-import xarray as xr
 
-from rodflow import artifact
+import synthetic_results
+from drawn import assert_drawn, rows_of, words
 from rodflow.figures import iterates
 from rodflow.figures.style import Drawing
 from rodflow.results import StoredRun
-from synthetic_results import STEPS, write_run
-
-RESTART = 80
+from synthetic_results import RESTART, STEPS, write_run
 
 
-def with_iterates(
-    run: StoredRun, *, status: str = "completed", last: int = STEPS, flip: int = 10**6
-) -> StoredRun:
-    """Iterates that swing by 0.01, predicted within 3%; the phase is lost from step `flip` on."""
-    started = not status.startswith("not started")
-    steps = np.arange(RESTART, last + 1) if started else np.zeros(0, int)
-    swing = 0.01 * (-1.0) ** steps
-    data = xr.Dataset(
-        {
-            "iterate_error": ("step", np.where(steps < flip, 0.03, 2.0)),
-            "actual": ("step", 1e-4 * steps + swing),
-            "predicted": ("step", 1e-4 * steps + np.where(steps < flip, 0.97, -1.0) * swing),
-            "rod_length": ("step", 0.02 * 0.99 ** (steps - RESTART)),
-        },
-        {"step": steps},
-        {"title": "iterates", "restart": RESTART, "sharpness_over_threshold": 1.07},
-    )
-    path = run.folder / "iterates.nc"
-    artifact.write(data, path, kind="iterates", settings=run.settings, status=status)
-    return StoredRun(run.folder)
+def run_with(root: Path, optimizer: str = "gd", **of_iterates: Any) -> StoredRun:
+    """A run with such iterates; "model" and "seed" say which."""
+    which = {key: of_iterates.pop(key) for key in ("model", "seed") if key in of_iterates}
+    replays = {"iterates": synthetic_results.iterates(**of_iterates)}
+    return write_run(root, optimizer, flows=("rod_unit_step",), replays=replays, **which)
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[StoredRun]:
     root = tmp_path_factory.mktemp("results")
-    return [with_iterates(write_run(root, "gd")), with_iterates(write_run(root, "adam"), flip=150)]
+    return [run_with(root), run_with(root, "adam", flip=150)]
 
 
 @pytest.fixture(scope="module")
 def drawing(runs: list[StoredRun]) -> Drawing:
     return iterates.draw(runs)
-
-
-def rows_of(table: pd.DataFrame, process: str, quantity: str) -> pd.DataFrame:
-    return table[(table["process"] == process) & (table["quantity"] == quantity)]
-
-
-def words(drawing: Drawing) -> str:
-    return "\n".join(text.get_text() for axes in drawing.figure.axes for text in axes.texts)
 
 
 def test_oscillation_has_no_slope_and_no_curvature_of_a_slow_path() -> None:
@@ -101,8 +76,7 @@ def test_every_point_is_stored_and_in_the_table(runs: list[StoredRun], drawing: 
         for name, window, axes in (("first", first, row[0]), ("last", last, row[1])):
             for line, (process, quantity) in zip(axes.lines, looks, strict=True):
                 here = rows_of(table, process, f"{quantity}_{name}")
-                np.testing.assert_array_equal(line.get_xdata(), here["step"])
-                np.testing.assert_array_equal(line.get_ydata(), here["value"])
+                assert_drawn(line, here)
                 np.testing.assert_array_equal(here["step"], window["step"])
                 np.testing.assert_array_equal(here["value"], window[quantity])
         error, length, limit = row[2].lines
@@ -123,7 +97,7 @@ def test_phase_and_predicted_steps_are_counted(drawing: Drawing) -> None:
         assert table[optimizer, "steps_compared_last"] == 38
         assert table[optimizer, "steps_in_phase_first"] == 38
     assert table["gd", "steps_in_phase_last"] == 38 and table["adam", "steps_in_phase_last"] == 0
-    text = words(drawing)
+    text = "\n".join(words(drawing))
     assert text.count("in phase: 38 of 38") == 3 and text.count("in phase: 0 of 38") == 1
     assert "within 5% for 121 of 121 steps" in text and "within 5% for 70 of 121 steps" in text
     assert "from step 80,\nat 1.07 of threshold" in text
@@ -132,13 +106,13 @@ def test_phase_and_predicted_steps_are_counted(drawing: Drawing) -> None:
 def test_runs_that_have_nothing_to_show_say_why(tmp_path: Path) -> None:
     below = "not started: below the threshold (0.43 of it)"
     runs = [
-        with_iterates(write_run(tmp_path, "gd"), status=below),
-        write_run(tmp_path, "nesterov", diverged={"discrete": 120}),
-        with_iterates(write_run(tmp_path, "adam"), status="diverged at step 151", last=150),
+        run_with(tmp_path, status=below),
+        write_run(tmp_path, "nesterov", flows=(), diverged={"discrete": 120}, replays={}),
+        run_with(tmp_path, "adam", status="diverged at step 151", last=150),
     ]
     drawing = iterates.draw(runs)
     drawing.figure.draw_without_rendering()
-    text = words(drawing)
+    text = "\n".join(words(drawing))
     assert below in text and "no iterates stored" in text
     assert "discrete run diverged at step 120" in text
     assert "diverged at step 151" in text
@@ -147,7 +121,7 @@ def test_runs_that_have_nothing_to_show_say_why(tmp_path: Path) -> None:
 
 
 def test_few_steps_are_drawn_in_both_windows(tmp_path: Path) -> None:
-    run = with_iterates(write_run(tmp_path), status="diverged at step 81", last=RESTART)
+    run = run_with(tmp_path, status="diverged at step 81", last=RESTART)
     drawing = iterates.draw([run])
     drawing.figure.draw_without_rendering()
     assert "no oscillation left" in words(drawing)
@@ -156,23 +130,15 @@ def test_few_steps_are_drawn_in_both_windows(tmp_path: Path) -> None:
 
 
 def test_models_and_seeds_have_rows_of_their_own(tmp_path: Path) -> None:
-    runs = [
-        with_iterates(write_run(tmp_path, "gd", model, seed))
-        for model in ("mlp", "cnn")
-        for seed in (0, 1)
-    ]
+    chosen = [("mlp", 0), ("mlp", 1), ("cnn", 0), ("cnn", 1)]
+    runs = [run_with(tmp_path, model=model, seed=seed) for model, seed in chosen]
     drawing = iterates.draw(runs)
     assert len(drawing.figure.axes) == 12
-    text = words(drawing)
+    text = "\n".join(words(drawing))
     assert text.count("MLP") == text.count("CNN") == text.count("seed 1") == 2
 
 
-def test_text_stays_inside_and_axes_are_named(drawing: Drawing) -> None:
-    figure = drawing.figure
-    figure.draw_without_rendering()
-    for axes in figure.axes:
-        for text in axes.texts:
-            box = text.get_window_extent()
-            assert box.x0 >= 0 and box.x1 <= figure.bbox.x1, text.get_text()
-    assert all("[1]" in axes.get_title() for axes in figure.axes[:3])
-    assert all(axes.get_xlabel() == "optimizer step" for axes in figure.axes[-3:])
+def test_axes_are_named(drawing: Drawing) -> None:
+    axes = drawing.figure.axes
+    assert all("[1]" in panel.get_title() for panel in axes[:3])
+    assert all(panel.get_xlabel() == "optimizer step" for panel in axes[-3:])

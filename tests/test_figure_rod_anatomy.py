@@ -1,83 +1,30 @@
 """The rod's anatomy: alignments in the right coordinates, losses over the centre's, failures in words."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
 
-from rodflow import artifact
+import synthetic_results
+from drawn import assert_drawn, lines, panels, rows_of, words
 from rodflow.figures import rod_anatomy
 from rodflow.figures.style import Drawing
 from rodflow.results import StoredRun
 from synthetic_results import START, write_run
 
 RODS = ("rod", "rod_unit_step")
-EIGENVECTOR = np.array([0.6, 0.8, 0.0])
-
-
-def with_rods(run: StoredRun, *, adaptive: bool = False) -> StoredRun:
-    """Rods that open in the middle of the run, along the eigenvector there and across it elsewhere."""
-    settings = run.settings
-    for process in ("discrete", *RODS):
-        data = artifact.read(run.folder / f"{process}.nc", kind="trajectory")
-        status = data.attrs["status"]
-        data.attrs = {name: data.attrs[name] for name in ("title", "process")}
-        at = data["snapshot"].values
-        moment = np.tile([4.0, 9.0, 16.0], (at.size, 1)) if adaptive else np.ones((at.size, 3))
-        length = np.where(is_open(at), 0.1, 1e-4)
-        direction = np.where(is_open(at)[:, None], EIGENVECTOR, [0.0, 0.0, 1.0])
-        extent = direction / moment**0.25
-        extent *= (length / np.linalg.norm(extent, axis=1))[:, None]
-        data["half_extent"] = (("snapshot", "parameter"), extent)
-        if adaptive:
-            data["second_moment"] = (("snapshot", "parameter"), moment)
-        data["rod_length"] = ("step", np.where(is_open(data["step"].values), 0.1, 1e-4))
-        path = run.folder / f"{process}.nc"
-        artifact.write(data, path, kind="trajectory", settings=settings, status=status)
-
-        path = run.folder / "sharpness" / f"{process}.nc"
-        found = artifact.read(path, kind="sharpness")
-        found.attrs = {"threshold": found.attrs["threshold"]}
-        vectors = np.tile(EIGENVECTOR, (found.sizes["snapshot"], 1))
-        found["eigenvector"] = (("snapshot", "parameter"), vectors)
-        artifact.write(found, path, kind="sharpness", settings=settings)
-    return StoredRun(run.folder)
-
-
-def is_open(step: np.ndarray) -> np.ndarray:
-    return (step >= 80) & (step <= 120)
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[StoredRun]:
     root = tmp_path_factory.mktemp("results")
-    return [with_rods(write_run(root, "gd")), with_rods(write_run(root, "adam"), adaptive=True)]
+    return [write_run(root, name, replays={}) for name in ("gd", "adam")]
 
 
 @pytest.fixture(scope="module")
 def drawing(runs: list[StoredRun]) -> Drawing:
     return rod_anatomy.draw(runs)
-
-
-def rows_of(table: pd.DataFrame, process: str, quantity: str) -> pd.DataFrame:
-    return table[(table["process"] == process) & (table["quantity"] == quantity)]
-
-
-def words(drawing: Drawing) -> str:
-    return "\n".join(text.get_text() for axes in drawing.figure.axes for text in axes.texts)
-
-
-def panels(drawing: Drawing) -> np.ndarray:
-    return np.reshape(np.array(drawing.figure.axes, object), (-1, 3))
-
-
-def lines(axes: Axes, label: str) -> Iterator[Line2D]:
-    return (line for line in axes.lines if line.get_label() == label)
 
 
 def trajectory_of(extent: list[float], moment: list[float] | float | None) -> xr.Dataset:
@@ -111,19 +58,40 @@ SHARPNESS = xr.Dataset(
 def test_alignment_is_taken_in_preconditioned_coordinates(
     extent: list[float], moment: list[float] | float | None, expected: float
 ) -> None:
-    found = rod_anatomy.alignment(trajectory_of(extent, moment), SHARPNESS)
+    found = rod_anatomy.alignment(trajectory_of(extent, moment), SHARPNESS, {"eps": 0.0})
     assert found["snapshot"].values.tolist() == [7]
     assert float(found[0]) == pytest.approx(expected, abs=1e-12)
 
 
 def test_eps_keeps_weights_without_gradient_in_the_rod() -> None:
     data = trajectory_of([0.6, 0.8], [0.0, 0.0])
-    assert np.isnan(rod_anatomy.alignment(data, SHARPNESS))[0]
-    assert float(rod_anatomy.alignment(data, SHARPNESS, eps=1e-8)[0]) == pytest.approx(1)
+    assert np.isnan(rod_anatomy.alignment(data, SHARPNESS, {"eps": 0.0}))[0]
+    found = rod_anatomy.alignment(data, SHARPNESS, {"eps": 1e-8})
+    assert float(found[0]) == pytest.approx(1)
+
+
+def test_alignment_is_taken_with_the_stored_gain_where_there_is_one() -> None:
+    data = trajectory_of([0.3, 0.8 / 3], None)
+    data["gain"] = (("snapshot", "parameter"), [[1 / 4, 1 / 9]])
+    found = rod_anatomy.alignment(data, SHARPNESS, {"eps": 0.0})
+    assert float(found[0]) == pytest.approx(1.0, abs=1e-12)
+
+
+def test_a_gain_is_read_from_the_stored_run(tmp_path: Path) -> None:
+    def with_gain(process: str, data: xr.Dataset) -> xr.Dataset:
+        return data.assign(gain=1 / data["second_moment"] ** 0.5).drop_vars("second_moment")
+
+    run = write_run(tmp_path, "adam", flows=("rod",), replays={}, change=with_gain)
+    for process in run.processes:
+        found = rod_anatomy.stored_alignment(run, process)
+        assert found is not None
+        expected = synthetic_results.is_open(found["snapshot"].values)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_a_rod_of_no_length_has_no_direction() -> None:
-    assert np.isnan(rod_anatomy.alignment(trajectory_of([0.0, 0.0], None), SHARPNESS))[0]
+    none = trajectory_of([0.0, 0.0], None)
+    assert np.isnan(rod_anatomy.alignment(none, SHARPNESS, {}))[0]
 
 
 def test_every_line_is_in_the_table(runs: list[StoredRun], drawing: Drawing) -> None:
@@ -138,9 +106,7 @@ def test_every_line_is_in_the_table(runs: list[StoredRun], drawing: Drawing) -> 
                 (line,) = lines(row[column], label)
                 quantity = label.partition(" ")[2] or "rod_length"
                 here = rows_of(table, process, quantity)
-                np.testing.assert_array_equal(line.get_xdata(), here["step"])
-                np.testing.assert_array_equal(line.get_ydata(), here["value"])
-                drawn += len(here)
+                drawn += assert_drawn(line, here)
         (level,) = lines(row[0], "long rod")
         here = rows_of(table, "discrete", "long_rod")["value"]
         assert level.get_ydata()[0] == here.item() == pytest.approx(0.01)
@@ -156,8 +122,8 @@ def test_only_long_rods_count_and_they_are_aligned(drawing: Drawing) -> None:
         "alignment_short": 0.0,
     }.items():
         np.testing.assert_allclose(table.loc[quantity, "value"], expected, atol=1e-6)
-    assert is_open(table.loc["alignment", "step"].to_numpy(int)).all()
-    assert not is_open(table.loc["alignment_short", "step"].to_numpy(int)).any()
+    assert synthetic_results.is_open(table.loc["alignment", "step"].to_numpy(int)).all()
+    assert not synthetic_results.is_open(table.loc["alignment_short", "step"].to_numpy(int)).any()
     assert table.loc["alignment_short", "step"].min() >= START
     assert words(drawing).count("1.00") == 6
 
@@ -181,21 +147,25 @@ def test_losses_are_over_the_centre_at_the_same_step(runs: list[StoredRun]) -> N
 
 
 def test_the_reference_is_the_ode_where_there_is_no_unit_step(tmp_path: Path) -> None:
-    run = write_run(tmp_path, flows=("stable", "rod"))
+    run = write_run(tmp_path, flows=("stable", "rod"), replays={})
     even = rod_anatomy.loss_ratios(run)["discrete", "loss_even_over_centre"]
     expected = run.series("discrete")["loss"].sel(step=40) / run.series("rod")["loss"].sel(step=40)
     assert float(even.sel(step=40)) == float(expected)
 
 
 def test_what_is_not_stored_is_named(tmp_path: Path) -> None:
-    drawing = rod_anatomy.draw([write_run(tmp_path, flows=("stable",))])
+    def without_rods(process: str, data: xr.Dataset) -> xr.Dataset:
+        return data.drop_vars(["rod_length", "half_extent"], errors="ignore")
+
+    run = write_run(tmp_path, flows=("stable",), replays={}, change=without_rods)
+    drawing = rod_anatomy.draw([run])
     for what in ("rod length", "half-extent", "loss at rod ends"):
         assert f"no {what} stored" in words(drawing)
     assert drawing.table.empty
 
 
 def test_a_diverged_rod_is_said_and_ends_in_a_cross(tmp_path: Path) -> None:
-    run = with_rods(write_run(tmp_path, diverged={"rod": 133}))
+    run = write_run(tmp_path, diverged={"rod": 133}, replays={})
     drawing = rod_anatomy.draw([run])
     assert "rod flow diverged at step 133" in words(drawing)
     axes = drawing.figure.axes[0]
@@ -205,19 +175,12 @@ def test_a_diverged_rod_is_said_and_ends_in_a_cross(tmp_path: Path) -> None:
     assert low <= cross.get_ydata()[0] <= high
 
 
-def test_no_weights_are_kept_in_memory(tmp_path: Path) -> None:
-    run = with_rods(write_run(tmp_path))
-    rod_anatomy.draw([run])
+def test_no_weights_are_kept_in_memory(runs: list[StoredRun], drawing: Drawing) -> None:
+    run = runs[0]
     assert run._read and not [d for d in run._read.values() if "parameter" in d.dims]
 
 
-def test_text_stays_inside_and_axes_are_named(drawing: Drawing) -> None:
-    figure = drawing.figure
-    figure.draw_without_rendering()
-    for axes in figure.axes:
-        for text in axes.texts:
-            box = text.get_window_extent()
-            assert box.x0 >= 0 and box.x1 <= figure.bbox.x1, text.get_text()
+def test_axes_are_named(drawing: Drawing) -> None:
     row = panels(drawing)
     assert all("[1]" in axes.get_title() for axes in row[0])
     assert all(axes.get_xlabel() == "optimizer step" for axes in row[-1])

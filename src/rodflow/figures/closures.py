@@ -51,8 +51,10 @@ class ClosuresError(ValueError):
 
 
 def rod_length(run: StoredRun, process: str) -> xr.DataArray:
-    """The length of the rod of a process at its snapshots."""
+    """The length of the rod of a process at its snapshots; of a flow that never started there are none."""
     series = run.series(process)
+    if "rod_length" not in series:
+        return xr.DataArray(np.zeros(0), {"snapshot": np.zeros(0, int)}, ["snapshot"])
     return at_snapshots(series["rod_length"], series)
 
 
@@ -126,8 +128,8 @@ def _panel(
         axes.axhline(1, color=FAINT, linewidth=0.7, zorder=1)
         return
     axes.set_yscale("log")
-    if (shown := shown[shown > 0]).size:
-        axes.set_ylim(shown.min() / 1.5, shown.max() * 1.5)
+    shown = shown[shown > 0] if (shown > 0).any() else np.ones(1)
+    axes.set_ylim(shown.min() / 1.5, shown.max() * 1.5)
     axes.yaxis.set_major_locator(LogLocator(numticks=6))
     axes.yaxis.set_minor_formatter(NullFormatter())
 

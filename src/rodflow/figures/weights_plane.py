@@ -165,7 +165,7 @@ def _look(run: StoredRun) -> _View | str:
         for name, near in flows.items()
         if last in near["snapshot"]
     }
-    centre = int(np.clip(_centre(closeup), inner[0], inner[-1]))
+    centre = int(np.clip(int(closeup.attrs["centre"]), inner[0], inner[-1]))
     vectors = {
         _ACROSS: closeup["eigenvector"].values.astype(np.float64),
         _ALONG: middles[-1] - middles[0],
@@ -200,12 +200,6 @@ def _near(run: StoredRun, flow: str, steps: np.ndarray) -> xr.Dataset | None:
         return None
     wide = slice(low - beyond, high + beyond)
     return trajectory.sel(snapshot=wide, step=wide)
-
-
-def _centre(closeup: xr.Dataset) -> float:
-    """The step that the window is about; its middle where there was no onset."""
-    step = float(np.asarray(closeup.attrs.get("centre", closeup.attrs["onset"])).item())
-    return step if np.isfinite(step) else float(closeup["step"].values.mean())
 
 
 def _metric(run: StoredRun, step: int) -> np.ndarray:
