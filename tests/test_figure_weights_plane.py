@@ -40,14 +40,13 @@ def write_plane(
 
     def moved(process: str, data: xr.Dataset) -> xr.Dataset:
         kept = data["snapshot"].values
-        weights = centre(kept)
+        weights = centre(kept) + (process != "discrete") * 1e-11  # an error of 0 has no logarithm
         if process == "stable":
             weights = weights + DEPARTURE * (kept - 80)[:, None] * ASIDE
         both = ("snapshot", "parameter")
         variables: dict[str, Any] = {"weights": (both, weights)}
         if process.startswith("rod"):
             extent = np.tile(JUMP * ACROSS, (len(kept), 1)) * (-1.0) ** (kept[:, None] // 10)
-            variables["weights"] = (both, weights + 1e-11)  # an error of 0 has no logarithm
             variables["half_extent"] = (both, extent)
             variables["rod_length"] = ("step", np.full(data.sizes["step"], JUMP))
         if process == "discrete" and optimizer == "adam":
