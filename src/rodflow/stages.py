@@ -197,11 +197,14 @@ def sharpness(
         )
         start, raw_start = jnp.asarray(nearest.preconditioned), jnp.asarray(nearest.raw)
         pairs = top_eigenpairs(loss, weights, scale, start, tolerance)
-        raw = (
-            top_eigenpairs(loss, weights, ones, raw_start, tolerance)
-            if optimizer.adaptive or optimizer.threshold is None
-            else pairs
-        )
+        if (scale == scale[0]).all():
+            # The Hessian itself, up to a factor.
+            raw = pairs._replace(values=scale[0] * pairs.values)
+        else:
+            # Its sharpness is at least its Rayleigh quotient along the direction just found.
+            along = (pairs.vectors[:, 0] / jnp.sqrt(scale))[:, None]
+            raw_start = jnp.concatenate([raw_start, along / jnp.linalg.norm(along)], axis=1)
+            raw = top_eigenpairs(loss, weights, ones, raw_start, tolerance)
         last = Eigenvectors(
             here["weights"].values, np.asarray(pairs.vectors), np.asarray(raw.vectors[:, :1])
         )
