@@ -50,6 +50,7 @@ def top_eigenpairs(
     guess: Float[Array, "parameter eigenvalue"],
     tolerance: float | Array,
     max_iterations: int = 200,
+    count: int | None = None,
 ) -> Eigenpairs:
     """The largest eigenpairs of P^{-1/2} H P^{-1/2}, as many as the guess has columns.
 
@@ -61,6 +62,7 @@ def top_eigenpairs(
             columns as there are weights.
         tolerance: iteration stops when every residual is below this fraction of its eigenvalue.
         max_iterations: or after so many iterations; the residuals then say how far it got.
+        count: look for so many only, from the best in the span of the guess.
     """
     # JAX compares residuals with tol * 10 n (value + ||A u||), which is 20 n value near convergence.
     scale = jax.lax.rsqrt(preconditioner)[:, None]
@@ -75,18 +77,18 @@ def top_eigenpairs(
         )
         return _eigenpairs(values, vectors, preconditioned(vectors), iterations)
 
-    near = _within(guess, preconditioned)
+    near = _within(guess, preconditioned, count)
     # The search breaks down on a guess that is exact, such as that of another process at the same weights.
     return jax.lax.cond(near.residuals.max() <= tolerance, lambda _: near, search, near.vectors)
 
 
-def _within(guess: Array, product: Callable[[Array], Array]) -> Eigenpairs:
+def _within(guess: Array, product: Callable[[Array], Array], count: int | None) -> Eigenpairs:
     """The best eigenpairs in the span of the guess (Rayleigh and Ritz)."""
     basis = jnp.linalg.qr(guess)[0]
     image = product(basis)
     values, rotation = jnp.linalg.eigh(basis.T @ image)
-    rotation = rotation[:, ::-1]
-    return _eigenpairs(values[::-1], basis @ rotation, image @ rotation, jnp.asarray(0))
+    values, rotation = values[::-1][:count], rotation[:, ::-1][:, :count]
+    return _eigenpairs(values, basis @ rotation, image @ rotation, jnp.asarray(0))
 
 
 def _eigenpairs(values: Array, vectors: Array, images: Array, iterations: Array) -> Eigenpairs:

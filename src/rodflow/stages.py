@@ -204,7 +204,7 @@ def sharpness(
             # Its sharpness is at least its Rayleigh quotient along the direction just found.
             along = (pairs.vectors[:, 0] / jnp.sqrt(scale))[:, None]
             raw_start = jnp.concatenate([raw_start, along / jnp.linalg.norm(along)], axis=1)
-            raw = top_eigenpairs(loss, weights, ones, raw_start, tolerance)
+            raw = top_eigenpairs(loss, weights, ones, raw_start, tolerance, count=1)
         last = Eigenvectors(
             here["weights"].values, np.asarray(pairs.vectors), np.asarray(raw.vectors[:, :1])
         )
