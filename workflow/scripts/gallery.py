@@ -1,11 +1,17 @@
-"""Copy figures (PNG), the numbers they show (CSV) and the audit of a finished run to docs/gallery/<name>/."""
+"""Copy figures (PNG), the numbers they show (CSV) and the audit of a finished run to docs/gallery/<name>/.
+
+Tables of more than a quarter of a megabyte are compressed; pandas.read_csv opens them as they are.
+"""
 
 import argparse
+import gzip
 import shutil
 import sys
 from pathlib import Path
 
 from rodflow.settings import load, resolve
+
+LARGE = 2**18  # bytes
 
 
 def main() -> None:
@@ -16,9 +22,14 @@ def main() -> None:
     files = [*results.glob("figures/*.png"), *results.glob("figures/*.csv"), results / "audit.md"]
     if not (results / "audit.md").exists():
         sys.exit(f"{results} has no audit: run make reproduce first")
-    gallery.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(gallery, ignore_errors=True)
+    gallery.mkdir(parents=True)
     for file in files:
-        shutil.copyfile(file, gallery / file.name)
+        content = file.read_bytes()
+        if file.suffix == ".csv" and len(content) > LARGE:
+            (gallery / f"{file.name}.gz").write_bytes(gzip.compress(content, mtime=0))
+        else:
+            (gallery / file.name).write_bytes(content)
     print(f"{len(files)} files in {gallery}")
 
 

@@ -175,7 +175,9 @@ def _set_limits(column: Sequence[Axes], drawn: Sequence[list[_Curve]], quantity:
             axes.set_ylim(values.min() / 1.4, values.max() * 1.4)
         low, high = axes.get_ylim()
         if high < 1000 * low:
-            axes.yaxis.set_major_locator(LogLocator(subs=(1, 3) if high < 200 * low else (1,)))
+            # Two marks at least: with fewer the locator falls back to many.
+            subs = (1, 2, 5) if high < 20 * low else (1, 3) if high < 200 * low else (1,)
+            axes.yaxis.set_major_locator(LogLocator(subs=subs))
             axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
         else:
             axes.yaxis.set_major_locator(LogLocator(numticks=5))
