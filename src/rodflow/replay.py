@@ -21,7 +21,8 @@ PERTURBATION = 1e-7
 """Relative size of the difference between a run and its twin, about the rounding of float32."""
 
 AT_THRESHOLD = 0.9
-"""Sharpness over threshold from which a run counts as being at the edge of stability."""
+"""Sharpness over threshold from which a run counts as being at the edge of stability, where a restart is given. Where
+the rod has opened the run is there already, though the opening may have thrown the sharpness below."""
 
 AROUND_OPENING = 60
 """How many steps before and after the opening of the rod a close look keeps."""
@@ -113,9 +114,11 @@ def iterates(
     Returns:
         By step from `restart` on: `iterate_error` ||Z + (-1)^t X_w - w_t|| / ||X_w||, `rod_length`, and `actual` and
         `predicted`, the positions v . P^{1/2} (w - w_restart) along the leading eigenvector v there; by
-        snapshot the predicted iterate, `weights`. No steps if the run is below its threshold at `restart`.
+        snapshot the predicted iterate, `weights`. No steps if the run never reaches its threshold, or is below it at
+        a `restart` that was given.
     """
     ratio = sharpness["sharpness_over_threshold"]
+    chosen = restart is not None
     if restart is None:
         restart = _opened(discrete, ratio, settings)
     there = float(ratio.sel(snapshot=restart)) if restart in ratio["snapshot"] else float("nan")
@@ -133,7 +136,7 @@ def iterates(
         refusal = f"not started: threshold not reached ({float(ratio.max()):.2f} of it at most)"
     elif np.isnan(there):
         refusal = f"not started: no sharpness at step {restart}"
-    elif there < AT_THRESHOLD:
+    elif chosen and there < AT_THRESHOLD:
         refusal = f"not started: below the threshold ({there:.2f} of it)"
     if refusal or around is None or restart is None:
         return _no_iterates(weights.size, attributes | {"status": refusal})
