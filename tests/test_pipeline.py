@@ -39,6 +39,7 @@ CONFIG = {
     "flows": ["stable", "rod_unit_step"],
     "snapshots": {"every": 10},
     "sharpness": {"count": 1},
+    "twins": 2,
 }
 
 # Imported by every Python of a run: refuses connections, and notes them beside itself.
@@ -190,7 +191,7 @@ def test_a_cold_run_makes_every_documented_file(cold):
     for run in (ADAM, GD):
         artifacts |= {f"{run}/{process}.nc" for process in PROCESSES}
         artifacts |= {f"{run}/sharpness/{process}.nc" for process in PROCESSES}
-        artifacts |= {f"{run}/comparison.nc"}
+        artifacts |= {f"{run}/twins.nc", f"{run}/comparison.nc"}
     figures = {
         f"{ROOT}/figures/{stem}.{suffix}"
         for stem in ("tracking_mlp", "thresholds", "tracking_summary")
@@ -206,7 +207,7 @@ def test_every_netcdf_file_explains_itself(cold):
             assert data.attrs["title"]
             settings = json.loads(data.attrs["settings"])
             assert settings.get("dataset", settings)["samples"] == 60
-            assert re.fullmatch(r"completed|diverged at step \d+", data.attrs["status"])
+            assert re.fullmatch(r"completed|(twin 1 )?diverged at step \d+", data.attrs["status"])
             for name, variable in data.variables.items():
                 wanted = {"long_name"} if variable.dtype.kind in "OUT" else {"long_name", "units"}
                 assert wanted <= variable.attrs.keys(), f"{path.name}: {name}"
@@ -259,16 +260,17 @@ def test_a_changed_hyperparameter_reruns_what_depends_on_it(tree):
     adam = optimizers["adam"] | {"learning_rate": 0.01}
     tree.configure(CONFIG | {"optimizers": optimizers | {"adam": adam}})
     status, output = tree.snakemake("--dry-run")
-    run = "adam, mlp, seed 0"
+    run = "mlp/adam/seed0"
     assert status == 0, output
     assert jobs(output) == {
         f"discrete run: {run}",
         f"stable flow: {run}",
         f"rod_unit_step flow: {run}",
         f"sharpness: {run}",
+        f"twins: {run}",
         f"comparison: {run}",
         "manifest of all artifacts",
-        "figure tracking",
+        "figure tracking_mlp",
         "figure thresholds",
         "figure tracking_summary",
         AUDIT,

@@ -27,7 +27,13 @@ the rod has opened the run is there already, though the opening may have thrown 
 AROUND_OPENING = 60
 """How many steps before and after the opening of the rod a close look keeps."""
 
-_UNITS = {"units": "1"}
+
+def _described(what: str) -> dict[str, str]:
+    return {"long_name": what, "units": "1"}
+
+
+_AT_STEP = _described("optimizer step")
+_AT_SNAPSHOT = _described("optimizer step at which weights are kept")
 
 
 def twins(
@@ -70,18 +76,18 @@ def twins(
             "weights": (
                 ("twin", "snapshot", "parameter"),
                 kept,
-                {"long_name": "flat weights: midpoint of the twin's iterates", **_UNITS},
+                _described("flat weights: midpoint of the twin's iterates"),
             ),
             "loss": (
                 ("twin", "step"),
                 losses,
-                {"long_name": "full-batch loss of the twin", **_UNITS},
+                _described("full-batch loss of the twin"),
             ),
         },
         {
-            "twin": np.arange(1, count + 1),
-            "snapshot": snapshots,
-            "step": np.arange(start, steps + 1),
+            "twin": ("twin", np.arange(1, count + 1), _described("number of the twin")),
+            "snapshot": ("snapshot", snapshots, _AT_SNAPSHOT),
+            "step": ("step", np.arange(start, steps + 1), _AT_STEP),
         },
         {
             "title": f"twins of {discrete.attrs['title']}",
@@ -285,17 +291,19 @@ _ITERATES = {
 
 def _label_iterates(recording: Recording, attributes: dict[str, object]) -> xr.Dataset:
     series = {
-        name: ("step", recording.series[name], {"long_name": text, **_UNITS})
-        for name, text in _ITERATES.items()
+        name: ("step", recording.series[name], _described(text)) for name, text in _ITERATES.items()
     }
     weights = (
         ("snapshot", "parameter"),
         recording.snapshots["weights"],
-        {"long_name": "predicted iterate Z + (-1)^t X_w, flat weights", **_UNITS},
+        _described("predicted iterate Z + (-1)^t X_w, flat weights"),
     )
     return xr.Dataset(
         {**series, "weights": weights},
-        {"step": recording.steps, "snapshot": recording.snapshot_steps},
+        {
+            "step": ("step", recording.steps, _AT_STEP),
+            "snapshot": ("snapshot", recording.snapshot_steps, _AT_SNAPSHOT),
+        },
         attributes,
     )
 
@@ -318,14 +326,14 @@ def _label_closeup(
             "iterate": (
                 ("step", "parameter"),
                 weights,
-                {"long_name": "flat weights w[t] of the optimizer itself", **_UNITS},
+                _described("flat weights w[t] of the optimizer itself"),
             ),
             "eigenvector": (
                 "parameter",
                 vector.astype(np.float32),
-                {"long_name": "leading eigenvector at the centre, direction of weights", **_UNITS},
+                _described("leading eigenvector at the centre, direction of weights"),
             ),
         },
-        {"step": steps},
+        {"step": ("step", steps, _AT_STEP)},
         attributes,
     )
