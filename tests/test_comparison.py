@@ -155,3 +155,41 @@ def test_flow_that_never_left_its_start_has_no_error(snapshots):
     found = compare(trajectories, ratios, start=START, steps=STEPS).sel(process="rod")
     assert np.isnan([found["error_mean"], found["error_last"], found["held"]]).all()
     assert found["tracking_error"].isnull().all()
+
+
+def with_twins(snapshots: int) -> xr.Dataset:
+    """Two twins of a run that has so many snapshots from the start on."""
+    twins = xr.concat([trajectory(RUN[1:] + shift) for shift in (0.01, 0.02)], "twin")
+    run = trajectory(RUN[: 1 + snapshots], first=0)
+    ratios = {"discrete": sharpness([1.0] * (1 + snapshots), first=0)}
+    return compare({"discrete": run}, ratios, twins=twins, start=START, steps=STEPS)
+
+
+def test_floor_is_the_tracking_error_of_each_twin():
+    found = with_twins(5)
+    for number, shift in enumerate((0.01, 0.02)):
+        expected = tracking_error(trajectory(RUN[1:] + shift), DISCRETE)
+        np.testing.assert_allclose(found["floor"].isel(twin=number).dropna("snapshot"), expected)
+        assert float(found["floor_last"][number]) == pytest.approx(float(expected[-1]))
+        mean = float(geometric_mean(expected))
+        assert float(found["floor_mean"][number]) == pytest.approx(mean)
+
+
+@pytest.mark.parametrize("snapshots", [0, 1])
+def test_run_that_diverged_before_a_twin_could_part_from_it_has_no_floor(snapshots):
+    assert "floor" not in with_twins(snapshots)
+
+
+def test_iterate_error_is_the_distance_from_the_iterate_over_the_rod():
+    run = DISCRETE.assign(iterate=DISCRETE["weights"])
+    predicted = xr.Dataset(
+        {
+            "weights": (("snapshot", "parameter"), RUN[3:] + np.array([0.3, 0.0, 0.4])),
+            "rod_length": ("step", [1.0, 2.0, 5.0]),
+        },
+        {"snapshot": [30, 40, 50], "step": [30, 40, 50]},
+    )
+    ratios = {"discrete": sharpness([1.0] * 6, first=0)}
+    found = compare({"discrete": run}, ratios, iterates=predicted, start=START, steps=STEPS)
+    errors = found["iterate_error"].dropna("snapshot")
+    np.testing.assert_allclose(errors, [0.5, 0.25, 0.1])

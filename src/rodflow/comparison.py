@@ -133,7 +133,12 @@ _COLUMNS = {
 
 
 def _floor(twins: xr.Dataset, discrete: xr.Dataset) -> dict[str, xr.DataArray]:
-    """How far each twin goes from the run: no model of the dynamics can be asked to stay nearer."""
+    """How far each twin goes from the run: no model of the dynamics can be asked to stay nearer.
+
+    Nothing where the run diverged before a twin could part from it.
+    """
+    if np.intersect1d(twins["snapshot"], discrete["snapshot"]).size < 2:
+        return {}
     floor = tracking_error(twins, discrete)
     texts = {
         "floor": "tracking error of a twin of the discrete run",
