@@ -22,6 +22,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from rodflow import artifact
+from rodflow.comparison import opening
 from rodflow.results import COMPLETED, DISCRETE, StoredRun
 
 Verdict = Literal["holds", "fails", "not applicable"]
@@ -388,11 +389,9 @@ def oscillation_error(flow: str) -> Measure:
         failure = _failed(run, flow)
         if math.isnan(_of(run, "onset", DISCRETE)):
             raise NotApplicable("threshold never reached")
-        late = slice(_start(run), None)
-        rods = [run.series(name)["rod_length"].sel(step=late) for name in (DISCRETE, flow)]
-        enough = 0.5 * float(rods[0].max())
-        steps = [rod["step"].values[rod.values >= enough] for rod in rods]
-        there, here = (float(step[0]) if step.size else math.nan for step in steps)
+        rods = [run.series(name)["rod_length"] for name in (DISCRETE, flow)]
+        longest = float(rods[0].sel(step=slice(_start(run), None)).max())
+        there, here = (opening(rod, _start(run), longest) for rod in rods)
         if there <= _start(run):
             raise NotApplicable("oscillates before the flows start")
         return _distance(run, there, here, failure)

@@ -42,6 +42,22 @@ def onset(ratio: xr.DataArray, start: int) -> float:
     return float(reached[0]) if reached.size else float("nan")
 
 
+def opening(length: xr.DataArray, since: int, longest: float | None = None) -> float:
+    """The first step from `since` on at which a rod is half as long as the longest from there; NaN if there is none.
+
+    From the onset on the oscillation grows, but from the size of rounding: it opens later.
+
+    Args:
+        length: of the rod, [step].
+        since: where to begin.
+        longest: the length to compare with, if not its own.
+    """
+    later = length.sel(step=slice(since, None))
+    enough = 0.5 * (float(later.max()) if longest is None else longest)
+    steps = later["step"].values[later.values >= enough]
+    return float(steps[0]) if steps.size else float("nan")
+
+
 def last_quarter(values: xr.DataArray, last: int) -> xr.DataArray:
     """The part of a snapshot series in the last quarter of a run that ends at step `last`."""
     return values.sel(snapshot=slice(int(np.ceil(0.75 * last)), None))

@@ -82,9 +82,11 @@ def replays(run: Run, experiment: Experiment) -> tuple[str, ...]:
 
 def run_files(run: Run, experiment: Experiment) -> dict[str, tuple[str, str]]:
     """The artifacts of a run: path -> kind, and process for trajectories and sharpness."""
-    found = {path: ("trajectory", path) for path in _files(run, "trajectories")}
-    found |= {path: ("sharpness", path) for path in _files(run, "sharpness")}
-    found = {path: (kind, _stem(path)) for path, (kind, _) in found.items()}
+    found = {
+        path: (kind, path.rsplit("/", 1)[-1].removesuffix(".nc"))
+        for kind, files in (("trajectory", "trajectories"), ("sharpness", "sharpness"))
+        for path in _files(run, files)
+    }
     found |= {f"{run.path}/{kind}.nc": (kind, "") for kind in replays(run, experiment)}
     return found | {f"{run.path}/comparison.nc": ("comparison", "")}
 
@@ -112,7 +114,3 @@ def _files(run: Run, kind: str) -> list[str]:
         "sharpness": [f"sharpness/{process}" for process in run.processes],
     }
     return [f"{run.path}/{name}.nc" for name in names.get(kind, [kind])]
-
-
-def _stem(path: str) -> str:
-    return path.rsplit("/", 1)[-1].removesuffix(".nc")

@@ -11,11 +11,12 @@ import xarray as xr
 from jaxtyping import Array
 
 from rodflow import dynamics
-from rodflow.comparison import onset
+from rodflow.comparison import onset, opening
 from rodflow.dynamics import OptimizerMap, Progress, Recording, State
 from rodflow.dynamics.discrete import Consecutive, Discrete
 from rodflow.dynamics.iterates import Iterates
 from rodflow.stages import Settings, build, not_started, preconditioner, states_at_start
+from rodflow.trajectory import described
 
 PERTURBATION = 1e-7
 """Relative size of the difference between a run and its twin, about the rounding of float32."""
@@ -28,12 +29,8 @@ AROUND_OPENING = 60
 """How many steps before and after the opening of the rod a close look keeps."""
 
 
-def _described(what: str) -> dict[str, str]:
-    return {"long_name": what, "units": "1"}
-
-
-_AT_STEP = _described("optimizer step")
-_AT_SNAPSHOT = _described("optimizer step at which weights are kept")
+_AT_STEP = described("optimizer step")
+_AT_SNAPSHOT = described("optimizer step at which weights are kept")
 
 
 def twins(
@@ -59,13 +56,11 @@ def twins(
     snapshots = np.array(dynamics.grid(start, start, steps, every))
     kept = np.full((count, len(snapshots), weights.size), np.nan, np.float32)
     losses = np.full((count, steps + 1 - start), np.nan, np.float32)
-    status = "completed" if around is not None else not_started(discrete)
-    for twin in range(count if around is not None else 0):
-        assert around is not None
-        key = jax.random.fold_in(jax.random.key(settings["seed"]), twin)
-        recording = _run_on(
-            optimizer, _perturbed(optimizer, around, key), start, steps, snapshots, progress
-        )
+    status = "completed" if around else not_started(discrete)
+    keys = [jax.random.fold_in(jax.random.key(settings["seed"]), k) for k in range(count)]
+    carries = [_perturbed(optimizer, around, key) for key in keys] if around else []
+    for twin, carry in enumerate(carries):
+        recording = _run_on(optimizer, carry, start, steps, snapshots, progress)
         found = recording.snapshots["weights"]
         kept[twin, : len(found)] = found
         losses[twin, : len(recording.steps)] = recording.series["loss"]
@@ -76,16 +71,16 @@ def twins(
             "weights": (
                 ("twin", "snapshot", "parameter"),
                 kept,
-                _described("flat weights: midpoint of the twin's iterates"),
+                described("flat weights: midpoint of the twin's iterates"),
             ),
             "loss": (
                 ("twin", "step"),
                 losses,
-                _described("full-batch loss of the twin"),
+                described("full-batch loss of the twin"),
             ),
         },
         {
-            "twin": ("twin", np.arange(1, count + 1), _described("number of the twin")),
+            "twin": ("twin", np.arange(1, count + 1), described("number of the twin")),
             "snapshot": ("snapshot", snapshots, _AT_SNAPSHOT),
             "step": ("step", np.arange(start, steps + 1), _AT_STEP),
         },
@@ -210,7 +205,11 @@ def closeup(
         return _label_closeup(
             np.zeros(0, int), none, vector, attributes | {"status": not_started(discrete)}
         )
-    middle = (start + steps) // 2 if np.isnan(found) else opening(discrete, int(found))
+    middle = (
+        (start + steps) // 2
+        if np.isnan(found)
+        else int(opening(discrete["rod_length"], int(found)))
+    )
     attributes["centre"] = middle
     first, last = max(start, middle - AROUND_OPENING), min(steps, middle + AROUND_OPENING)
     carry = Consecutive.around(optimizer, *around)
@@ -233,17 +232,10 @@ def _opened(discrete: xr.Dataset, ratio: xr.DataArray, settings: Settings) -> in
     if np.isnan(found):
         return None
     later = ratio["snapshot"].values
-    later = later[(later >= opening(discrete, int(found))) & (later < settings["steps"])]
+    later = later[
+        (later >= opening(discrete["rod_length"], int(found))) & (later < settings["steps"])
+    ]
     return int(later[0]) if later.size else None
-
-
-def opening(discrete: xr.Dataset, onset: int) -> int:
-    """The first step from the onset on at which the rod is half as long as it ever gets after it.
-
-    From the onset on the oscillation grows, but from the size of rounding: it opens later.
-    """
-    length = discrete["rod_length"].sel(step=slice(onset, None))
-    return int(length["step"].values[np.flatnonzero(length >= 0.5 * length.max())[0]])
 
 
 @eqx.filter_jit
@@ -291,12 +283,12 @@ _ITERATES = {
 
 def _label_iterates(recording: Recording, attributes: dict[str, object]) -> xr.Dataset:
     series = {
-        name: ("step", recording.series[name], _described(text)) for name, text in _ITERATES.items()
+        name: ("step", recording.series[name], described(text)) for name, text in _ITERATES.items()
     }
     weights = (
         ("snapshot", "parameter"),
         recording.snapshots["weights"],
-        _described("predicted iterate Z + (-1)^t X_w, flat weights"),
+        described("predicted iterate Z + (-1)^t X_w, flat weights"),
     )
     return xr.Dataset(
         {**series, "weights": weights},
@@ -326,12 +318,12 @@ def _label_closeup(
             "iterate": (
                 ("step", "parameter"),
                 weights,
-                _described("flat weights w[t] of the optimizer itself"),
+                described("flat weights w[t] of the optimizer itself"),
             ),
             "eigenvector": (
                 "parameter",
                 vector.astype(np.float32),
-                _described("leading eigenvector at the centre, direction of weights"),
+                described("leading eigenvector at the centre, direction of weights"),
             ),
         },
         {"step": ("step", steps, _AT_STEP)},

@@ -23,7 +23,7 @@ from rodflow.curvature import random_guess, top_eigenpairs
 from rodflow.dynamics import OptimizerMap, Progress, Recording, State
 from rodflow.optimizers import TABLE, Optimizer
 from rodflow.stability import alternating_gains
-from rodflow.trajectory import states, trajectory, with_states
+from rodflow.trajectory import described, states, trajectory, with_states
 
 Settings = Mapping[str, Any]
 
@@ -231,7 +231,7 @@ def sharpness(
             np.stack([row[name] for row in rows])
             if rows
             else np.zeros((0, *(sizes[d] for d in dims)), np.float32),
-            {"long_name": _SHARPNESS_NAMES[name], "units": "1"},
+            described(_SHARPNESS_NAMES[name]),
         )
         for name, dims in shapes.items()
     }
@@ -244,11 +244,17 @@ def sharpness(
         title=f"sharpness of {data.attrs['title']}",
         process=data.attrs["process"],
         threshold=limit,
-        preconditioner="alternating gain" if optimizer.threshold is None else "second moment",
+        preconditioner=_preconditioned_by(optimizer),
         tolerance=tolerance,
         worst_residual=worst,
         status="completed" if worst <= tolerance else f"not converged: residual {worst:.2g}",
     )
+
+
+def _preconditioned_by(optimizer: Optimizer) -> str:
+    if optimizer.threshold is None:
+        return "alternating gain"
+    return "second moment" if optimizer.adaptive else "identity"
 
 
 _SHARPNESS_NAMES = {

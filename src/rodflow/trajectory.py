@@ -50,11 +50,11 @@ def trajectory(
     for name, values in snapshots.items():
         data[name] = (("snapshot", "parameter")[: values.ndim], values, _describe(name))
     coordinates = {
-        "step": ("step", steps.astype(np.int64), _describe_coordinate("optimizer step")),
+        "step": ("step", steps.astype(np.int64), described("optimizer step")),
         "snapshot": (
             "snapshot",
             snapshot_steps.astype(np.int64),
-            _describe_coordinate("optimizer step at which weights are kept"),
+            described("optimizer step at which weights are kept"),
         ),
     }
     return xr.Dataset(data, coordinates, {"title": title, "process": process, **(attributes or {})})
@@ -72,14 +72,14 @@ def with_states(data: xr.Dataset, leaves: list[tuple[str, np.ndarray]], start: i
         f"state_{index}": (
             ("consecutive", "parameter")[: values.ndim],
             values,
-            {"long_name": f"optimizer state around the start of the flows: {name}", "units": "1"},
+            described(f"optimizer state around the start of the flows: {name}"),
         )
         for index, (name, values) in enumerate(leaves)
     }
     coordinate = (
         "consecutive",
         np.arange(start - 1, start + 2),
-        _describe_coordinate("optimizer step of the states around the start of the flows"),
+        described("optimizer step of the states around the start of the flows"),
     )
     return data.assign(states).assign_coords(consecutive=coordinate)
 
@@ -93,8 +93,9 @@ def states(data: xr.Dataset) -> list[np.ndarray]:
 
 
 def _describe(name: str) -> dict[str, str]:
-    return {"long_name": LONG_NAMES[name], "units": "1"}
+    return described(LONG_NAMES[name])
 
 
-def _describe_coordinate(what: str) -> dict[str, str]:
+def described(what: str) -> dict[str, str]:
+    """The attributes of a variable or coordinate without a dimension: what it is, and unit 1."""
     return {"long_name": what, "units": "1"}

@@ -42,8 +42,13 @@ ROOT = f"results/{EXPERIMENT.name}"
 RUN = ROOT + "/{run}"
 
 
+def any_of(runs):
+    """A pattern for the wildcard `run` that takes these runs only."""
+    return "|".join(re.escape(run.path) for run in runs)
+
+
 wildcard_constraints:
-    run="|".join(re.escape(run.path) for run in EXPERIMENT.all_runs),
+    run=any_of(EXPERIMENT.all_runs),
     flow="|".join(dict.fromkeys(flow for run in EXPERIMENT.all_runs for flow in run.flows)),
 
 

@@ -18,11 +18,7 @@ for kinds in dict.fromkeys(layout.replays(run, EXPERIMENT) for run in EXPERIMENT
             output:
                 [RUN + f"/{kind}.nc" for kind in kinds],
             wildcard_constraints:
-                run="|".join(
-                    re.escape(run.path)
-                    for run in EXPERIMENT.runs
-                    if layout.replays(run, EXPERIMENT) == kinds
-                ),
+                run=any_of(run for run in EXPERIMENT.runs if layout.replays(run, EXPERIMENT) == kinds),
             params:
                 settings=run_settings,
                 restart=lambda wildcards: json.dumps(EXPERIMENT.run(wildcards.run).restart),

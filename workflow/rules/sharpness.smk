@@ -15,7 +15,7 @@ for index, processes in enumerate(dict.fromkeys(run.processes for run in EXPERIM
         output:
             expand(RUN + "/sharpness/{process}.nc", process=processes, allow_missing=True),
         wildcard_constraints:
-            run="|".join(re.escape(run.path) for run in EXPERIMENT.all_runs if run.processes == processes),
+            run=any_of(run for run in EXPERIMENT.all_runs if run.processes == processes),
         params:
             settings=run_settings,
             sharpness=json.dumps(EXPERIMENT.sharpness, sort_keys=True),

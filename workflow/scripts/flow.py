@@ -7,8 +7,6 @@ stage.compilation_cache()
 
 
 def main() -> None:
-    import jax
-
     from rodflow import artifact, stages
 
     args = stage.arguments(
@@ -22,17 +20,8 @@ def main() -> None:
         args.settings,
         clock,
     )
-    artifact.write(
-        data,
-        args.output,
-        kind="trajectory",
-        root=args.root,
-        settings=args.settings,
-        inputs={"dataset": args.dataset, "discrete": args.discrete},
-        wall_time=clock.elapsed,
-        status=data.attrs["status"],
-        device=jax.devices()[0].device_kind,
-    )
+    inputs = {"dataset": args.dataset, "discrete": args.discrete}
+    stage.store(data, args.output, args, clock, kind="trajectory", inputs=inputs)
 
 
 stage.run(main)

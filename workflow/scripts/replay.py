@@ -7,8 +7,6 @@ stage.compilation_cache()
 
 
 def main() -> None:
-    import jax
-
     from rodflow import artifact, replay
 
     args = stage.arguments(
@@ -21,42 +19,25 @@ def main() -> None:
         twins={"type": int},
         output=stage.PATHS,
     )
-    inputs = {"dataset": args.dataset, "discrete": args.discrete}
     dataset = artifact.read(args.dataset, kind="dataset")
     discrete = artifact.read(args.discrete, kind="trajectory")
+    sharpness = artifact.read(args.sharpness, kind="sharpness")
     for output in args.output:
-        kind = output.stem
-        clock = stage.Clock(kind, args.settings["steps"])
-        settings, sources = dict(args.settings), dict(inputs)
-        if kind == "twins":
-            settings["twins"] = args.twins
+        clock = stage.Clock(output.stem, args.settings["steps"])
+        inputs = {"dataset": args.dataset, "discrete": args.discrete}
+        own = {}
+        if output.stem == "twins":
+            own = {"twins": args.twins}
             data = replay.twins(dataset, discrete, args.settings, count=args.twins, progress=clock)
         else:
-            sources["sharpness"] = args.sharpness
-            sharpness = artifact.read(args.sharpness, kind="sharpness")
-            if kind == "iterates":
-                settings["restart"] = args.restart
-                data = replay.iterates(
-                    dataset,
-                    discrete,
-                    sharpness,
-                    args.settings,
-                    restart=args.restart,
-                    progress=clock,
-                )
+            inputs["sharpness"] = args.sharpness
+            measured = (dataset, discrete, sharpness, args.settings)
+            if output.stem == "iterates":
+                own = {"restart": args.restart}
+                data = replay.iterates(*measured, **own, progress=clock)
             else:
-                data = replay.closeup(dataset, discrete, sharpness, args.settings, progress=clock)
-        artifact.write(
-            data,
-            output,
-            kind=kind,
-            root=args.root,
-            settings=settings,
-            inputs=sources,
-            wall_time=clock.elapsed,
-            status=data.attrs["status"],
-            device=jax.devices()[0].device_kind,
-        )
+                data = replay.closeup(*measured, progress=clock)
+        stage.store(data, output, args, clock, kind=output.stem, inputs=inputs, **own)
 
 
 stage.run(main)

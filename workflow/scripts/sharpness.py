@@ -7,8 +7,6 @@ stage.compilation_cache()
 
 
 def main() -> None:
-    import jax
-
     from rodflow import artifact, stages
 
     args = stage.arguments(
@@ -20,9 +18,8 @@ def main() -> None:
         output=stage.PATHS,
     )
     dataset = artifact.read(args.dataset, kind="dataset")
-    known: dict[
-        int, stages.Eigenvectors
-    ] = {}  # the flows stay near the discrete run, which comes first
+    # The discrete run comes first, and the flows stay near it.
+    known: dict[int, stages.Eigenvectors] = {}
     for trajectory, output in zip(args.trajectories, args.output, strict=True):
         clock = stage.Clock(f"sharpness of {trajectory.stem}", args.settings["steps"])
         data = stages.sharpness(
@@ -32,16 +29,15 @@ def main() -> None:
             **args.sharpness,
             known=known,
         )
-        artifact.write(
+        inputs = {"dataset": args.dataset, "trajectory": trajectory}
+        stage.store(
             data,
             output,
+            args,
+            clock,
             kind="sharpness",
-            root=args.root,
-            settings=args.settings | {"sharpness": args.sharpness},
-            inputs={"dataset": args.dataset, "trajectory": trajectory},
-            wall_time=clock.elapsed,
-            status=data.attrs["status"],
-            device=jax.devices()[0].device_kind,
+            inputs=inputs,
+            sharpness=args.sharpness,
         )
 
 

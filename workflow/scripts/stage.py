@@ -92,6 +92,34 @@ class Clock:
         return time.perf_counter() - self.began
 
 
+def store(
+    data: Any,
+    output: Path,
+    args: argparse.Namespace,
+    clock: Clock,
+    *,
+    kind: str,
+    inputs: dict[str, Path],
+    **further: Any,
+) -> None:
+    """Write what a run's job made, with the run's settings and those given, its status, time and device."""
+    import jax
+
+    from rodflow import artifact
+
+    artifact.write(
+        data,
+        output,
+        kind=kind,
+        root=args.root,
+        settings=args.settings | further,
+        inputs=inputs,
+        wall_time=clock.elapsed,
+        status=data.attrs["status"],
+        device=jax.devices()[0].device_kind,
+    )
+
+
 def run(main: Callable[[], None]) -> None:
     """Call a stage; its own errors are one line, without a traceback."""
     try:
