@@ -2,6 +2,7 @@
 
 import functools
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -13,10 +14,10 @@ from rodflow.dynamics.lifted import (
     from_consecutive,
     is_small,
     lifted_map,
-    linearised_lifted_map,
     oscillating,
     seed,
     stable_lifted_map,
+    stable_lifted_map_and_losses,
 )
 from rodflow.optimizers import NINE, TABLE
 
@@ -122,13 +123,24 @@ def test_second_moment_follows_the_average_of_the_squares_at_both_ends(adam):
     np.testing.assert_allclose(after.centre.memory[0].nu, expected, rtol=1e-12)
 
 
-def test_linearised_map_errs_by_the_square_of_the_extent_in_z_and_its_cube_in_x(adam):
+def derivative(optimizer, rod):
+    """F(Z) and -DF(Z)[X], L(Z) and DL(Z)[X], by automatic differentiation."""
+    tangent = eqx.combine(rod.extent, jax.tree.map(jnp.zeros_like, rod.centre))
+
+    def both(state):
+        return optimizer(state), optimizer.loss(state.weights)
+
+    (centre, loss), (image, slope) = jax.jvp(both, (rod.centre,), (tangent,))
+    return Rod(centre, oscillating(optimizer, jax.tree.map(jnp.negative, image))), loss, slope
+
+
+def test_first_order_errs_by_the_square_of_the_extent_in_z_and_its_cube_in_x(adam):
     rod, sizes = rod_at(adam, 1.0), 0.02 * 2.0 ** -np.arange(5)
 
     @jax.vmap
     def both(size):
         scaled = Rod(rod.centre, jax.tree.map(lambda x: size * x, rod.extent))
-        return lifted_map(adam, scaled), linearised_lifted_map(adam, scaled)
+        return lifted_map(adam, scaled), derivative(adam, scaled)[0]
 
     difference = jax.tree.map(jnp.subtract, *jit(both)(jnp.asarray(sizes)))
     for part, order in ((difference.centre, 2), (difference.extent, 3)):
@@ -154,40 +166,54 @@ def test_rod_is_small_below_a_third_of_the_root_of_rounding(dtype):
 
 
 @pytest.fixture(scope="module")
-def bent_maps(float64):
-    """Extents after a step by each map: of a loss that bends over the length of a rod at the limit."""
-    limit = 0.3 * np.sqrt(np.finfo(np.float64).eps)
-    optimizer = OptimizerMap(
-        lambda w: limit**2 * jnp.sum(jnp.sin(w / limit)), TABLE["gd"].build(1.0), (True,)
-    )
-    centre = optimizer.initial(jnp.ones(3))
-
-    @jit
-    def extents(ratio):
-        rod = Rod(centre, centre._replace(weights=jnp.full(3, ratio * limit)))
-        maps = stable_lifted_map, linearised_lifted_map, lifted_map
-        return [f(optimizer, rod).extent.weights for f in maps]
-
-    return extents
+def short(adam):
+    """A rod far below the limit, its image, and the derivative there."""
+    rod = rod_at(adam, 1e-12)
+    assert is_small(rod)
+    (image, losses), expected = jit(
+        lambda r: (stable_lifted_map_and_losses(adam, r), derivative(adam, r))
+    )(rod)
+    return image, losses, expected
 
 
-def test_map_of_a_small_rod_is_linearised(bent_maps):
-    found, linear, exact = bent_maps(0.9)
-    np.testing.assert_allclose(found, linear, rtol=1e-12)
-    assert np.all(np.abs(found / exact - 1) > 0.01)
+def test_centre_of_a_short_rod_follows_the_optimizer(short):
+    image, _, (expected, _, _) = short
+    for found, wanted in zip(*map(jax.tree.leaves, (image.centre, expected.centre)), strict=True):
+        np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
-def test_map_of_a_longer_rod_is_that_of_its_ends(bent_maps):
-    found, linear, exact = bent_maps(1.1)
-    np.testing.assert_allclose(found, exact, rtol=1e-12)
-    assert np.all(np.abs(found / linear - 1) > 0.01)
+def test_extent_of_a_short_rod_moves_with_the_derivative(short):
+    image, _, (expected, _, _) = short
+    for found, wanted in zip(*map(jax.tree.leaves, (image.extent, expected.extent)), strict=True):
+        np.testing.assert_allclose(found, wanted, atol=1e-6 * np.abs(wanted).max())
 
 
-def test_linearised_map_survives_a_weight_that_never_saw_a_gradient(adam):
+def test_losses_at_the_ends_of_a_short_rod_are_on_the_tangent(short):
+    _, (plus, minus), (_, loss, slope) = short
+    np.testing.assert_allclose((plus + minus) / 2, loss, rtol=1e-14)
+    np.testing.assert_allclose((plus - minus) / 2, slope, rtol=1e-3)
+
+
+def test_map_of_a_long_rod_is_that_of_its_ends(adam):
+    rod = rod_at(adam, 0.1)
+    found, expected = jit(lambda r: (stable_lifted_map(adam, r), lifted_map(adam, r)))(rod)
+    for a, b in zip(*map(jax.tree.leaves, (found, expected)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-15)
+
+
+def test_a_rod_of_no_length_stays_so(adam):
+    rod = rod_at(adam, 0.0)
+    image = jit(lambda r: stable_lifted_map(adam, r))(rod)
+    # What differs between two programs for one place is divided by 1 / eps.
+    assert all(np.all(np.abs(leaf) < 1e-30) for leaf in jax.tree.leaves(image.extent))
+
+
+def test_a_weight_that_never_saw_a_gradient_stays_where_it_is(adam):
+    """Its second moment is 0, where the root has no derivative."""
     optimizer = OptimizerMap(lambda w: loss(w[:16]), adam.transformation, adam.oscillating)
-    rod = rod_at(optimizer, 0.1, np.append(WEIGHTS, 1.0))
+    rod = rod_at(optimizer, 1e-12, np.append(WEIGHTS, 1.0))
     assert rod.centre.memory[0].nu[-1] == 0
-    after = jit(lambda rod: linearised_lifted_map(optimizer, rod))(rod)
+    after = jit(lambda rod: stable_lifted_map(optimizer, rod))(rod)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(after))
     assert after.centre.weights[-1] == 1
     np.testing.assert_array_less(0, np.abs(after.extent.weights[:-1]))

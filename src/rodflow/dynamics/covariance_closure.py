@@ -178,9 +178,9 @@ class CovarianceClosure(Process):
 
     def unit(self, optimizer: OptimizerMap, closure: Closure) -> Closure:
         """The closure one unit of time later."""
-        return self._unit(optimizer, closure)[0]
+        return self.unit_and_losses(optimizer, closure)[0]
 
-    def _unit(self, optimizer: OptimizerMap, closure: Closure) -> tuple[Closure, Losses]:
+    def unit_and_losses(self, optimizer: OptimizerMap, closure: Closure) -> tuple[Closure, Losses]:
         """The same, and the losses at the ends at the start, which come with the first stage."""
         seen = []
         for _ in range(self.substeps):
@@ -215,7 +215,7 @@ class CovarianceClosure(Process):
         noise = seed(Rod(rod.centre, jax.tree.map(jnp.zeros_like, rod.extent)), key).extent
         rows = jax.tree.map(lambda leaf: leaf[None], noise)
         seeded = Closure(carry.centre, combine(self.rank, (1.0, carry.factor), (1.0, rows)))
-        following, (loss_plus, loss_minus) = self._unit(optimizer, seeded)
+        following, (loss_plus, loss_minus) = self.unit_and_losses(optimizer, seeded)
         seen = {
             "loss": optimizer.loss(rod.centre.weights),
             "loss_plus": loss_plus,

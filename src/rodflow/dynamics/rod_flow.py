@@ -22,33 +22,47 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from rodflow.dynamics.lifted import Rod, from_consecutive, seed, stable_lifted_map
+from rodflow.dynamics.lifted import (
+    Losses,
+    Rod,
+    from_consecutive,
+    seed,
+    stable_lifted_map_and_losses,
+)
 from rodflow.dynamics.optimizer_map import OptimizerMap, State
 from rodflow.dynamics.process import Observation, Process, Snapshot
 
 
+def increment_and_losses(optimizer: OptimizerMap, rod: Rod) -> tuple[Rod, Losses]:
+    """The lifted increment f(Y) = Phi(Y) - Y, two gradients, and the losses at the ends, which come with them."""
+    image, losses = stable_lifted_map_and_losses(optimizer, rod)
+    return jax.tree.map(jnp.subtract, image, rod), losses
+
+
 def increment(optimizer: OptimizerMap, rod: Rod) -> Rod:
-    """The lifted increment f(Y) = Phi(Y) - Y: two gradients."""
-    return jax.tree.map(jnp.subtract, stable_lifted_map(optimizer, rod), rod)
+    """The lifted increment alone."""
+    return increment_and_losses(optimizer, rod)[0]
 
 
-def correction(optimizer: OptimizerMap, rod: Rod) -> Rod:
-    """The backward-error-analysis term c(Y): for oscillating leaves as above, for auxiliary ones `relaxation`."""
+def correction_and_losses(optimizer: OptimizerMap, rod: Rod) -> tuple[Rod, Losses]:
+    """The term c(Y) of backward error analysis, for auxiliary leaves `relaxation`, and the losses at the ends of Y."""
 
-    def lifted(y: Rod, _: None) -> tuple[Rod, Rod]:
-        f = increment(optimizer, y)
-        return jax.tree.map(jnp.add, y, f), f
+    def lifted(y: Rod, _: None) -> tuple[Rod, tuple[Rod, Losses]]:
+        f, losses = increment_and_losses(optimizer, y)
+        return jax.tree.map(jnp.add, y, f), (f, losses)
 
-    _, increments = jax.lax.scan(lifted, rod, length=2)
+    _, (increments, (plus, minus)) = jax.lax.scan(lifted, rod, length=2)
     first, second = (jax.tree.map(lambda f, k=k: f[k], increments) for k in range(2))
     bent = jax.tree.map(lambda a, b: (a - b) / 2, first, second)
     relaxed = relaxation(optimizer, rod.centre, first.centre, second.centre)
-    return Rod(merge_auxiliary(optimizer, bent.centre, relaxed), bent.extent)
+    correction = Rod(merge_auxiliary(optimizer, bent.centre, relaxed), bent.extent)
+    return correction, (plus[0], minus[0])
 
 
 def vector_field(optimizer: OptimizerMap, rod: Rod) -> Rod:
     """dY/dt of the rod flow."""
-    return jax.tree.map(jnp.add, increment(optimizer, rod), correction(optimizer, rod))
+    correction, _ = correction_and_losses(optimizer, rod)
+    return jax.tree.map(jnp.add, increment(optimizer, rod), correction)
 
 
 def merge_auxiliary(optimizer: OptimizerMap, oscillating: PyTree, auxiliary: PyTree) -> PyTree:
@@ -134,18 +148,22 @@ class RodProcess(Process):
     def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> Rod:
         return from_consecutive(optimizer, before, now, after)
 
-    @abc.abstractmethod
     def unit(self, optimizer: OptimizerMap, rod: Rod) -> Rod:
         """The rod one unit of time later."""
+        return self.unit_and_losses(optimizer, rod)[0]
+
+    @abc.abstractmethod
+    def unit_and_losses(self, optimizer: OptimizerMap, rod: Rod) -> tuple[Rod, Losses]:
+        """The same, and the losses at the ends before, which come with the gradients there."""
 
     def advance(self, optimizer: OptimizerMap, carry: Rod, key: Array) -> tuple[Rod, Observation]:
-        seen = {
+        following, (loss_plus, loss_minus) = self.unit_and_losses(optimizer, seed(carry, key))
+        return following, {
             "loss": optimizer.loss(carry.centre.weights),
-            "loss_plus": optimizer.loss(carry.end(+1).weights),
-            "loss_minus": optimizer.loss(carry.end(-1).weights),
+            "loss_plus": loss_plus,
+            "loss_minus": loss_minus,
             "rod_length": jnp.linalg.norm(carry.extent.weights),
         }
-        return self.unit(optimizer, seed(carry, key)), seen
 
     def snapshot(self, optimizer: OptimizerMap, carry: Rod) -> Snapshot:
         return {
@@ -166,13 +184,15 @@ class RodFlow(RodProcess):
     solver: diffrax.AbstractSolver = LongThirdStage()
     substeps: int = eqx.field(static=True, default=1)
 
-    def unit(self, optimizer: OptimizerMap, rod: Rod) -> Rod:
+    def unit_and_losses(self, optimizer: OptimizerMap, rod: Rod) -> tuple[Rod, Losses]:
         dt = 1.0 / self.substeps
-        for _ in range(self.substeps):
-            held = correction(optimizer, rod)
-            term = diffrax.ODETerm(
-                lambda t, y, c: jax.tree.map(jnp.add, increment(optimizer, y), c)
-            )
+        term = diffrax.ODETerm(lambda t, y, c: jax.tree.map(jnp.add, increment(optimizer, y), c))
+
+        def substep(rod: Rod, _: None) -> tuple[Rod, Losses]:
+            held, losses = correction_and_losses(optimizer, rod)
             state = self.solver.init(term, 0.0, dt, rod, held)
-            rod, *_ = self.solver.step(term, 0.0, dt, rod, held, state, made_jump=False)
-        return rod
+            following = self.solver.step(term, 0.0, dt, rod, held, state, made_jump=False)[0]
+            return following, losses
+
+        rod, (plus, minus) = jax.lax.scan(substep, rod, length=self.substeps)
+        return rod, (plus[0], minus[0])
