@@ -19,8 +19,9 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from rodflow import dynamics, objective
-from rodflow.curvature import random_guess, top_eigenpairs
+from rodflow.curvature import top_eigenpairs
 from rodflow.dynamics import OptimizerMap, Progress, Recording, State
+from rodflow.eigensolver import random_guess
 from rodflow.optimizers import TABLE, Optimizer
 from rodflow.stability import alternating_gains
 from rodflow.trajectory import described, states, trajectory, with_states

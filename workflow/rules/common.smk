@@ -33,8 +33,13 @@ def lock_folder():
         sys.exit("another call of snakemake is running in this folder")
 
 
+sys.path.append(str(SCRIPTS.resolve()))
+import warm
+
+
 onstart:
     lock_folder()
+    warm.start()
 
 
 EXPERIMENT = experiment_from_config()

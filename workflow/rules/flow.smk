@@ -11,8 +11,6 @@ rule flow:
         settings=run_settings,
     log:
         RUN + "/logs/{flow}.log",
-    benchmark:
-        RUN + "/logs/{flow}.tsv"
     shell:
         "python {input.code[0]} --root {ROOT} --settings {params.settings:q} --dataset {input.dataset}"
         " --discrete {input.discrete} --flow {wildcards.flow} --output {output} 2> {log}"

@@ -24,8 +24,6 @@ for kinds in dict.fromkeys(layout.replays(run, EXPERIMENT) for run in EXPERIMENT
                 restart=lambda wildcards: json.dumps(EXPERIMENT.run(wildcards.run).restart),
             log:
                 RUN + "/logs/replay.log",
-            benchmark:
-                RUN + "/logs/replay.tsv"
             shell:
                 "python {input.code[0]} --root {ROOT} --settings {params.settings:q} --dataset {input.dataset}"
                 " --discrete {input.discrete} --sharpness {input.sharpness} --restart {params.restart}"

@@ -9,7 +9,7 @@ for index, processes in enumerate(dict.fromkeys(run.processes for run in EXPERIM
         message:
             "sharpness: {wildcards.run}"
         input:
-            code=code("sharpness.py", "curvature.py"),
+            code=code("sharpness.py", "curvature.py", "eigensolver.py"),
             dataset=rules.dataset.output,
             trajectories=expand(RUN + "/{process}.nc", process=processes, allow_missing=True),
         output:
@@ -21,8 +21,6 @@ for index, processes in enumerate(dict.fromkeys(run.processes for run in EXPERIM
             sharpness=json.dumps(EXPERIMENT.sharpness, sort_keys=True),
         log:
             RUN + "/logs/sharpness.log",
-        benchmark:
-            RUN + "/logs/sharpness.tsv"
         shell:
             "python {input.code[0]} --root {ROOT} --settings {params.settings:q} --dataset {input.dataset}"
             " --trajectories {input.trajectories} --sharpness {params.sharpness:q} --output {output} 2> {log}"

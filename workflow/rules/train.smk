@@ -10,8 +10,6 @@ rule discrete:
         settings=run_settings,
     log:
         RUN + "/logs/discrete.log",
-    benchmark:
-        RUN + "/logs/discrete.tsv"
     shell:
         "python {input.code[0]} --root {ROOT} --settings {params.settings:q} --dataset {input.dataset}"
         " --output {output} 2> {log}"

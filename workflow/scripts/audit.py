@@ -12,9 +12,6 @@ from pathlib import Path
 
 import stage
 
-stage.single_threaded()
-stage.compilation_cache()
-
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(

@@ -2,9 +2,6 @@
 
 import stage
 
-stage.single_threaded()
-stage.compilation_cache()
-
 
 def main() -> None:
     from rodflow import artifact, stages

@@ -1,4 +1,4 @@
-"""What the scripts of all stages share: arguments, threads, compilation cache, progress and errors.
+"""What the scripts of all stages share: how they run, their arguments, progress and errors.
 
 A script is called by Snakemake or by hand; the command is in the log of a failed job and works as it is.
 """
@@ -7,6 +7,8 @@ import argparse
 import fcntl
 import json
 import os
+import resource
+import socket
 import sys
 import tempfile
 import time
@@ -17,13 +19,59 @@ from typing import IO, Any
 _core: IO[str] | None = None  # held while the job lives
 
 
-def single_threaded() -> None:
-    """One thread for XLA, before JAX is imported: n such jobs side by side beat one with n threads."""
-    flags = "--xla_cpu_multi_thread_eigen=false"
-    os.environ["XLA_FLAGS"] = f"{flags} {os.environ.get('XLA_FLAGS', '')}".strip()
+WARM = "RODFLOW_WARM"
+"""The environment variable that names the socket of the warm process, see warm.py."""
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call a stage, in a warm process where there is one; its own errors are one line, without a traceback."""
+    status = _handed_over()
+    if status is not None:
+        sys.exit(status)
+    environment()
+    _take_a_core()
+    try:
+        main()
+    except (ValueError, RuntimeError) as error:
+        if type(error).__module__.split(".")[0] != "rodflow":
+            raise
+        sys.exit(f"error: {error}")
+
+
+def _handed_over() -> int | None:
+    """The exit status of this script in a copy of the warm process; None if there is no such process."""
+    if WARM not in os.environ:
+        return None
+    request = {"arguments": sys.argv, "folder": os.getcwd(), "environment": dict(os.environ)}
+    with socket.socket(socket.AF_UNIX) as job:
+        try:
+            job.connect(os.environ[WARM])
+        except OSError:
+            return None
+        socket.send_fds(job, [b"!"], [0, 1, 2])
+        job.sendall(json.dumps(request).encode() + b"\n")
+        status = job.recv(1)
+    if not status:
+        print("error: the job was killed, perhaps for want of memory", file=sys.stderr)
+    return status[0] if status else 1
+
+
+def environment() -> None:
+    """What JAX and its friends must find when they are loaded: one thread, and where compiled programs are kept.
+
+    n jobs of one thread side by side beat one job with n threads. The programs are in the cache folder of the user or
+    RODFLOW_CACHE.
+    """
+    flag = "--xla_cpu_multi_thread_eigen=false"
+    flags = os.environ.get("XLA_FLAGS", "")
+    if flag not in flags:
+        os.environ["XLA_FLAGS"] = f"{flag} {flags}".strip()
     os.environ.setdefault("NPROC", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
-    _take_a_core()
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rodflow"
+    folder = Path(os.environ.get("RODFLOW_CACHE", default)) / "jax"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
 def _take_a_core() -> None:
@@ -46,14 +94,6 @@ def _take_a_core() -> None:
         os.sched_setaffinity(0, {core})
         _core = lock
         return
-
-
-def compilation_cache() -> None:
-    """Compiled programs are kept between jobs, in the cache folder of the user or RODFLOW_CACHE."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "rodflow"
-    folder = Path(os.environ.get("RODFLOW_CACHE", default)) / "jax"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
 
 
 def arguments(description: str | None, **options: dict[str, Any]) -> argparse.Namespace:
@@ -102,13 +142,14 @@ def store(
     inputs: dict[str, Path],
     **further: Any,
 ) -> None:
-    """Write what a run's job made, with the run's settings and those given, its status, time and device."""
+    """Write what a run's job made, with the run's settings and those given, its status, cost and device."""
     import jax
 
     from rodflow import artifact
 
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     artifact.write(
-        data,
+        data.assign_attrs(peak_memory_mib=round(peak)),
         output,
         kind=kind,
         root=args.root,
@@ -118,13 +159,3 @@ def store(
         status=data.attrs["status"],
         device=jax.devices()[0].device_kind,
     )
-
-
-def run(main: Callable[[], None]) -> None:
-    """Call a stage; its own errors are one line, without a traceback."""
-    try:
-        main()
-    except (ValueError, RuntimeError) as error:
-        if type(error).__module__.split(".")[0] != "rodflow":
-            raise
-        sys.exit(f"error: {error}")
