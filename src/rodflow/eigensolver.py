@@ -49,17 +49,16 @@ def largest_eigenpairs(
     count: int | None = None,
     max_blocks: int = 200,
 ) -> Eigenpairs:
-    """The largest eigenpairs of a symmetric operator A, as many as the guess has columns or `count`.
+    """The largest eigenpairs of a symmetric operator A, as many as the guess has columns.
 
     Args:
         product: from a block of vectors to A times it.
         guess: eigenvectors found nearby, or random columns; at most a third as many as A has rows.
         tolerance: iteration stops when every residual is below this fraction of the largest eigenvalue.
-        count: how many of them must be, and are returned; the others only help.
+        count: how many of them must be, the largest; the others help them. Default: all.
         max_blocks: or after so many blocks of products; the residuals then say how far it got.
     """
     rows, block = guess.shape
-    count = block if count is None else count
     nothing = jnp.zeros((rows, 2 * block), guess.dtype)
 
     def grow(basis: _Basis) -> _Basis:
@@ -79,17 +78,19 @@ def largest_eigenpairs(
         return _Basis(vectors, images, values, residuals, basis.blocks + 1)
 
     def unfinished(basis: _Basis) -> Array:
-        sizes = jnp.linalg.norm(basis.residuals[:, :count], axis=0)
-        short = sizes > tolerance * jnp.abs(basis.values[0])
+        sizes = jnp.linalg.norm(basis.residuals, axis=0)
+        short = sizes[:count] > tolerance * jnp.abs(basis.values[0])
         return (basis.blocks == 0) | (jnp.any(short) & (basis.blocks < max_blocks))
 
     start = _Basis(nothing, nothing, jnp.zeros(2 * block, guess.dtype), guess, jnp.asarray(0))
     found = jax.lax.while_loop(unfinished, grow, start)
-    sizes = jnp.linalg.norm(found.residuals[:, :count], axis=0)
+    sizes = jnp.linalg.norm(found.residuals, axis=0)
     # Where A vanishes so do the residuals.
     relative = sizes / jnp.maximum(jnp.abs(found.values[0]), jnp.finfo(sizes.dtype).tiny)
-    vectors = found.vectors[:, :count]
-    return Eigenpairs(found.values[:count], vectors, relative, block * found.blocks)
+    leading = slice(0, block)
+    return Eigenpairs(
+        found.values[leading], found.vectors[:, leading], relative, block * found.blocks
+    )
 
 
 def _orthonormal(block: Array, basis: Array) -> Array:

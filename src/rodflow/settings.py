@@ -318,6 +318,14 @@ def _rules(path: Path) -> _Rules:
     return _Rules(json.loads(path.read_text(encoding="utf-8")))
 
 
+_WITHOUT_MOMENTUM = ("gd", "rmsprop_scalar", "rmsprop")
+FLOWS_OF = {
+    "central": (_WITHOUT_MOMENTUM, "has a covariance of the weights alone, without momentum"),
+    "central_unregularised": (_WITHOUT_MOMENTUM[1:], "leaves the sharpness to the second moment"),
+    "edge": (("gd",), "is written for gradient descent"),
+}
+"""Flows that exist for some optimizers only: which, and why."""
+
 _NOT_HYPERPARAMETERS = ("start", "steps", "restart", "flows", "models")
 
 
@@ -574,6 +582,29 @@ def _conflicts(
             place = ("optimizers", optimizer, *(("models", model) if "restart" in own else ()))
             text = f"it must be from start + snapshots.every ({start} + {every}) to below steps"
             yield (*place, "restart"), f"is {chosen['restart']}; {text} ({steps})"
+        yield from _missing_flows(full, model, optimizer, chosen["flows"])
+
+
+def _missing_flows(
+    full: Mapping[str, Any], model: str, optimizer: str, own: Sequence[str] | None
+) -> Iterator[Problem]:
+    """Flows that do not exist for an optimizer."""
+    entry = full["optimizers"][optimizer]
+    place: Place = ("flows",)
+    if own is not None:
+        inner = ("models", model) if "flows" in entry["models"].get(model, {}) else ()
+        place = ("optimizers", optimizer, *inner, "flows")
+    for text in _without(optimizer, own or full["flows"]):
+        yield place, f"{text}; give {optimizer} flows of its own"
+
+
+def _without(optimizer: str, flows: Iterable[str]) -> Iterator[str]:
+    """Why an optimizer has none of one of the flows."""
+    for flow in flows:
+        optimizers, why = FLOWS_OF.get(flow, ((optimizer,), ""))
+        if optimizer not in optimizers:
+            name, known = flow.replace("_", " "), ", ".join(optimizers)
+            yield f"has {flow} for {optimizer}; the {name} flow {why}: it exists for {known}"
 
 
 def _bad_sweeps(
@@ -588,6 +619,8 @@ def _bad_sweeps(
                 yield (*place, part), text + _suggest(entry[part], known)
         if (usual := options.get((entry["model"], entry["optimizer"]))) is None:
             continue
+        for text in _without(entry["optimizer"], entry["flows"] or ()):
+            yield (*place, "flows"), text
         known = [key for key in usual if key not in _NOT_HYPERPARAMETERS]
         schema = rules.root["properties"]["optimizers"]["properties"][entry["optimizer"]]
         for key, values in entry["over"].items():

@@ -87,9 +87,13 @@ def code(script, *modules):
 
 
 MAP_CODE = ["objective.py", "models.py", "optimizers.py", "dynamics/optimizer_map.py"]
+CENTRAL_CODE = ["complementarity.py", "eigensolver.py", "stability.py", "dynamics/central_flow.py"]
 FLOW_CODE = {
     "stable": ["dynamics/stable_flow.py"],
     "rod": ["dynamics/lifted.py", "dynamics/rod_flow.py"],
     "rod_unit_step": ["dynamics/lifted.py", "dynamics/rod_flow.py", "dynamics/rod_unit_step.py"],
     "closure": ["dynamics/lifted.py", "dynamics/rod_flow.py", "dynamics/covariance_closure.py"],
+    "central": CENTRAL_CODE,
+    "central_unregularised": CENTRAL_CODE,
+    "edge": ["dynamics/lifted.py", "eigensolver.py", "dynamics/edge_flow.py"],
 }

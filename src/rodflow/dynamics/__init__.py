@@ -11,12 +11,15 @@ Example:
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import equinox as eqx
 import jax
 
+from rodflow.dynamics.central_flow import CentralFlow
 from rodflow.dynamics.covariance_closure import CovarianceClosure
 from rodflow.dynamics.discrete import discrete
+from rodflow.dynamics.edge_flow import EdgeFlow
 from rodflow.dynamics.optimizer_map import OptimizerError, OptimizerMap, State, optimizer_map
 from rodflow.dynamics.process import Process, Progress, Recording, grid, record
 from rodflow.dynamics.rod_flow import RodFlow
@@ -28,6 +31,9 @@ FLOWS: dict[str, Callable[[], Process]] = {
     "rod": RodFlow,
     "rod_unit_step": RodUnitStep,
     "closure": CovarianceClosure,
+    "central": CentralFlow,
+    "central_unregularised": partial(CentralFlow, regularised=False),
+    "edge": EdgeFlow,
 }
 """The flows by the names that a config uses."""
 

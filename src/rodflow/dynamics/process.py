@@ -42,6 +42,14 @@ class Process(eqx.Module):
     def snapshot(self, optimizer: OptimizerMap, carry: PyTree) -> Snapshot:
         """What is kept at a snapshot; it has the flat `weights` and the optimizer's `memory`."""
 
+    def adapt(self, optimizer: OptimizerMap, carry: PyTree) -> PyTree:
+        """The carry between two chunks, where its shapes may change: the same, unless a subclass has a reason."""
+        return carry
+
+    def remark(self, series: dict[str, np.ndarray], steps: np.ndarray) -> str:
+        """What a reader must know of a completed run, one line for its status; usually nothing."""
+        return ""
+
 
 @dataclass
 class Recording:
@@ -52,7 +60,8 @@ class Recording:
         series: name -> values, [step].
         snapshot_steps: the steps of `snapshots`, [snapshot].
         snapshots: name -> values with a leading [snapshot] axis; `memory` is a pytree of them.
-        status: "completed", or "diverged at step n" with n the first step whose loss is not finite.
+        status: "completed", "completed: " and the process's remark, or "diverged at step n" with n the first step
+            whose loss is not finite.
         compile_time: seconds of the first chunk, compilation included.
         step_time: median seconds per step of the other chunks.
         held: step -> carry there, for the steps asked for.
@@ -166,12 +175,16 @@ def record(
             status = f"diverged at step {at + int(bad[0])}"
             observed[-1] = {name: values[: bad[0]] for name, values in seen.items()}
             break
+        carry = process.adapt(optimizer, carry)
         if progress is not None:
             progress(at + length - 1, float(seen["loss"][-1]))
 
     series = {name: np.concatenate([o[name] for o in observed]) for name in observed[0]}
+    steps = first + np.arange(len(series["loss"]))
+    if status == "completed" and (remark := process.remark(series, steps)):
+        status = f"completed: {remark}"
     return Recording(
-        steps=first + np.arange(len(series["loss"])),
+        steps=steps,
         series=series,
         snapshot_steps=np.asarray(kept_at, dtype=np.int64),
         snapshots=jax.tree.map(lambda *values: np.stack(values), *kept) if kept else {},

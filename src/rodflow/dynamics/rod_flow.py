@@ -163,7 +163,13 @@ class RodProcess(Process):
             "loss_plus": loss_plus,
             "loss_minus": loss_minus,
             "rod_length": jnp.linalg.norm(carry.extent.weights),
+            "gradients": jnp.asarray(self.gradients, jnp.float32),
         }
+
+    @property
+    @abc.abstractmethod
+    def gradients(self) -> int:
+        """How many gradients a unit of time takes."""
 
     def snapshot(self, optimizer: OptimizerMap, carry: Rod) -> Snapshot:
         return {
@@ -183,6 +189,10 @@ class RodFlow(RodProcess):
 
     solver: diffrax.AbstractSolver = LongThirdStage()
     substeps: int = eqx.field(static=True, default=1)
+
+    @property
+    def gradients(self) -> int:
+        return 10 * self.substeps
 
     def unit_and_losses(self, optimizer: OptimizerMap, rod: Rod) -> tuple[Rod, Losses]:
         dt = 1.0 / self.substeps

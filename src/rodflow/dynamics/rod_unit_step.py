@@ -21,6 +21,8 @@ from rodflow.dynamics.rod_flow import RodProcess, merge_auxiliary
 class RodUnitStep(RodProcess):
     """The rod flow by the integrator above."""
 
+    gradients = 6
+
     def unit_and_losses(self, optimizer: OptimizerMap, rod: Rod) -> tuple[Rod, Losses]:
         # A scan, not three calls: the program has one pair of gradients in it, and compiles in a third of the time.
         def lifted(y: Rod, _: None) -> tuple[Rod, tuple[Rod, Losses]]:

@@ -4,7 +4,7 @@ The baseline. It follows the optimizer below the threshold and goes on into shar
 optimizer cannot follow.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -45,13 +45,16 @@ class StableFlow(Process):
         del key
         loss = optimizer.loss(carry.state.weights)
         # Without an end an integrator that cannot go on would try ever smaller steps for ever.
-        carry = jax.lax.cond(
-            jnp.isfinite(loss), lambda c: self._unit(optimizer, c), lambda c: c, carry
+        carry, stages = jax.lax.cond(
+            jnp.isfinite(loss),
+            lambda c: self._unit(optimizer, c),
+            lambda c: (c, jnp.zeros([], c.dt.dtype)),
+            carry,
         )
-        return carry, {"loss": loss}
+        return carry, {"loss": loss, "gradients": stages}
 
-    def _unit(self, optimizer: OptimizerMap, carry: Carry) -> Carry:
-        """The flow one unit of time later; NaN if it cannot be followed in `max_steps` steps."""
+    def _unit(self, optimizer: OptimizerMap, carry: Carry) -> tuple[Carry, Float[Array, ""]]:
+        """The flow one unit of time later, NaN if not followed in `max_steps` steps, and how many stages it took."""
         solution = diffrax.diffeqsolve(
             diffrax.ODETerm(lambda t, y, args: jax.tree.map(jnp.subtract, args(y), y)),
             diffrax.Bosh3(),
@@ -67,8 +70,18 @@ class StableFlow(Process):
         )
         followed = solution.result == diffrax.RESULTS.successful
         state = jax.tree.map(lambda leaf: jnp.where(followed, leaf[0], jnp.nan), solution.ys)
-        dt = (1 / jnp.maximum(solution.stats["num_accepted_steps"], 1)).astype(carry.dt.dtype)
-        return Carry(state, dt)
+        dt, stages = steps_and_stages(solution.stats, carry.dt)
+        return Carry(state, dt), stages
 
     def snapshot(self, optimizer: OptimizerMap, carry: Carry) -> Snapshot:
         return {"weights": carry.state.weights, "memory": carry.state.memory}
+
+
+def steps_and_stages(stats: dict[str, Any], like: Array) -> tuple[Array, Array]:
+    """From diffrax's statistics of a unit of time: the mean step size, and how often the field was evaluated.
+
+    Three stages a step of Bogacki and Shampine, accepted or not, the last being the first of the next; one before.
+    """
+    dt = 1 / jnp.maximum(stats["num_accepted_steps"], 1)
+    stages = 3 * stats["num_steps"] + 1
+    return dt.astype(like.dtype), stages.astype(like.dtype)

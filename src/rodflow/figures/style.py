@@ -124,6 +124,16 @@ _PROCESSES = {
     "closure": _style(
         "covariance closure", "closure", _PALETTE["orange"], 1.2, (0, (5, 1.5, 1, 1.5)), 2.15
     ),
+    "central": _style("central flow", "central", _PALETTE["green"], 1.2, (0, (6, 1)), 2.25),
+    "central_unregularised": _style(
+        "central flow without curvature term",
+        "unregularised",
+        _PALETTE["sky"],
+        1.2,
+        (0, (3, 1)),
+        2.05,
+    ),
+    "edge": _style("edge flow", "edge", _PALETTE["pink"], 1.2, (0, (2, 1)), 2.24),
 }
 
 OPTIMIZER_LABELS = {
