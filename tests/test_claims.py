@@ -16,7 +16,7 @@ from rodflow.results import StoredRun
 
 OPTIMIZERS = KNOWN[:9]
 RUNS = [f"mlp/{optimizer}/seed0" for optimizer in OPTIMIZERS]
-PROCESSES = ("discrete", "stable", "rod", "rod_unit_step")
+PROCESSES = ("discrete", "stable", "rod", "rod_unit_step", "central", "central_unregularised")
 LIMITS = {"gd": (20, 1000), "rmsprop": (30, 600)}
 HYPERPARAMETERS = {
     "gd": {"learning_rate": 0.1},
@@ -27,13 +27,16 @@ GOOD = {
     "held": dict.fromkeys(PROCESSES, 1.02),
     "held_lowest": dict.fromkeys(PROCESSES, 0.95),
     "held_highest": dict.fromkeys(PROCESSES, 1.08),
-    "error_mean": {"discrete": np.nan, "stable": 4e-2, "rod": 3e-4, "rod_unit_step": 1e-4},
-    "error_last": {"discrete": np.nan, "stable": 8e-2, "rod": 4e-4, "rod_unit_step": 1e-4},
+    "error_mean": dict(zip(PROCESSES, (np.nan, 4e-2, 3e-4, 1e-4, 1e-3, 2e-3), strict=True)),
+    "error_last": dict(zip(PROCESSES, (np.nan, 8e-2, 4e-4, 1e-4, 2e-3, 3e-3), strict=True)),
     "status": dict.fromkeys(PROCESSES, "completed"),
 }
 """Numbers of a run that agree with every claim."""
 SERIES = {"loss": 1.01, "rod_length": 0.31}
 """Of the rods: the loss over that of the iterates; when they grow, in lengths of the run."""
+CENTRAL = {"loss": 1.01, "sharpness": 1.0005, "wave": 0.0, "effective_step": 2.0, "step_time": 0.05}
+"""Of the central flow: its averaged loss over that of the iterates, sharpness over threshold, a wave on its loss, its
+effective step size (without curvature term: 1.5), and seconds a step (of the discrete run: 0.001)."""
 
 
 def settings_of(optimizer: str) -> dict:
@@ -81,14 +84,17 @@ def make(optimizer: str, changes: dict | None = None, /, **settings) -> MadeUpRu
         name, process = place.split(".")
         if name in numbers:
             numbers[name][process] = value
-    ratio = ("process", "snapshot"), np.full((len(PROCESSES), 3), 0.8)
+    central = {k: (changes or {}).get(f"{k}.central", value) for k, value in CENTRAL.items()}
+    snapshots = np.arange(0, steps + 1, steps // 10)
+    ratio = np.full((len(PROCESSES), len(snapshots)), 0.8)
+    ratio[PROCESSES.index("central")] = central["sharpness"]
     comparison = xr.Dataset(
         {
-            "sharpness_over_threshold": ratio,
+            "sharpness_over_threshold": (("process", "snapshot"), ratio),
             "floor_last": ("twin", [1e-4, 3e-4, 4e-4]),
             **{name: ("process", list(row.values())) for name, row in numbers.items()},
         },
-        {"process": list(PROCESSES), "snapshot": [0, 10, 20]},
+        {"process": list(PROCESSES), "snapshot": snapshots},
         {"settings": json.dumps(chosen)},
     )
     at = np.arange(steps + 1)
@@ -101,8 +107,20 @@ def make(optimizer: str, changes: dict | None = None, /, **settings) -> MadeUpRu
             "loss_minus": level * (1 - swing) * ratio,
             "rod_length": 1e-3 + (at > when * steps),
         }
+    series["central"] = {
+        "loss": level * (1 + central["wave"] * (-1.0) ** at),
+        "averaged_loss": level * central["loss"],
+        "oscillation": np.full(at.shape, 0.1),
+        "effective_step": np.full(at.shape, central["effective_step"]),
+    }
+    series["central_unregularised"] = {"effective_step": np.full(at.shape, 1.5)}
+    times = {"discrete": 0.001, "central": central["step_time"]}
     data = {
-        process: xr.Dataset({name: ("step", v) for name, v in values.items()}, {"step": at})
+        process: xr.Dataset(
+            {name: ("step", v) for name, v in values.items()},
+            {"step": at},
+            {"step_time_s": times.get(process, 0.01)},
+        )
         for process, values in series.items()
     }
     middle = steps // 2
@@ -163,6 +181,14 @@ FAILURES = {
     "digits-rod-rmsprop": {"rmsprop": {"error_last.rod": 3e-3}},
     "digits-rod-adam": {"adam": {"error_last.rod": 2e-2}},
     "digits-unit-step-matches-ode": {"nadam": {"error_mean.rod_unit_step": 4e-4}},
+    "central-below-stable": {"rmsprop": {"error_last.central": 0.09}},
+    "central-loss": {"rmsprop_scalar": {"loss.central": 1.2}},
+    "central-loss-falls": {"gd": {"wave.central": 0.1}},
+    "central-acceleration": {"rmsprop": {"effective_step.central": 1.4}},
+    "digits-central-gd-mean": {"gd": {"error_mean.central": 1.2e-2}},
+    "digits-central-gd-pinned": {"gd": {"sharpness.central": 1.002}},
+    "digits-central-gd-cost": {"gd": {"step_time.central": 0.061}},
+    "digits-central-rmsprop": {"rmsprop": {"error_last.central": 0.11}},
 }
 """Claim -> optimizer -> numbers that disagree with it."""
 
@@ -363,7 +389,7 @@ def test_digits_targets_are_about_their_settings_only(change):
 
 
 def test_unsound_run_says_nothing(good):
-    for judgement in judge(good[:1], unsound={"mlp/gd/seed0": "rod.nc: damaged"}):
+    for judgement in judge(good[:1], CLAIMS, unsound={"mlp/gd/seed0": "rod.nc: damaged"}):
         assert judgement.verdict == "not applicable"
         assert [f.note for f in judgement.findings] == ["rod.nc: damaged"]
 

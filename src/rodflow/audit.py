@@ -139,7 +139,7 @@ def audit(root: str | Path, experiment: Experiment) -> Report:
             if (root / path).is_file()
         },
         recomputed=tuple(sorted(auditor.recomputed, key=lambda one: one.artifact)),
-        judgements=tuple(judge(runs, unsound=unsound)),
+        judgements=tuple(judge(runs, CLAIMS, unsound)),
         problems=_in_order(auditor.problems),
         consequences=_in_order(auditor.consequences),
         statuses=dict(sorted(auditor.statuses.items())),

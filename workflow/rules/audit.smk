@@ -26,11 +26,14 @@ rule manifest:
         " {ROOT} 2> {log}"
 
 
+CLAIMS_CODE = sorted(f"claims/{path.name}" for path in (LIBRARY / "claims").glob("*.py"))
+
+
 rule audit:
     message:
         "audit: integrity, numbers computed again, claims"
     input:
-        code=code("audit.py", "audit.py", "audit_curvature.py", "claims.py"),
+        code=code("audit.py", "audit.py", "audit_curvature.py", *CLAIMS_CODE),
         manifest=rules.manifest.output,
         comparisons=rules.comparisons.input,
         figures=[f"{ROOT}/{path}" for figure in FIGURES for path in figure.files],

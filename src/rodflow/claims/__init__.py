@@ -1,0 +1,42 @@
+"""What the papers say, and what the project set itself, as checks over stored artifacts.
+
+A `Claim` is an entry of `CLAIMS`: a statement with its source, how one number is measured in a
+stored run, and which values agree with the statement. Judged on an experiment it gives one
+`Finding` a run, or a single one where it speaks of all runs together (a median, a share):
+
+    for judgement in judge(stored_runs("results/digits"), CLAIMS):
+        print(judgement.claim.id, judgement.verdict)
+
+A claim holds if something was measured and none of it disagrees. A run that says nothing about a
+claim is "not applicable" with the reason, and so is a claim that no run says anything about: none
+holds for want of evidence. A flow that diverges where the discrete run does not has failed.
+
+To add a claim, add an entry to the module of its subject. No module here imports JAX.
+"""
+
+from rodflow.claims import central_flow, rod_flow
+from rodflow.claims.claim import (
+    Bound,
+    Claim,
+    Finding,
+    Judgement,
+    Measured,
+    NotApplicable,
+    judge,
+    share,
+)
+
+CLAIMS: tuple[Claim, ...] = (*rod_flow.CLAIMS, *central_flow.CLAIMS)
+"""Every claim that an audit judges, in the order of its report."""
+
+__all__ = [
+    "CLAIMS",
+    "Bound",
+    "Claim",
+    "Finding",
+    "Judgement",
+    "Measured",
+    "NotApplicable",
+    "judge",
+    "share",
+]

@@ -1,0 +1,180 @@
+"""Central flow: Cohen et al. 2024, and this project's own targets."""
+
+import math
+
+import numpy as np
+
+from rodflow.claims.claim import Claim, Measure, Measured, NotApplicable, above, at_most
+from rodflow.claims.measures import (
+    averaged_over_pairs,
+    demand,
+    digits_mlp,
+    failed,
+    last_error,
+    late_steps,
+    mean_error,
+    optimizer_in,
+    relative_difference,
+    stable_over,
+)
+from rodflow.results import DISCRETE, StoredRun
+
+FLOW = "central"
+WITHOUT = "central_unregularised"
+
+
+def rising(run: StoredRun) -> Measured:
+    """On which fraction of the steps the loss along the central flow rises, by more than the rounding of float32."""
+    if failure := failed(run, FLOW):
+        return Measured(math.inf, failure)
+    fractions = []
+    for process in (FLOW, DISCRETE):
+        loss = run.series(process)["loss"].sel(step=late_steps(run, since=0)).values.astype(float)
+        fractions.append(float(np.mean(np.diff(loss) > np.finfo(np.float32).eps * loss[:-1])))
+    if fractions[1] == 0:
+        raise NotApplicable("the loss of the iterates never rises")
+    return Measured(fractions[0], f"that of the iterates on {fractions[1]:.2g} of them")
+
+
+def averaged_loss_error(run: StoredRun) -> Measured:
+    """Geometric mean, in the last quarter, of the relative error of the predicted time-averaged loss."""
+    if failure := failed(run, FLOW):
+        return Measured(math.inf, failure)
+    late = late_steps(run)
+    flow = run.series(FLOW)["averaged_loss"].sel(step=late).values.astype(float)
+    iterates = run.series(DISCRETE)["loss"].sel(step=late).values.astype(float)
+    return Measured(relative_difference(averaged_over_pairs(flow), averaged_over_pairs(iterates)))
+
+
+def acceleration(run: StoredRun) -> Measured:
+    """Effective step size at the end of the central flow over that of the flow without curvature term."""
+    for flow in (FLOW, WITHOUT):
+        demand(run, flow)
+    ends = [float(run.series(flow)["effective_step"][-1]) for flow in (FLOW, WITHOUT)]
+    return Measured(
+        ends[0] / ends[1], f"{ends[0]:.3g} with the curvature term, {ends[1]:.3g} without"
+    )
+
+
+def departure(run: StoredRun) -> Measured:
+    """Largest distance of sharpness over threshold from 1 at the flow's centre, where its oscillation is not zero.
+
+    From the second snapshot after the onset on; inf if the flow diverged.
+    """
+    if failure := failed(run, FLOW):
+        return Measured(math.inf, failure)
+    ratio = run.comparison["sharpness_over_threshold"].sel(process=FLOW).dropna("snapshot")
+    onset = float(run.comparison["onset"].sel(process=FLOW))
+    width = (
+        run.series(FLOW)["oscillation"].rename(step="snapshot").reindex(snapshot=ratio["snapshot"])
+    )
+    held = ratio[(ratio["snapshot"] > onset) & (width > 0)]
+    if held.size < 2:
+        raise NotApplicable("the central flow is not at its threshold")
+    steps = held["snapshot"].values
+    return Measured(
+        float(abs(held[1:] - 1).max()),
+        f"{held.size - 1} snapshots from step {steps[1]} to {steps[-1]}",
+    )
+
+
+def cost(run: StoredRun) -> Measured:
+    """Wall time of a step of the central flow over that of the discrete run."""
+    demand(run, DISCRETE, FLOW)
+    times = [float(run.series(process).attrs["step_time_s"]) for process in (FLOW, DISCRETE)]
+    return Measured(times[0] / times[1], f"{1e3 * times[0]:.3g} ms over {1e3 * times[1]:.3g} ms")
+
+
+_COHEN = "Cohen et al. 2024 (arXiv 2410.24206)"
+_WITHOUT_MOMENTUM = optimizer_in("gd", "rmsprop_scalar", "rmsprop")
+_GD = digits_mlp(name="gd", learning_rate=0.1, start=20, steps=1000)
+_RMSPROP = digits_mlp(name="rmsprop", learning_rate=1e-3, b2=0.99, start=30, steps=600)
+_OF_GD: tuple[tuple[str, str, str, Measure, float], ...] = (
+    ("mean", "its mean tracking error is at most 0.011", "geometric mean of the tracking error",
+     mean_error(FLOW), 1.1e-2),
+    ("pinned", "the sharpness stays within 0.1% of 2/eta while its oscillation lasts",
+     "largest distance of sharpness over threshold from 1", departure, 1e-3),
+    ("cost", "a step takes at most 60 times that of gradient descent",
+     "wall time of a step over the discrete run's", cost, 60),
+)  # fmt: skip
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        id="central-below-stable",
+        source=_COHEN,
+        statement=(
+            "The central flow predicts the time-averaged trajectory where the stable flow does "
+            "not: it ends nearer to the discrete run."
+        ),
+        quantity="last tracking error of the stable flow over that of the central flow",
+        measure=stable_over(FLOW),
+        allowed=above(1),
+        about=_WITHOUT_MOMENTUM,
+    ),
+    Claim(
+        id="central-loss",
+        source=_COHEN,
+        statement=(
+            "The central flow predicts the time-averaged loss, L + <H, Sigma> / 2, of the iterates "
+            "within 10%."
+        ),
+        quantity=(
+            "geometric mean, in the last quarter, of the relative difference of losses averaged "
+            "over pairs of consecutive steps"
+        ),
+        measure=averaged_loss_error,
+        allowed=at_most(0.1),
+        files=("comparison.nc", "discrete.nc", f"{FLOW}.nc"),
+        about=_WITHOUT_MOMENTUM,
+    ),
+    Claim(
+        id="central-loss-falls",
+        source=_COHEN,
+        statement=(
+            "The loss falls along the central flow even where that of the iterates rises: it "
+            "rises on at most 1% of the steps."
+        ),
+        quantity="fraction of steps on which the loss along the central flow rises",
+        measure=rising,
+        allowed=at_most(0.01),
+        files=("comparison.nc", "discrete.nc", f"{FLOW}.nc"),
+        about=_WITHOUT_MOMENTUM,
+    ),
+    Claim(
+        id="central-acceleration",
+        source=_COHEN,
+        statement=(
+            "Acceleration via regularisation: the curvature term takes the flow to regions where "
+            "the preconditioner allows larger steps. The effective step size ends higher with it "
+            "than without."
+        ),
+        quantity="last effective step size with the curvature term over that without",
+        measure=acceleration,
+        allowed=above(1),
+        files=("comparison.nc", f"{FLOW}.nc", f"{WITHOUT}.nc"),
+        about=optimizer_in("rmsprop_scalar", "rmsprop"),
+    ),
+    *(
+        Claim(
+            id=f"digits-central-gd-{name}",
+            source="target",
+            statement=f"On the digits MLP with gd the central flow is exact and cheap: {words}.",
+            quantity=quantity,
+            measure=measure,
+            allowed=at_most(limit),
+            files=("comparison.nc", "discrete.nc", f"{FLOW}.nc"),
+            about=_GD,
+        )
+        for name, words, quantity, measure, limit in _OF_GD
+    ),
+    Claim(
+        id="digits-central-rmsprop",
+        source="target",
+        statement="On the digits MLP with rmsprop the central flow ends within 10% of the distance travelled.",
+        quantity="last tracking error",
+        measure=last_error(FLOW),
+        allowed=at_most(0.1),
+        about=_RMSPROP,
+    ),
+)
+"""In the order of the report."""

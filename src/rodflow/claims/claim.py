@@ -1,0 +1,206 @@
+"""A claim, and what stored runs say about it: see `rodflow.claims`."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+
+from rodflow import artifact
+from rodflow.results import StoredRun
+
+Verdict = Literal["holds", "fails", "not applicable"]
+
+
+class NotApplicable(Exception):
+    """A run says nothing about a claim; the message is the reason."""
+
+
+class Measured(NamedTuple):
+    """What was found in a run: a number, and words that help to understand it."""
+
+    value: float
+    note: str = ""
+
+
+Measure = Callable[[StoredRun], Measured]
+"""Takes a number from a run, or raises `NotApplicable`."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """The numbers that agree with a statement: from `low` to `high`; NaN never does.
+
+    Attributes:
+        low, high: the limits, which belong to it.
+        strict: whether they do not.
+    """
+
+    low: float = -math.inf
+    high: float = math.inf
+    strict: bool = False
+
+    def __contains__(self, value: float) -> bool:
+        if self.strict:
+            return self.low < value < self.high
+        return self.low <= value <= self.high
+
+    def __str__(self) -> str:
+        if math.isinf(self.low):
+            return f"{'below' if self.strict else 'at most'} {self.high:g}"
+        if math.isinf(self.high):
+            return f"{'above' if self.strict else 'at least'} {self.low:g}"
+        return f"{self.low:g} to {self.high:g}"
+
+
+@dataclass(frozen=True)
+class Overall:
+    """How the numbers of several runs become the one that a claim is about.
+
+    Attributes:
+        name: what that number is, such as "median".
+        of: the numbers -> the number.
+    """
+
+    name: str
+    of: Callable[[Sequence[float]], float]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A statement that stored runs can agree or disagree with.
+
+    Attributes:
+        id: its short name.
+        source: paper and arXiv number, or "target": set by this project.
+        statement: what is claimed, in our words.
+        quantity: what the measured number is.
+        measure: takes the number from a run.
+        allowed: which numbers agree with the statement.
+        files: the artifacts that the number comes from, relative to the run's folder.
+        overall: how the runs' numbers become one; None: every run is judged by its own.
+        about: settings -> why the claim is not about such runs, or "" if it is.
+    """
+
+    id: str
+    source: str
+    statement: str
+    quantity: str
+    measure: Measure
+    allowed: Bound
+    files: tuple[str, ...] = ("comparison.nc",)
+    overall: Overall | None = None
+    about: Callable[[Mapping[str, Any]], str] = lambda settings: ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one run, or all of them together, say about a claim.
+
+    Attributes:
+        subject: the run's folder, or what the number of several runs is.
+        verdict: whether it agrees.
+        measured: the number; NaN if there is none.
+        note: why it does not apply, or more about the number.
+        artifacts: the files that the number comes from, relative to the results root.
+        values: run -> its own number, where the measured one is of several runs.
+    """
+
+    subject: str
+    verdict: Verdict
+    measured: float = math.nan
+    note: str = ""
+    artifacts: tuple[str, ...] = ()
+    values: Mapping[str, Measured] = field(default_factory=dict, hash=False)
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """A claim and what the stored runs say about it."""
+
+    claim: Claim
+    findings: tuple[Finding, ...]
+
+    def count(self, verdict: Verdict) -> int:
+        """How many findings have this verdict."""
+        return sum(finding.verdict == verdict for finding in self.findings)
+
+    @property
+    def verdict(self) -> Verdict:
+        """Fails if one finding fails, holds if one holds and none fails."""
+        if self.count("fails"):
+            return "fails"
+        return "holds" if self.count("holds") else "not applicable"
+
+
+def judge(
+    runs: Sequence[StoredRun],
+    claims: Iterable[Claim],
+    unsound: Mapping[str, str] | None = None,
+) -> list[Judgement]:
+    """What stored runs say about each claim.
+
+    Args:
+        runs: where to look.
+        claims: what is claimed.
+        unsound: run -> why its files say nothing about any claim.
+    """
+    return [Judgement(claim, tuple(_findings(claim, runs, unsound or {}))) for claim in claims]
+
+
+def _findings(claim: Claim, runs: Sequence[StoredRun], unsound: Mapping[str, str]) -> list[Finding]:
+    measured: dict[str, Measured] = {}
+    silent = []
+    for run in runs:
+        name = f"{run.model}/{run.optimizer}/seed{run.seed}"
+        try:
+            reason = unsound.get(name) or claim.about(artifact.settings(run.comparison))
+            if reason:
+                raise NotApplicable(reason)
+            measured[name] = claim.measure(run)
+        except NotApplicable as silence:
+            silent.append(Finding(name, "not applicable", note=str(silence)))
+        except KeyError as lack:  # files of another version of the project
+            silent.append(Finding(name, "not applicable", note=str(lack.args[0]).split(". ")[0]))
+
+    def found(subject: str, value: float, note: str, *names: str, **more: Any) -> Finding:
+        verdict: Verdict = "holds" if value in claim.allowed else "fails"
+        files = tuple(f"{name}/{file}" for name in names for file in claim.files)
+        return Finding(subject, verdict, value, note, files, **more)
+
+    if claim.overall is None:
+        return [found(name, *numbers, name) for name, numbers in measured.items()] + silent
+    if not measured:
+        return silent
+    number = claim.overall.of([numbers.value for numbers in measured.values()])
+    subject = f"{claim.overall.name}, {len(measured)} run{'s' if len(measured) > 1 else ''}"
+    return [found(subject, number, "", *measured, values=measured), *silent]
+
+
+# Which numbers agree
+
+
+def at_most(high: float) -> Bound:
+    """Numbers up to `high`."""
+    return Bound(high=high)
+
+
+def at_least(low: float) -> Bound:
+    """Numbers from `low` on."""
+    return Bound(low=low)
+
+
+def above(low: float) -> Bound:
+    """Numbers greater than `low`."""
+    return Bound(low=low, strict=True)
+
+
+MEDIAN = Overall("median", lambda values: float(np.median(values)))
+
+
+def share(bound: Bound) -> Overall:
+    """The fraction of the numbers within a bound."""
+    return Overall(
+        f"share of runs with {bound}", lambda values: float(np.mean([v in bound for v in values]))
+    )
