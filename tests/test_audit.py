@@ -137,7 +137,7 @@ def walk(process: str, rng: np.random.Generator, weights: np.ndarray, adaptive: 
 
 
 def curvature(data: xr.Dataset, run: Run, hessian) -> xr.Dataset:
-    """What `rodflow.stages.sharpness` stores, from the whole Hessian."""
+    """What `rodflow.sharpness.sharpness` stores, from the whole Hessian."""
     rate = run.settings["optimizer"]["learning_rate"]
     limit = 2 / rate
     rows = []

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 
 from rodflow import datasets, replay, stages
+from rodflow.sharpness import sharpness as measured
 
 SETTINGS: dict[str, Any] = {
     "dataset": {"name": "digits", "samples": 40, "scaling": "unit", "size": 8},
@@ -32,7 +33,7 @@ def discrete(dataset: xr.Dataset) -> xr.Dataset:
 
 @pytest.fixture(scope="module")
 def sharpness(dataset: xr.Dataset, discrete: xr.Dataset) -> xr.Dataset:
-    return stages.sharpness(dataset, discrete, SETTINGS, count=1, tolerance=1e-3, every=1)
+    return measured(dataset, discrete, SETTINGS, count=1, tolerance=1e-3, every=1)
 
 
 @pytest.fixture(scope="module")

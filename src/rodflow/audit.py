@@ -32,7 +32,7 @@ import xarray as xr
 
 from rodflow import artifact, figures, layout
 from rodflow.artifact import ArtifactError, Problem
-from rodflow.claims import Finding, Judgement, Measured, judge
+from rodflow.claims import CLAIMS, Finding, Judgement, Measured, judge
 from rodflow.comparison import compare
 from rodflow.layout import SUFFIXES, expected_files, run_files
 from rodflow.results import COMPLETED, StoredRun, drawn_from

@@ -90,7 +90,7 @@ class StoredRun:
         return self._artifact(process, "trajectory")
 
     def sharpness(self, process: str) -> xr.Dataset:
-        """The leading eigenvalues along a trajectory: see `rodflow.stages.sharpness`."""
+        """The leading eigenvalues along a trajectory: see `rodflow.sharpness.sharpness`."""
         return self._artifact(f"sharpness/{process}", "sharpness")
 
     @property

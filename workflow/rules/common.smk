@@ -86,8 +86,16 @@ def code(script, *modules):
     return [str(SCRIPTS / script), *(str(LIBRARY / module) for module in modules)]
 
 
-MAP_CODE = ["objective.py", "models.py", "optimizers.py", "dynamics/optimizer_map.py"]
-CENTRAL_CODE = ["complementarity.py", "eigensolver.py", "stability.py", "dynamics/central_flow.py"]
+MAP_CODE = [
+    "stages.py",
+    "objective.py",
+    "models.py",
+    "optimizers.py",
+    "stability.py",
+    "dynamics/optimizer_map.py",
+    "dynamics/process.py",
+]
+CENTRAL_CODE = ["complementarity.py", "eigensolver.py", "dynamics/central_flow.py"]
 FLOW_CODE = {
     "stable": ["dynamics/stable_flow.py"],
     "rod": ["dynamics/lifted.py", "dynamics/rod_flow.py"],

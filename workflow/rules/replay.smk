@@ -1,6 +1,6 @@
 # What is run again from the discrete run's stored states. Twins and iterates in one job: they share a program.
 
-REPLAY_CODE = [*MAP_CODE, *FLOW_CODE["rod_unit_step"], "dynamics/discrete.py", "dynamics/iterates.py", "replay.py"]
+REPLAY_CODE = [*MAP_CODE, *FLOW_CODE["rod_unit_step"], "dynamics/discrete.py", "dynamics/iterates.py", "replay.py", "comparison.py"]
 
 for kinds in dict.fromkeys(layout.replays(run, EXPERIMENT) for run in EXPERIMENT.runs):
     if kinds:

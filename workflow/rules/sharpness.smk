@@ -9,7 +9,7 @@ for index, processes in enumerate(dict.fromkeys(run.processes for run in EXPERIM
         message:
             "sharpness: {wildcards.run}"
         input:
-            code=code("sharpness.py", "curvature.py", "eigensolver.py"),
+            code=code("sharpness.py", "stages.py", "sharpness.py", "curvature.py", "eigensolver.py"),
             dataset=rules.dataset.output,
             trajectories=expand(RUN + "/{process}.nc", process=processes, allow_missing=True),
         output:

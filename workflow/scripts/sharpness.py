@@ -4,7 +4,8 @@ import stage
 
 
 def main() -> None:
-    from rodflow import artifact, stages
+    from rodflow import artifact
+    from rodflow.sharpness import Eigenvectors, sharpness
 
     args = stage.arguments(
         __doc__,
@@ -16,10 +17,10 @@ def main() -> None:
     )
     dataset = artifact.read(args.dataset, kind="dataset")
     # The discrete run comes first, and the flows stay near it.
-    known: dict[int, stages.Eigenvectors] = {}
+    known: dict[int, Eigenvectors] = {}
     for trajectory, output in zip(args.trajectories, args.output, strict=True):
         clock = stage.Clock(f"sharpness of {trajectory.stem}", args.settings["steps"])
-        data = stages.sharpness(
+        data = sharpness(
             dataset,
             artifact.read(trajectory, kind="trajectory"),
             args.settings,

@@ -24,7 +24,7 @@ from pathlib import Path
 
 import stage
 
-MODULES = ["rodflow.stages", "rodflow.replay", "rodflow.comparison", "rodflow.figures.style"]
+MODULES = ["rodflow.sharpness", "rodflow.replay", "rodflow.comparison", "rodflow.figures.style"]
 """What is loaded in the meantime, while no job waits. None of them starts a thread, which a copy would lack."""
 
 

@@ -1,0 +1,139 @@
+"""The sharpness stage: leading eigenvalues of the (preconditioned) Hessian along a stored trajectory."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from rodflow import objective
+from rodflow.curvature import top_eigenpairs
+from rodflow.eigensolver import random_guess
+from rodflow.optimizers import Optimizer
+from rodflow.stages import Settings, optimizer_of, preconditioner
+from rodflow.trajectory import described
+
+
+class Eigenvectors(NamedTuple):
+    """Eigenvectors of the preconditioned Hessian and of the Hessian, and the weights where they were found."""
+
+    weights: np.ndarray
+    preconditioned: np.ndarray
+    raw: np.ndarray
+
+
+def sharpness(
+    dataset: xr.Dataset,
+    data: xr.Dataset,
+    settings: Settings,
+    *,
+    count: int,
+    tolerance: float,
+    every: int,
+    known: dict[int, Eigenvectors] | None = None,
+) -> xr.Dataset:
+    """The largest eigenvalues of the (preconditioned) Hessian along a stored trajectory.
+
+    Args:
+        dataset: the training data.
+        data: a trajectory with weights, and the second moment where the optimizer has one.
+        settings: of the run.
+        count: how many eigenvalues of the preconditioned Hessian.
+        tolerance: relative residual at which an eigenpair is accepted.
+        every: each how many-th snapshot is looked at.
+        known: snapshot -> eigenvectors of another process of the run, such as the discrete run. Where its
+            weights are nearer than those of the snapshot before, the search starts there. What is found
+            at snapshots that it does not have is entered.
+
+    Returns:
+        By snapshot: `eigenvalue` of P^{-1/2} H P^{-1/2} with `residual`, its leading `eigenvector`,
+        `sharpness_over_threshold`, and the `raw_sharpness` of H with `raw_residual`.
+    """
+    optimizer, hyperparameters = optimizer_of(settings)
+    loss, _ = objective.build(dataset, settings["model"], settings["criterion"], settings["seed"])
+    data = data.isel(snapshot=slice(None, None, every))
+    limit = optimizer.limit(**hyperparameters)
+    parameters = data.sizes["parameter"]
+    random = np.asarray(random_guess(jax.random.key(0), parameters, count))
+    last = Eigenvectors(np.full(parameters, np.inf, np.float32), random, random[:, :1])
+    known = {} if known is None else known
+    ones = jnp.ones(parameters)
+    rows: list[dict[str, np.ndarray]] = []
+    for snapshot in data["snapshot"].values:
+        here = data.sel(snapshot=snapshot)
+        weights = jnp.asarray(here["weights"].values)
+        scale = jnp.asarray(preconditioner(settings, here))
+        nearest = min(
+            (last, known.get(int(snapshot), last)),
+            key=lambda found: float(np.linalg.norm(found.weights - here["weights"].values)),
+        )
+        start, raw_start = jnp.asarray(nearest.preconditioned), jnp.asarray(nearest.raw)
+        pairs = top_eigenpairs(loss, weights, scale, start, tolerance)
+        if (scale == scale[0]).all():
+            # The Hessian itself, up to a factor.
+            raw = pairs._replace(values=scale[0] * pairs.values)
+        else:
+            # Its sharpness is at least its Rayleigh quotient along the direction just found.
+            along = (pairs.vectors[:, 0] / jnp.sqrt(scale))[:, None]
+            raw_start = jnp.concatenate([raw_start, along / jnp.linalg.norm(along)], axis=1)
+            raw = top_eigenpairs(loss, weights, ones, raw_start, tolerance, count=1)
+        last = Eigenvectors(
+            here["weights"].values, np.asarray(pairs.vectors), np.asarray(raw.vectors[:, :1])
+        )
+        known.setdefault(int(snapshot), last)
+        row = {
+            "eigenvalue": pairs.values,
+            "residual": pairs.residuals,
+            "eigenvector": pairs.vectors[:, 0],
+            "raw_sharpness": raw.values[0],
+            "raw_residual": raw.residuals[0],
+        }
+        rows.append(jax.device_get(row))
+    shapes = {
+        "eigenvalue": ("eigenvalue_rank",),
+        "residual": ("eigenvalue_rank",),
+        "eigenvector": ("parameter",),
+        "raw_sharpness": (),
+        "raw_residual": (),
+    }
+    sizes = {"eigenvalue_rank": count, "parameter": parameters}
+    variables = {
+        name: (
+            ("snapshot", *dims),
+            np.stack([row[name] for row in rows])
+            if rows
+            else np.zeros((0, *(sizes[d] for d in dims)), np.float32),
+            described(_SHARPNESS_NAMES[name]),
+        )
+        for name, dims in shapes.items()
+    }
+    found = xr.Dataset(variables, {"snapshot": data["snapshot"]})
+    ratio = (found["eigenvalue"].isel(eigenvalue_rank=0) / limit).assign_attrs(
+        long_name="preconditioned sharpness over the stability threshold", units="1"
+    )
+    worst = float(found["residual"].max()) if rows else 0.0
+    return found.assign(sharpness_over_threshold=ratio).assign_attrs(
+        title=f"sharpness of {data.attrs['title']}",
+        process=data.attrs["process"],
+        threshold=limit,
+        preconditioner=_preconditioned_by(optimizer),
+        tolerance=tolerance,
+        worst_residual=worst,
+        status="completed" if worst <= tolerance else f"not converged: residual {worst:.2g}",
+    )
+
+
+def _preconditioned_by(optimizer: Optimizer) -> str:
+    if optimizer.threshold is None:
+        return "alternating gain"
+    return "second moment" if optimizer.adaptive else "identity"
+
+
+_SHARPNESS_NAMES = {
+    "eigenvalue": "largest eigenvalues of the preconditioned Hessian P^(-1/2) H P^(-1/2)",
+    "residual": "residual ||A u - value u|| over the largest eigenvalue",
+    "eigenvector": "leading unit eigenvector of the preconditioned Hessian",
+    "raw_sharpness": "largest eigenvalue of the Hessian",
+    "raw_residual": "residual of the largest eigenvalue of the Hessian, relative",
+}
