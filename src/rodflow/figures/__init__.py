@@ -32,6 +32,10 @@ def _with_closure(runs: Sequence[Run]) -> Sequence[Run]:
     return [run for run in runs if "closure" in run.flows]
 
 
+def _with_central(runs: Sequence[Run]) -> Sequence[Run]:
+    return [run for run in runs if "central" in run.flows]
+
+
 def _telling(runs: Sequence[Run]) -> Sequence[Run]:
     """Of the first model and seed, one run of each kind: plain, preconditioned, and with momentum."""
     first = [run for run in runs if (run.model, run.seed) == (runs[0].model, runs[0].seed)]
@@ -71,6 +75,9 @@ FIGURES = {
     ),
     "toy": Entry("experiment", needs=("toy",), of=_none),
     "closures": Entry("experiment", needs=("comparison", "trajectories"), of=_with_closure),
+    "models_compared": Entry(
+        "model", needs=("comparison", "trajectories", "sharpness"), of=_with_central
+    ),
     "hyperparameters": Entry("sweep", needs=("comparison", "trajectories", "sharpness")),
     "iterates": Entry("model", needs=("comparison", "trajectories", "iterates")),
     "predictability": Entry("experiment", needs=("comparison", "trajectories")),

@@ -4,7 +4,6 @@ One row a run that has both; beside it when each reaches the threshold, how far 
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,17 +17,20 @@ from rodflow.figures.rows import (
     mark_steps,
     sharpness,
     tracking_error,
+    write_beside,
 )
 from rodflow.figures.style import (
     FAINT,
     Drawing,
     Numbers,
+    error_words,
     key,
     lines_of,
     model_label,
     note,
     process_style,
     styled,
+    times_words,
 )
 from rodflow.results import COMPLETED, DISCRETE, StoredRun
 
@@ -138,14 +140,14 @@ def _write_numbers(axes: Axes, run: StoredRun, numbers: Numbers, *, headed: bool
     """Onset, mean and last error, and cost of each process, to the right of a row."""
     if headed:
         for right, heading in _COLUMNS.values():
-            _write(axes, heading, right, 2, fontweight="bold", va="bottom", linespacing=1.0)
+            write_beside(axes, heading, right, 2, fontweight="bold", va="bottom", linespacing=1.0)
     discrete = float(run.series(DISCRETE).attrs["step_time_s"])
     for line, process in enumerate(_compared(run)):
         style, down = process_style(process), -8.0 - 11 * line
         note(axes, style.short, (1, 1), shift=(8, down), color=style.text_color, fontsize=6.5)
         if run.status(process) != COMPLETED:
             words = run.status(process).split(":")[0]
-            _write(axes, words, _COLUMNS["cost"][0], down, color=style.text_color)
+            write_beside(axes, words, _COLUMNS["cost"][0], down, color=style.text_color)
             continue
         row = run.comparison.sel(process=process)
         found = {name: float(row[name]) for name in ("onset", "error_mean", "error_last")}
@@ -154,33 +156,16 @@ def _write_numbers(axes: Axes, run: StoredRun, numbers: Numbers, *, headed: bool
             if process == DISCRETE and name.startswith("error"):
                 continue
             numbers.add(run, process, name, value)
-            _write(axes, _WORDS[name](value), _COLUMNS[name][0], down, color=style.text_color)
-
-
-def _write(axes: Axes, text: str, right: float, up: float, **font: Any) -> None:
-    """Words whose right edge is this many inches beside the panel, points above its top."""
-    note(axes, text, (1, 1), shift=(72 * right, up), ha="right", fontsize=6.5, **font)
+            write_beside(axes, _WORDS[name](value), _COLUMNS[name][0], down, color=style.text_color)
 
 
 def _step(value: float) -> str:
     return f"{value:.0f}" if np.isfinite(value) else "never"
 
 
-def _error_words(value: float) -> str:
-    """Two digits, as 1.2e-3."""
-    if not np.isfinite(value):
-        return "none"
-    mantissa, exponent = f"{value:.1e}".split("e")
-    return f"{mantissa}e{int(exponent)}"
-
-
-def _cost(value: float) -> str:
-    return f"{value:.2g}×" if value < 10 else f"{value:.0f}×"
-
-
 _WORDS: dict[str, Callable[[float], str]] = {
     "onset": _step,
-    "error_mean": _error_words,
-    "error_last": _error_words,
-    "cost": _cost,
+    "error_mean": error_words,
+    "error_last": error_words,
+    "cost": times_words,
 }

@@ -13,6 +13,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from rodflow.figures.style import (
     FAINT,
@@ -77,6 +78,24 @@ def by_row(runs: Iterable[StoredRun]) -> list[list[StoredRun]]:
 def sharpness(run: StoredRun, process: str) -> xr.DataArray:
     """The sharpness over the threshold along a process, [snapshot]."""
     return run.comparison["sharpness_over_threshold"].sel(process=process)
+
+
+def loss(run: StoredRun, process: str) -> xr.DataArray:
+    """The loss of the iterates with its oscillation averaged out, at the snapshots.
+
+    Of the discrete run (L[t-1] + 2 L[t] + L[t+1]) / 4, as for the midpoint of the weights; of a
+    rod the mean over its two ends, which are the iterates it predicts; of a flow that predicts the
+    average, such as the central flow, that; else the loss at the centre.
+    """
+    series = run.series(process)
+    if process == DISCRETE:
+        at = series["loss"]
+        values = (at.shift(step=1) + 2 * at + at.shift(step=-1)) / 4
+    elif "loss_plus" in series:
+        values = (series["loss_plus"] + series["loss_minus"]) / 2
+    else:
+        values = series["averaged_loss" if "averaged_loss" in series else "loss"]
+    return at_snapshots(values, series)
 
 
 def tracking_error(run: StoredRun, process: str) -> xr.DataArray:
@@ -178,6 +197,27 @@ _STEP: dict[str, Any] = {
     "fontsize": 6.5,
     "va": "bottom",
 }
+
+
+def write_beside(axes: Axes, text: str, right: float, up: float, **font: Any) -> None:
+    """Words whose right edge is this many inches beside the panel, points above its top."""
+    note(axes, text, (1, 1), shift=(72 * right, up), ha="right", fontsize=6.5, **font)
+
+
+def show_on_log_scale(axes: Axes, values: np.ndarray) -> None:
+    """Fit a logarithmic axis to those of these values that are positive, or to 1, with a few labelled marks."""
+    axes.set_yscale("log")
+    values = values[values > 0] if (values > 0).any() else np.ones(1)
+    axes.set_ylim(values.min() / 1.4, values.max() * 1.4)
+    low, high = axes.get_ylim()
+    if high < 1000 * low:
+        # Two marks at least: with fewer the locator falls back to many.
+        subs = (1, 2, 5) if high < 20 * low else (1, 3) if high < 200 * low else (1,)
+        axes.yaxis.set_major_locator(LogLocator(subs=subs))
+        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    else:
+        axes.yaxis.set_major_locator(LogLocator(numticks=5))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def share_steps(rows: Sequence[Sequence[Axes]]) -> None:

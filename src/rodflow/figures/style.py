@@ -133,7 +133,7 @@ _PROCESSES = {
         (0, (3, 1)),
         2.05,
     ),
-    "edge": _style("edge flow", "edge", _PALETTE["pink"], 1.2, (0, (2, 1)), 2.24),
+    "edge": _style("edge flow", "edge", INK, 1.2, (0, (2, 1)), 2.24),
 }
 
 OPTIMIZER_LABELS = {
@@ -185,6 +185,19 @@ def hyperparameters(run: StoredRun) -> list[str]:
     return [f"{symbol} = {given[key]:g}" for key, symbol in _SYMBOLS.items() if key in given]
 
 
+def error_words(value: float) -> str:
+    """A tracking error in two digits, as 1.2e-3."""
+    if not np.isfinite(value):
+        return "none"
+    mantissa, exponent = f"{value:.1e}".split("e")
+    return f"{mantissa}e{int(exponent)}"
+
+
+def times_words(value: float) -> str:
+    """A ratio of step times in two digits or as a whole number, as 1.5×."""
+    return f"{value:.2g}×" if value < 10 else f"{value:.0f}×"
+
+
 def note(
     axes: Axes,
     text: str,
@@ -218,19 +231,20 @@ def lines_of(processes: Iterable[str]) -> list[Line2D]:
     return [Line2D([], [], label=style.label, **style.line) for style in styles]
 
 
-def key(figure: Figure, handles: Sequence[Artist], *, below: float = 0.02) -> None:
-    """Name what is drawn, once, in a line above the panels.
+def key(figure: Figure, handles: Sequence[Artist], *, below: float = 0.02, lines: int = 1) -> None:
+    """Name what is drawn, once, in a line or several above the panels.
 
     Args:
         figure: the figure.
         handles: what to name, with their labels.
         below: the upper edge of the figure, in inches.
+        lines: at most this many.
     """
     figure.legend(
         handles=handles,
         loc="upper center",
         bbox_to_anchor=(0.5, 1 - below / figure.get_size_inches()[1]),
-        ncols=max(len(handles), 1),
+        ncols=max(-(-len(handles) // lines), 1),
         frameon=False,
         fontsize=7.5,
         handlelength=2.6,

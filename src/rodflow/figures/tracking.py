@@ -12,17 +12,18 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.ticker import FormatStrFormatter, LogLocator, MultipleLocator, NullFormatter
+from matplotlib.ticker import MultipleLocator
 
 from rodflow.figures.rows import (
     Grid,
-    at_snapshots,
     by_row,
     describe_run,
+    loss,
     mark_end,
     mark_steps,
     share_steps,
     sharpness,
+    show_on_log_scale,
     state_failures,
     tracking_error,
 )
@@ -38,29 +39,12 @@ from rodflow.figures.style import (
     process_style,
     styled,
 )
-from rodflow.results import COMPLETED, DISCRETE, StoredRun
+from rodflow.results import COMPLETED, StoredRun
 
 _HIGHEST = 2.1  # of sharpness over threshold that is shown
 
 _PANEL = 0.78  # inches
 _GRID = Grid(width=7.5, left=1.35, right=0.65, between=0.42, gap=0.27, top=0.62, bottom=0.42)
-
-
-def loss(run: StoredRun, process: str) -> xr.DataArray:
-    """The loss of the iterates with its oscillation averaged out, at the snapshots.
-
-    Of the discrete run (L[t-1] + 2 L[t] + L[t+1]) / 4, as for the midpoint of the weights; of a
-    rod the mean over its two ends, which are the iterates it predicts; else that at the centre.
-    """
-    series = run.series(process)
-    if process == DISCRETE:
-        at = series["loss"]
-        values = (at.shift(step=1) + 2 * at + at.shift(step=-1)) / 4
-    elif "loss_plus" in series:
-        values = (series["loss_plus"] + series["loss_minus"]) / 2
-    else:
-        values = series["loss"]
-    return at_snapshots(values, series)
 
 
 @dataclass(frozen=True)
@@ -170,18 +154,7 @@ def _set_limits(column: Sequence[Axes], drawn: Sequence[list[_Curve]], quantity:
             axes.yaxis.set_major_locator(MultipleLocator(1))
             axes.axhline(1, color=FAINT, linewidth=0.7, zorder=1)
             continue
-        values = values[values > 0]
-        if values.size:
-            axes.set_ylim(values.min() / 1.4, values.max() * 1.4)
-        low, high = axes.get_ylim()
-        if high < 1000 * low:
-            # Two marks at least: with fewer the locator falls back to many.
-            subs = (1, 2, 5) if high < 20 * low else (1, 3) if high < 200 * low else (1,)
-            axes.yaxis.set_major_locator(LogLocator(subs=subs))
-            axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-        else:
-            axes.yaxis.set_major_locator(LogLocator(numticks=5))
-        axes.yaxis.set_minor_formatter(NullFormatter())
+        show_on_log_scale(axes, values)
 
 
 def _name_heights(axes: Axes, curves: Sequence[_Curve]) -> None:
