@@ -147,6 +147,8 @@ def store(
 
     from rodflow import artifact
 
+    if (status := data.attrs["status"]) != "completed":
+        print(f"warning: {output.name}: {status}", file=sys.stderr)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
     artifact.write(
         data.assign_attrs(peak_memory_mib=round(peak)),
@@ -156,6 +158,6 @@ def store(
         settings=args.settings | further,
         inputs=inputs,
         wall_time=clock.elapsed,
-        status=data.attrs["status"],
+        status=status,
         device=jax.devices()[0].device_kind,
     )
