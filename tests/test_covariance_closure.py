@@ -1,7 +1,5 @@
 """The covariance closure: its equations, its threshold, its start, its rank, and what it misses."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,26 +10,17 @@ from rodflow.dynamics import OptimizerMap, RodFlow, State, optimizer_map
 from rodflow.dynamics.covariance_closure import Closure, CovarianceClosure, combine, vector_field
 from rodflow.dynamics.lifted import Rod
 from rodflow.optimizers import TABLE
+from small import WEIGHTS as FAR
+from small import jit, network_loss
 
-INPUTS = np.random.default_rng(0).standard_normal((6, 3))
-TARGETS = np.random.default_rng(1).standard_normal(6)
-WEIGHTS = np.random.default_rng(2).standard_normal(16) / 2
+WEIGHTS = FAR / 2
 RATES = 0.1 * 2.0 ** -np.arange(4)
-
-# What is compiled here runs for milliseconds.
-QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-jit = functools.partial(jax.jit, compiler_options=QUICK)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def float64():
     with jax.enable_x64(True):
         yield
-
-
-def network_loss(weights):
-    hidden = jnp.tanh(INPUTS @ weights[:12].reshape(3, 4))
-    return jnp.mean((hidden @ weights[12:] - TARGETS) ** 2) / 2
 
 
 def gd(loss, rate) -> OptimizerMap:

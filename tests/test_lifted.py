@@ -1,7 +1,5 @@
 """The lifted map: exact where it says so, and of the stated order where it does not."""
 
-import functools
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -20,28 +18,16 @@ from rodflow.dynamics.lifted import (
     stable_lifted_map_and_losses,
 )
 from rodflow.optimizers import NINE, TABLE
+from small import WEIGHTS, jit, network_loss
 
-INPUTS = np.random.default_rng(0).standard_normal((6, 3))
-TARGETS = np.random.default_rng(1).standard_normal(6)
-WEIGHTS = np.random.default_rng(2).standard_normal(16)
 STEPS = 50
 WITHOUT_AUXILIARY = ["gd", "heavy_ball", "nesterov"]
-
-# What is compiled here runs for milliseconds.
-QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-jit = functools.partial(jax.jit, compiler_options=QUICK)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def float64():
     with jax.enable_x64(True):
         yield
-
-
-def loss(weights):
-    """Of a tanh network, 3-4-1."""
-    hidden = jnp.tanh(INPUTS @ weights[:12].reshape(3, 4))
-    return jnp.mean((hidden @ weights[12:] - TARGETS) ** 2) / 2
 
 
 def transformation(name):
@@ -91,20 +77,20 @@ def departure(optimizer: OptimizerMap) -> np.ndarray:
 @pytest.mark.parametrize("name", NINE)
 def test_iterates_are_centre_plus_alternating_extent_when_every_leaf_is_lifted(name):
     leaves = len(jax.tree.leaves(transformation(name).init(jnp.asarray(WEIGHTS))))
-    everything = OptimizerMap(loss, transformation(name), (True,) * (1 + leaves))
+    everything = OptimizerMap(network_loss, transformation(name), (True,) * (1 + leaves))
     assert departure(everything).max() < 1e-11
 
 
 @pytest.mark.parametrize("name", WITHOUT_AUXILIARY)
 def test_iterates_are_centre_plus_alternating_extent_without_auxiliary_leaves(name):
-    optimizer = optimizer_map(loss, transformation(name), jnp.asarray(WEIGHTS))
+    optimizer = optimizer_map(network_loss, transformation(name), jnp.asarray(WEIGHTS))
     assert all(optimizer.oscillating)
     assert departure(optimizer).max() < 1e-11
 
 
 @pytest.fixture(scope="module")
 def adam(float64):
-    return optimizer_map(loss, transformation("adam"), jnp.asarray(WEIGHTS))
+    return optimizer_map(network_loss, transformation("adam"), jnp.asarray(WEIGHTS))
 
 
 def test_both_ends_share_the_auxiliary_leaves(adam):
@@ -117,7 +103,7 @@ def test_both_ends_share_the_auxiliary_leaves(adam):
 
 def test_second_moment_follows_the_average_of_the_squares_at_both_ends(adam):
     rod = rod_at(adam, 0.1)
-    plus, minus = (jit(jax.grad(loss))(rod.end(sign).weights) for sign in (+1, -1))
+    plus, minus = (jit(jax.grad(network_loss))(rod.end(sign).weights) for sign in (+1, -1))
     expected = 0.95 * rod.centre.memory[0].nu + 0.05 * (plus**2 + minus**2) / 2
     after = jit(lambda rod: lifted_map(adam, rod))(rod)
     np.testing.assert_allclose(after.centre.memory[0].nu, expected, rtol=1e-12)
@@ -210,7 +196,7 @@ def test_a_rod_of_no_length_stays_so(adam):
 
 def test_a_weight_that_never_saw_a_gradient_stays_where_it_is(adam):
     """Its second moment is 0, where the root has no derivative."""
-    optimizer = OptimizerMap(lambda w: loss(w[:16]), adam.transformation, adam.oscillating)
+    optimizer = OptimizerMap(lambda w: network_loss(w[:16]), adam.transformation, adam.oscillating)
     rod = rod_at(optimizer, 1e-12, np.append(WEIGHTS, 1.0))
     assert rod.centre.memory[0].nu[-1] == 0
     after = jit(lambda rod: stable_lifted_map(optimizer, rod))(rod)
@@ -248,7 +234,7 @@ def test_seed_depends_on_the_key_alone():
 
 @pytest.mark.parametrize("now", [6, 7])
 def test_from_consecutive_finds_centre_and_extent_that_move_linearly(now):
-    optimizer = optimizer_map(loss, transformation("heavy_ball"), jnp.asarray(WEIGHTS))
+    optimizer = optimizer_map(network_loss, transformation("heavy_ball"), jnp.asarray(WEIGHTS))
     rod = rod_at(optimizer, 0.1)
     drift = Rod(*(jax.tree.map(lambda x: jnp.sin(7 * x), part) for part in rod))
 

@@ -1,7 +1,5 @@
 """The flows: polynomials of the linear modes, orders of accuracy, positivity, toy potentials."""
 
-import functools
-
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -14,6 +12,8 @@ from rodflow.dynamics import OptimizerMap, RodFlow, RodUnitStep, StableFlow, opt
 from rodflow.dynamics.lifted import Rod, lifted_map, oscillating
 from rodflow.dynamics.rod_flow import LongThirdStage, increment, vector_field
 from rodflow.optimizers import TABLE
+from small import WEIGHTS as FAR
+from small import jit, network_loss
 
 # What a mode of the lifted map, of eigenvalue J, is multiplied by in a unit of time.
 X = Polynomial([-1, 1])  # J - 1
@@ -24,24 +24,13 @@ MODES = {
 FLOWS = {"rod": RodFlow(), "rod_unit_step": RodUnitStep()}
 STABLE = {"rod": (-3, 1), "rod_unit_step": (1 - 2 * np.sqrt(2), 1)}
 
-INPUTS = np.random.default_rng(0).standard_normal((6, 3))
-TARGETS = np.random.default_rng(1).standard_normal(6)
-WEIGHTS = np.random.default_rng(2).standard_normal(16) / 2
-
-# What is compiled here runs for milliseconds.
-QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-jit = functools.partial(jax.jit, compiler_options=QUICK)
+WEIGHTS = FAR / 2
 
 
 @pytest.fixture(autouse=True, scope="module")
 def float64():
     with jax.enable_x64(True):
         yield
-
-
-def network_loss(weights):
-    hidden = jnp.tanh(INPUTS @ weights[:12].reshape(3, 4))
-    return jnp.mean((hidden @ weights[12:] - TARGETS) ** 2) / 2
 
 
 def valley_loss(weights):

@@ -1,7 +1,5 @@
 """The threshold of any optimizer from its linearised map."""
 
-import functools
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -20,13 +18,10 @@ from rodflow.stability import (
     one_step_back,
     threshold,
 )
+from small import jit
 
 LEARNING_RATE, B1, B2, EPS = 0.05, 0.9, 0.97, 1e-3
 WEIGHTS = np.random.default_rng(0).standard_normal(3)
-
-# What is compiled here runs for milliseconds.
-QUICK = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-jit = functools.partial(jax.jit, compiler_options=QUICK)
 
 
 @pytest.fixture(autouse=True, scope="module")
