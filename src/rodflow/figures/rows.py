@@ -211,13 +211,21 @@ def show_on_log_scale(axes: Axes, values: np.ndarray) -> None:
     axes.set_ylim(values.min() / 1.4, values.max() * 1.4)
     low, high = axes.get_ylim()
     if high < 1000 * low:
-        # Two marks at least: with fewer the locator falls back to many.
         subs = (1, 2, 5) if high < 20 * low else (1, 3) if high < 200 * low else (1,)
+        if _marks(subs, low, high) < 2:  # with fewer the locator falls back to many
+            subs = (1, 1.5, 2, 3, 4, 6)
         axes.yaxis.set_major_locator(LogLocator(subs=subs))
         axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     else:
         axes.yaxis.set_major_locator(LogLocator(numticks=5))
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _marks(subs: Sequence[float], low: float, high: float) -> int:
+    """How many multiples by `subs` of powers of ten lie on an axis."""
+    powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    places = np.outer(powers, subs)
+    return int(np.sum((low <= places) & (places <= high)))
 
 
 def share_steps(rows: Sequence[Sequence[Axes]]) -> None:
