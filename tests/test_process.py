@@ -9,6 +9,7 @@ import pytest
 from rodflow.dynamics import (
     FLOWS,
     OptimizerMap,
+    Process,
     discrete,
     grid,
     integrate,
@@ -203,3 +204,61 @@ def test_stable_flow_that_reaches_infinity_in_finite_time_ends_as_diverged():
     state = optimizer.initial(weights)
     found = integrate("stable", optimizer, (state, state, state), start=0, stop=20, every=5)
     assert found.status == "diverged at step 10"
+
+
+# What a process may do between chunks and say at the end.
+
+
+class Lengthening(Process):
+    """Its carry gets an entry more at every `adapt`; it shows how many there are and remarks on more than `most`."""
+
+    most: int = 100
+
+    def begin(self, optimizer, before, now, after):
+        return now, jnp.ones(1)
+
+    def advance(self, optimizer, carry, key):
+        state, ones = carry
+        seen = {"loss": optimizer.loss(state.weights), "entries": jnp.sum(ones)}
+        return (optimizer(state), ones), seen
+
+    def snapshot(self, optimizer, carry):
+        state, ones = carry
+        return {"weights": state.weights, "memory": state.memory, "entries": jnp.sum(ones)}
+
+    def adapt(self, optimizer, carry):
+        state, ones = carry
+        return state, jnp.ones(ones.size + 1)
+
+    def remark(self, series, steps):
+        beyond = steps[series["entries"] > self.most]
+        return f"too long at {beyond.size} steps from step {beyond[0]} on" if beyond.size else ""
+
+
+def lengthening(most, rate=0.1, stop=26):
+    """From step 5 on, with snapshots at 15 and 25."""
+    optimizer = OptimizerMap(parabola, optax.sgd(rate), (True,))
+    state = optimizer.initial(jnp.ones(2))
+    return integrate(
+        Lengthening(most=most), optimizer, (state, state, state), start=5, stop=stop, every=10
+    )
+
+
+def test_between_two_chunks_a_process_may_change_the_shapes_of_its_carry():
+    found = lengthening(most=100)
+    np.testing.assert_array_equal(found.snapshot_steps, [5, 15, 25])
+    np.testing.assert_array_equal(found.snapshots["entries"], [1, 2, 3])
+    np.testing.assert_array_equal(found.series["entries"], np.repeat([1, 2, 3], [10, 10, 2]))
+    expected = 0.9 ** (2 * np.arange(22))
+    np.testing.assert_allclose(found.series["loss"], expected, rtol=1e-5)
+
+
+def test_status_of_a_completed_run_ends_with_the_remark_of_its_process():
+    assert lengthening(most=100).status == "completed"
+    assert lengthening(most=2).status == "completed: too long at 2 steps from step 25 on"
+
+
+def test_a_run_that_diverged_says_that_alone():
+    found = lengthening(most=1, rate=3.0, stop=100)
+    assert found.status == "diverged at step 69"  # 4^64 after 64 steps from step 5
+    assert found.series["entries"].max() > 1

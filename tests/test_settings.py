@@ -294,7 +294,7 @@ def test_the_digest_of_a_run_changes_with_its_trajectory(change: str) -> None:
         ("twins: -1", "twins is -1; it must be at least 0"),
         ("optimizers.gd.restart: 1000", "optimizers.gd.restart is 1000; it must be from start +"),
         ("optimizers.gd.flows: []", "optimizers.gd.flows is []; it must not be empty"),
-        ("optimizers.gd.flows: [edge]", 'optimizers.gd.flows.0 is "edge"; it must be one of'),
+        ("optimizers.gd.flows: [egde]", 'optimizers.gd.flows.0 is "egde"; it must be one of'),
         ("models: {sweeps: {kind: mlp}}", "models.sweeps is not a usable name; it is"),
         ("sweeps.rates.modl: mlp", "but rates has no modl; it takes model, optimizer, over, how"),
         ("sweeps.rates.model: cn", 'rates.model is "cn"; the models are mlp, cnn, vit; did you'),
@@ -417,6 +417,72 @@ def test_any_mutation_resolves_or_is_refused_in_one_line(
         assert resolve(config).runs
     except ConfigError as error:
         assert len(str(error).splitlines()) == 1
+
+
+# Flows that exist for some optimizers only
+
+EVERY = """
+name: every
+models: {mlp: {kind: mlp}, cnn: {kind: cnn}}
+optimizers: {%s: {learning_rate: 0.1}}
+"""
+EXIST = {
+    "central": {"gd", "rmsprop_scalar", "rmsprop"},
+    "central_unregularised": {"rmsprop_scalar", "rmsprop"},
+    "edge": {"gd"},
+}
+WHY = {
+    "central": "the central flow has a covariance of the weights alone, without momentum",
+    "central_unregularised": "the central unregularised flow leaves the sharpness to the second moment",
+    "edge": "the edge flow is written for gradient descent",
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("flow", EXIST)
+def test_a_flow_is_accepted_where_it_exists_and_refused_with_the_reason_elsewhere(
+    flow: str, optimizer: str
+) -> None:
+    config = changed(f"flows: [rod, {flow}]", base=EVERY % optimizer)
+    if optimizer in EXIST[flow]:
+        assert {run.flows for run in resolve(config).runs} == {("rod", flow)}
+        return
+    text = refusal(config)
+    assert text.startswith(f"flows has {flow} for {optimizer}; {WHY[flow]}: it exists for ")
+    assert text.endswith(f"; give {optimizer} flows of its own")
+    listed = text.split("it exists for ")[1].split(";")[0]
+    assert set(listed.split(", ")) == EXIST[flow]
+
+
+@pytest.mark.parametrize("flow", EXIST)
+@pytest.mark.parametrize(
+    "place",
+    ["flows", "optimizers.adam.flows", "optimizers.adam.models.cnn.flows", "sweeps.rates.flows"],
+)
+def test_a_flow_that_an_optimizer_has_not_is_refused_where_it_is_asked_for(
+    place: str, flow: str
+) -> None:
+    config = changed(f"{place}: [{flow}]")
+    config["optimizers"] = {"adam": config["optimizers"]["adam"]}
+    text = refusal(config)
+    assert text.startswith(f"{place} has {flow} for adam; {WHY[flow]}: it exists for ")
+    assert len(text.splitlines()) == 1
+
+
+def test_flows_of_its_own_let_an_optimizer_stand_beside_one_with_another_flow() -> None:
+    config = changed("flows: [rod, edge, central]")
+    for optimizer in ("nesterov", "rmsprop", "adam"):
+        config["optimizers"][optimizer]["flows"] = ["rod"]
+    config["optimizers"]["rmsprop"]["models"] = {"vit": {"flows": ["central_unregularised"]}}
+    config["sweeps"]["rates"]["flows"] = ["stable"]
+    experiment = resolve(config)
+    expected = {
+        "mlp/gd/seed0": ("rod", "edge", "central"),
+        "mlp/rmsprop/seed0": ("rod",),
+        "vit/rmsprop/seed7": ("central_unregularised",),
+        "sweeps/rates/b1=0.5/mlp/adam/seed0": ("stable",),
+    }
+    assert {path: experiment.run(path).flows for path in expected} == expected
 
 
 # The schema and the command
