@@ -258,7 +258,9 @@ def test_status_of_a_completed_run_ends_with_the_remark_of_its_process():
     assert lengthening(most=2).status == "completed: too long at 2 steps from step 25 on"
 
 
-def test_a_run_that_diverged_says_that_alone():
+def test_status_of_a_run_that_diverged_ends_with_the_remark_of_its_process_too():
     found = lengthening(most=1, rate=3.0, stop=100)
-    assert found.status == "diverged at step 69"  # 4^64 after 64 steps from step 5
+    when, why = found.status.split(": ")
+    assert when == "diverged at step 69"  # 4^64 after 64 steps from step 5
+    assert why.startswith("too long at")
     assert found.series["entries"].max() > 1

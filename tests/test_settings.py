@@ -432,8 +432,8 @@ EXIST = {
     "edge": {"gd"},
 }
 WHY = {
-    "central": "the central flow has a covariance of the weights alone, without momentum",
-    "central_unregularised": "the central unregularised flow leaves the sharpness to the second moment",
+    "central": "the central flow is built for gradient descent and RMSProp",
+    "central_unregularised": "the central unregularised flow leaves the sharpness to a second moment",
     "edge": "the edge flow is written for gradient descent",
 }
 

@@ -320,8 +320,8 @@ def _rules(path: Path) -> _Rules:
 
 _WITHOUT_MOMENTUM = ("gd", "rmsprop_scalar", "rmsprop")
 FLOWS_OF = {
-    "central": (_WITHOUT_MOMENTUM, "has a covariance of the weights alone, without momentum"),
-    "central_unregularised": (_WITHOUT_MOMENTUM[1:], "leaves the sharpness to the second moment"),
+    "central": (_WITHOUT_MOMENTUM, "is built for gradient descent and RMSProp"),
+    "central_unregularised": (_WITHOUT_MOMENTUM[1:], "leaves the sharpness to a second moment"),
     "edge": (("gd",), "is written for gradient descent"),
 }
 """Flows that exist for some optimizers only: which, and why."""

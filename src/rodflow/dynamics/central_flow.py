@@ -203,7 +203,8 @@ class CentralFlow(Process):
             "oscillation": jnp.sqrt(jnp.maximum(spread, 0)),
             "effective_step": jnp.mean(seen.scale**2),
             "tracked": near.astype(spread.dtype),
-            "untracked": (seen.values[tracked - GUARDS] > 2).astype(spread.dtype),
+            # At the threshold, to the accuracy of the eigenvalue: the flow may hold in turn whichever leads.
+            "untracked": (seen.values[tracked - GUARDS] > 2 * 0.99).astype(spread.dtype),
             "unsolved": 1.0 - solution.solved,
             "gradients": jnp.ones_like(spread),
             "hessian_products": seen.products.astype(spread.dtype),

@@ -47,7 +47,7 @@ class Process(eqx.Module):
         return carry
 
     def remark(self, series: dict[str, np.ndarray], steps: np.ndarray) -> str:
-        """What a reader must know of a completed run, one line for its status; usually nothing."""
+        """What a reader must know of a run, one line for its status; usually nothing."""
         return ""
 
 
@@ -60,8 +60,8 @@ class Recording:
         series: name -> values, [step].
         snapshot_steps: the steps of `snapshots`, [snapshot].
         snapshots: name -> values with a leading [snapshot] axis; `memory` is a pytree of them.
-        status: "completed", "completed: " and the process's remark, or "diverged at step n" with n the first step
-            whose loss is not finite.
+        status: "completed", or "diverged at step n" with n the first step whose loss is not finite; and after a
+            colon the process's remark, if it has one.
         compile_time: seconds of the first chunk, compilation included.
         step_time: median seconds per step of the other chunks.
         held: step -> carry there, for the steps asked for.
@@ -181,8 +181,8 @@ def record(
 
     series = {name: np.concatenate([o[name] for o in observed]) for name in observed[0]}
     steps = first + np.arange(len(series["loss"]))
-    if status == "completed" and (remark := process.remark(series, steps)):
-        status = f"completed: {remark}"
+    if remark := process.remark(series, steps):
+        status = f"{status}: {remark}"
     return Recording(
         steps=steps,
         series=series,

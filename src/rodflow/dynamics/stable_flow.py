@@ -81,6 +81,7 @@ def steps_and_stages(stats: dict[str, Any], like: Array) -> tuple[Array, Array]:
     """From diffrax's statistics of a unit of time: the mean step size, and how often the field was evaluated.
 
     Three stages a step of Bogacki and Shampine, accepted or not, the last being the first of the next; one before.
+    A try that is rejected before the first accepted step of the unit takes one more, which is not in the statistics.
     """
     dt = 1 / jnp.maximum(stats["num_accepted_steps"], 1)
     stages = 3 * stats["num_steps"] + 1
