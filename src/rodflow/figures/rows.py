@@ -211,7 +211,9 @@ def show_on_log_scale(axes: Axes, values: np.ndarray) -> None:
     axes.set_ylim(values.min() / 1.4, values.max() * 1.4)
     low, high = axes.get_ylim()
     if high < 1000 * low:
-        subs = (1, 2, 5) if high < 20 * low else (1, 3) if high < 200 * low else (1,)
+        subs: tuple[float, ...] = (1, 2, 5)
+        if high >= 20 * low:
+            subs = (1, 3) if high < 200 * low else (1,)
         if _marks(subs, low, high) < 2:  # with fewer the locator falls back to many
             subs = (1, 1.5, 2, 3, 4, 6)
         axes.yaxis.set_major_locator(LogLocator(subs=subs))
