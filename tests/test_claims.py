@@ -20,6 +20,7 @@ PROCESSES = ("discrete", "stable", "rod", "rod_unit_step", "central", "central_u
 LIMITS = {"gd": (20, 1000), "rmsprop": (30, 600)}
 HYPERPARAMETERS = {
     "gd": {"learning_rate": 0.1},
+    "rmsprop_scalar": {"learning_rate": 0.02, "b2": 0.99, "eps": 1e-8},
     "rmsprop": {"learning_rate": 1e-3, "b2": 0.99, "eps": 1e-8},
     "adam": {"learning_rate": 5e-3, "b1": 0.9, "b2": 0.99, "eps": 1e-8},
 }
@@ -36,7 +37,7 @@ SERIES = {"loss": 1.01, "rod_length": 0.31}
 """Of the rods: the loss over that of the iterates; when they grow, in lengths of the run."""
 CENTRAL = {"loss": 1.01, "sharpness": 1.0005, "wave": 0.0, "effective_step": 2.0, "step_time": 0.05}
 """Of the central flow: its averaged loss over that of the iterates, sharpness over threshold, a wave on its loss, its
-effective step size (without curvature term: 1.5), and seconds a step (of the discrete run: 0.001)."""
+effective step size by its second moment (without curvature term: 1.5), and seconds a step (discrete run: 0.001)."""
 
 
 def settings_of(optimizer: str) -> dict:
@@ -72,6 +73,8 @@ class MadeUpRun(StoredRun):
 
     def series(self, process: str) -> xr.Dataset:
         return self.made_up[process]
+
+    trajectory = series
 
 
 def make(optimizer: str, changes: dict | None = None, /, **settings) -> MadeUpRun:
@@ -111,9 +114,8 @@ def make(optimizer: str, changes: dict | None = None, /, **settings) -> MadeUpRu
         "loss": level * (1 + central["wave"] * (-1.0) ** at),
         "averaged_loss": level * central["loss"],
         "oscillation": np.full(at.shape, 0.1),
-        "effective_step": np.full(at.shape, central["effective_step"]),
     }
-    series["central_unregularised"] = {"effective_step": np.full(at.shape, 1.5)}
+    series["central_unregularised"] = {}
     times = {"discrete": 0.001, "central": central["step_time"]}
     data = {
         process: xr.Dataset(
@@ -123,6 +125,10 @@ def make(optimizer: str, changes: dict | None = None, /, **settings) -> MadeUpRu
         )
         for process, values in series.items()
     }
+    rate = chosen["optimizer"]["learning_rate"]
+    for flow, step in (("central", central["effective_step"]), ("central_unregularised", 1.5)):
+        moment = ("snapshot", "parameter"), np.full((len(snapshots), 3), (rate / step) ** 2)
+        data[flow] = data[flow].assign(second_moment=moment)
     middle = steps // 2
     later = at[middle:] - middle
     error = (changes or {}).get("iterates.error", 0.03) * later / 300

@@ -19,7 +19,6 @@ LONG_NAMES = {
     "averaged_loss": "loss averaged over the oscillation, L + <H, Sigma> / 2",
     "averaged_squared_gradient": "squared gradient averaged over the oscillation, |g|^2 + tr H Sigma H",
     "oscillation": "root mean square of the oscillation of the weights, (tr Sigma)^(1/2)",
-    "effective_step": "effective step size, the mean of 1/P over the weights",
     "tracked": "directions near the threshold that take part in the complementarity problem",
     "untracked": "1 where a direction is at the threshold that takes no part in it",
     "unsolved": "complementarity problems of the unit of time that were not solved",

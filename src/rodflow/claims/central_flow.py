@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from rodflow import artifact
 from rodflow.claims.claim import Claim, Measure, Measured, NotApplicable, above, at_most
 from rodflow.claims.measures import (
     averaged_over_pairs,
@@ -17,6 +18,7 @@ from rodflow.claims.measures import (
     relative_difference,
     stable_over,
 )
+from rodflow.figures.metric import preconditioner
 from rodflow.results import DISCRETE, StoredRun
 
 FLOW = "central"
@@ -54,13 +56,17 @@ def averaged_loss_error(run: StoredRun) -> Measured:
 
 
 def acceleration(run: StoredRun) -> Measured:
-    """Effective step size at the end of the central flow over that of the flow without curvature term."""
+    """Effective step size at the end of the central flow over that of the flow without curvature term.
+
+    The harmonic mean over the weights of eta / P: an ordinary mean would be that of weights without a gradient.
+    """
     for flow in (FLOW, WITHOUT):
         demand(run, flow)
-    ends = [float(run.series(flow)["effective_step"][-1]) for flow in (FLOW, WITHOUT)]
-    return Measured(
-        ends[0] / ends[1], f"{ends[0]:.3g} with the curvature term, {ends[1]:.3g} without"
-    )
+    optimizer = artifact.settings(run.comparison)["optimizer"]
+    ends = [preconditioner(run.trajectory(flow), optimizer)[-1].mean() for flow in (FLOW, WITHOUT)]
+    steps = [optimizer["learning_rate"] / float(end) for end in ends]
+    note = f"{steps[0]:.3g} with the curvature term, {steps[1]:.3g} without"
+    return Measured(steps[0] / steps[1], note)
 
 
 def departure(run: StoredRun) -> Measured:

@@ -201,7 +201,6 @@ class CentralFlow(Process):
             "averaged_loss": seen.loss + sharp / 2,
             "averaged_squared_gradient": jnp.sum(source(matrix)),
             "oscillation": jnp.sqrt(jnp.maximum(spread, 0)),
-            "effective_step": jnp.mean(seen.scale**2),
             "tracked": near.astype(spread.dtype),
             # At the threshold, to the accuracy of the eigenvalue: the flow may hold in turn whichever leads.
             "untracked": (seen.values[tracked - GUARDS] > 2 * 0.99).astype(spread.dtype),

@@ -45,7 +45,7 @@ from rodflow.results import COMPLETED, DISCRETE, StoredRun
 _HIGHEST = 2.1  # of sharpness over threshold that is shown
 
 _PANEL, _LINE = 1.05, 0.145  # inches: height of a row, and of a line of the table beside it
-_GRID = Grid(width=10.2, left=1.25, right=3.7, between=0.42, gap=0.3, top=0.92, bottom=0.42)
+_GRID = Grid(width=10.4, left=1.45, right=3.7, between=0.42, gap=0.3, top=0.92, bottom=0.42)
 
 _QUANTITIES: dict[str, tuple[str, Callable[[StoredRun, str], xr.DataArray]]] = {
     "loss": ("full-batch loss [1]", loss),
