@@ -89,3 +89,11 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
 def test_reading_imports_no_jax() -> None:
     code = "import sys, rodflow.results; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_released_run_keeps_what_is_short_and_reads_the_rest_again(tmp_path: Path) -> None:
+    run = write_run(tmp_path, "gd", flows=("rod",))
+    whole, short, compared = run.trajectory("rod"), run.series("rod"), run.comparison
+    run.release()
+    assert run.series("rod").identical(short) and run.comparison is compared
+    assert run.trajectory("rod") is not whole and run.trajectory("rod").identical(whole)

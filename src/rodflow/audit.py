@@ -277,6 +277,7 @@ class _Auditor:
 
     def check_figures(self) -> None:
         """The table of every figure, drawn again from what it was drawn from."""
+        known: dict[Path, StoredRun] = {}
         for figure in layout.figures(self.experiment):
             path = f"{figure.stem}.csv"
             if not (self.root / path).is_file():
@@ -285,7 +286,7 @@ class _Auditor:
                 self._unchecked(path, "not drawn again", faulty[0])
                 continue
             try:
-                source = drawn_from([self.root / place for place in figure.drawn_from])
+                source = drawn_from([self.root / place for place in figure.drawn_from], known)
                 table = figures.load(figure.name).draw(source).table
                 fresh = table.to_csv(index=False, lineterminator="\n")
                 stored = (self.root / path).read_text(encoding="utf-8")
@@ -293,6 +294,8 @@ class _Auditor:
                 self.problems.append(Problem(path, f"cannot be drawn again: {error}"))
                 continue
             self._add(recompute_table(stored, fresh, path))
+            for run in known.values():
+                run.release()
 
     def _add(self, one: Recomputed) -> None:
         self.recomputed.append(one)

@@ -113,6 +113,14 @@ class StoredRun:
             self._read[name] = whole.drop_dims("parameter", errors="ignore")
         return self._read[name]
 
+    def release(self) -> None:
+        """Forget what is as long as the weights, and keep the rest of what was read."""
+        for name, data in list(self._read.items()):
+            if "parameter" in data.dims:
+                del self._read[name]
+                if data.attrs.get("kind") == "trajectory":
+                    self._read[f"{name} series"] = data.drop_dims("parameter")
+
     @property
     def threshold(self) -> float:
         """The largest stable learning rate x preconditioned sharpness, by linear theory.
@@ -155,8 +163,16 @@ def stored_runs(root: str | Path) -> list[StoredRun]:
     return ordered(StoredRun(path) for path in found if re.fullmatch(r"seed\d+", path.name))
 
 
-def drawn_from(paths: Sequence[Path]) -> list[StoredRun] | xr.Dataset:
-    """What the module of a figure draws: the runs in these folders, or the toy problems in this file."""
+def drawn_from(
+    paths: Sequence[Path], known: dict[Path, StoredRun] | None = None
+) -> list[StoredRun] | xr.Dataset:
+    """What the module of a figure draws: the runs in these folders, or the toy problems in this file.
+
+    Args:
+        paths: the folders, or the file.
+        known: runs by folder, which are taken from here and entered.
+    """
     if paths[0].suffix == ".nc":
         return artifact.read(paths[0], kind="toy")
-    return [StoredRun(folder) for folder in paths]
+    known = {} if known is None else known
+    return [known.setdefault(folder, StoredRun(folder)) for folder in paths]
