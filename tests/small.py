@@ -1,6 +1,7 @@
 """A small network for tests, and a jit that compiles fast: what is compiled here runs for milliseconds."""
 
 import functools
+from contextlib import contextmanager
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +14,16 @@ jit = functools.partial(
         "xla_cpu_use_fusion_emitters": False,
     },
 )
+
+
+@contextmanager
+def double_precision():
+    """For all threads: a context of JAX does not reach the one from which a program calls the host."""
+    before = jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", before)
+
 
 INPUTS = np.random.default_rng(0).standard_normal((6, 3))
 TARGETS = np.random.default_rng(1).standard_normal(6)

@@ -21,16 +21,13 @@ from rodflow.dynamics.central_flow import (
 )
 from rodflow.dynamics.optimizer_map import OptimizerError, OptimizerMap
 from rodflow.optimizers import TABLE
-from small import WEIGHTS, jit, network_loss
+from small import WEIGHTS, double_precision, jit, network_loss
 
 
 @pytest.fixture(autouse=True, scope="module")
 def float64():
-    """In every thread: the callback of the conic program may run in one that `jax.enable_x64` does not reach."""
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
+    with double_precision():
+        yield
 
 
 # A ridge whose curvature is a function of place: known at the threshold.

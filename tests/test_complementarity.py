@@ -7,7 +7,7 @@ import pytest
 
 from rodflow import complementarity
 from rodflow.complementarity import pairs
-from small import jit
+from small import double_precision, jit
 
 MOST = 6
 SIZES = range(1, MOST + 1)
@@ -19,11 +19,8 @@ solve = jit(complementarity.solve)
 
 @pytest.fixture(autouse=True, scope="module")
 def float64():
-    """In every thread: the callback of the conic program may run in one that `jax.enable_x64` does not reach."""
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
+    with double_precision():
+        yield
 
 
 def entries(rows: int) -> int:

@@ -10,18 +10,15 @@ from rodflow.dynamics import FLOWS, RodFlow, optimizer_map
 from rodflow.dynamics.central_flow import CentralFlow
 from rodflow.dynamics.covariance_closure import CovarianceClosure
 from rodflow.optimizers import TABLE
-from small import jit
+from small import double_precision, jit
 
 WEIGHTS = np.random.default_rng(2).standard_normal(12)
 
 
 @pytest.fixture(autouse=True, scope="module")
 def float64():
-    """In every thread: a callback may run in one that `jax.enable_x64` does not reach."""
-    before = jax.config.jax_enable_x64
-    jax.config.update("jax_enable_x64", True)
-    yield
-    jax.config.update("jax_enable_x64", before)
+    with double_precision():
+        yield
 
 
 class Counts:

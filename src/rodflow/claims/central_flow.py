@@ -7,16 +7,16 @@ import numpy as np
 from rodflow import artifact
 from rodflow.claims.claim import Claim, Measure, Measured, NotApplicable, above, at_most
 from rodflow.claims.measures import (
-    averaged_over_pairs,
+    DIGITS_GD,
+    DIGITS_RMSPROP,
+    NON_MOMENTUM,
     demand,
-    digits_mlp,
     failed,
-    last_error,
     late_steps,
-    mean_error,
+    loss_error,
     optimizer_in,
-    relative_difference,
     stable_over,
+    tracking_error,
 )
 from rodflow.figures.metric import preconditioner
 from rodflow.results import DISCRETE, StoredRun
@@ -43,16 +43,6 @@ def rising(run: StoredRun) -> Measured:
     if fractions[1] == 0:
         raise NotApplicable("the loss of the iterates never rises")
     return Measured(fractions[0], f"that of the iterates on {fractions[1]:.2g} of them")
-
-
-def averaged_loss_error(run: StoredRun) -> Measured:
-    """Geometric mean, in the last quarter, of the relative error of the predicted time-averaged loss."""
-    if failure := failed(run, FLOW):
-        return Measured(math.inf, failure)
-    late = late_steps(run)
-    flow = run.series(FLOW)["averaged_loss"].sel(step=late).values.astype(float)
-    iterates = run.series(DISCRETE)["loss"].sel(step=late).values.astype(float)
-    return Measured(relative_difference(averaged_over_pairs(flow), averaged_over_pairs(iterates)))
 
 
 def acceleration(run: StoredRun) -> Measured:
@@ -99,12 +89,9 @@ def cost(run: StoredRun) -> Measured:
 
 
 _COHEN = "Cohen et al. 2024 (arXiv 2410.24206)"
-_WITHOUT_MOMENTUM = optimizer_in("gd", "rmsprop_scalar", "rmsprop")
-_GD = digits_mlp(name="gd", learning_rate=0.1, start=20, steps=1000)
-_RMSPROP = digits_mlp(name="rmsprop", learning_rate=1e-3, b2=0.99, start=30, steps=600)
 _OF_GD: tuple[tuple[str, str, str, Measure, float], ...] = (
     ("mean", "its mean tracking error is at most 0.011", "geometric mean of the tracking error",
-     mean_error(FLOW), 1.1e-2),
+     tracking_error(FLOW, "mean"), 1.1e-2),
     ("pinned", "the sharpness stays within 0.1% of 2/eta while its oscillation lasts",
      "largest distance of sharpness over threshold from 1", departure, 1e-3),
     ("cost", "a step takes at most 60 times that of gradient descent",
@@ -122,7 +109,7 @@ CLAIMS: tuple[Claim, ...] = (
         quantity="last tracking error of the stable flow over that of the central flow",
         measure=below_stable,
         allowed=above(1),
-        about=_WITHOUT_MOMENTUM,
+        about=optimizer_in(*NON_MOMENTUM),
     ),
     Claim(
         id="central-loss",
@@ -135,10 +122,10 @@ CLAIMS: tuple[Claim, ...] = (
             "geometric mean, in the last quarter, of the relative difference of losses averaged "
             "over pairs of consecutive steps"
         ),
-        measure=averaged_loss_error,
+        measure=loss_error(FLOW),
         allowed=at_most(0.1),
         files=("comparison.nc", "discrete.nc", f"{FLOW}.nc"),
-        about=_WITHOUT_MOMENTUM,
+        about=optimizer_in(*NON_MOMENTUM),
     ),
     Claim(
         id="central-loss-falls",
@@ -151,7 +138,7 @@ CLAIMS: tuple[Claim, ...] = (
         measure=rising,
         allowed=at_most(0.01),
         files=("comparison.nc", "discrete.nc", f"{FLOW}.nc"),
-        about=_WITHOUT_MOMENTUM,
+        about=optimizer_in(*NON_MOMENTUM),
     ),
     Claim(
         id="central-acceleration",
@@ -165,7 +152,7 @@ CLAIMS: tuple[Claim, ...] = (
         measure=acceleration,
         allowed=above(1),
         files=("comparison.nc", f"{FLOW}.nc", f"{WITHOUT}.nc"),
-        about=optimizer_in("rmsprop_scalar", "rmsprop"),
+        about=optimizer_in(*NON_MOMENTUM[1:]),
     ),
     *(
         Claim(
@@ -176,7 +163,7 @@ CLAIMS: tuple[Claim, ...] = (
             measure=measure,
             allowed=at_most(limit),
             files=("comparison.nc", "discrete.nc", f"{FLOW}.nc"),
-            about=_GD,
+            about=DIGITS_GD,
         )
         for name, words, quantity, measure, limit in _OF_GD
     ),
@@ -185,9 +172,9 @@ CLAIMS: tuple[Claim, ...] = (
         source="target",
         statement="On the digits MLP with rmsprop the central flow ends within 10% of the distance travelled.",
         quantity="last tracking error",
-        measure=last_error(FLOW),
+        measure=tracking_error(FLOW, "last"),
         allowed=at_most(0.1),
-        about=_RMSPROP,
+        about=DIGITS_RMSPROP,
     ),
 )
 """In the order of the report."""

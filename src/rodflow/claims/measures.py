@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -49,6 +49,11 @@ def digits_mlp(**chosen: Any) -> Callable[[Mapping[str, Any]], str]:
 
     return about
 
+
+NON_MOMENTUM = ("gd", "rmsprop_scalar", "rmsprop")
+DIGITS_GD = digits_mlp(name="gd", learning_rate=0.1, start=20, steps=1000)
+DIGITS_RMSPROP = digits_mlp(name="rmsprop", learning_rate=1e-3, b2=0.99, start=30, steps=600)
+DIGITS_ADAM = digits_mlp(name="adam", learning_rate=5e-3, b1=0.9, b2=0.99, start=50, steps=600)
 
 # What is measured
 
@@ -124,24 +129,13 @@ def stable_over(flow: str) -> Measure:
     return measure
 
 
-def last_error(flow: str) -> Measure:
-    """A flow's tracking error at the end of the run; inf if the flow diverged."""
+def tracking_error(flow: str, which: Literal["mean", "last"]) -> Measure:
+    """A flow's tracking error, its geometric mean over the run or its last value; inf if the flow diverged."""
 
     def measure(run: StoredRun) -> Measured:
         if failure := failed(run, flow):
             return Measured(math.inf, failure)
-        return Measured(_of(run, "error_last", flow))
-
-    return measure
-
-
-def mean_error(flow: str) -> Measure:
-    """Geometric mean of a flow's tracking error over the run; inf if the flow diverged."""
-
-    def measure(run: StoredRun) -> Measured:
-        if failure := failed(run, flow):
-            return Measured(math.inf, failure)
-        return Measured(_of(run, "error_mean", flow))
+        return Measured(_of(run, f"error_{which}", flow))
 
     return measure
 
@@ -255,12 +249,12 @@ def late_steps(run: StoredRun, since: float = 0.75) -> slice:
     return slice(max(_start(run), math.ceil(since * _steps(run))), _steps(run))
 
 
-def averaged_over_pairs(values: np.ndarray) -> np.ndarray:
+def _averaged_over_pairs(values: np.ndarray) -> np.ndarray:
     """Means of consecutive values, in which an oscillation of period two cancels."""
     return (values[1:] + values[:-1]) / 2
 
 
-def relative_difference(values: np.ndarray, reference: np.ndarray) -> float:
+def _relative_difference(values: np.ndarray, reference: np.ndarray) -> float:
     """Geometric mean of |values / reference - 1|.
 
     One below the rounding of float32 counts as that rounding, so that one exact step does not make the mean 0.
@@ -270,21 +264,23 @@ def relative_difference(values: np.ndarray, reference: np.ndarray) -> float:
 
 
 def loss_error(flow: str) -> Measure:
-    """Geometric mean, in the last quarter, of the relative error of a rod flow's loss.
+    """Geometric mean, in the last quarter, of the relative error of the loss that a flow predicts.
 
-    The mean loss of the rod's two ends against the loss of the iterates, both averaged over pairs
-    of consecutive steps.
+    The time-averaged loss of the central flow, or the mean loss of a rod's two ends, against the loss of the
+    iterates, both averaged over pairs of consecutive steps.
     """
 
     def measure(run: StoredRun) -> Measured:
         if failure := failed(run, flow):
             return Measured(math.inf, failure)
         late = late_steps(run)
-        ends = run.series(flow).sel(step=late)
-        rod = ((ends["loss_plus"] + ends["loss_minus"]) / 2).values.astype(float)
-        iterates = run.series(DISCRETE)["loss"].sel(step=late).values.astype(float)
-        return Measured(
-            relative_difference(averaged_over_pairs(rod), averaged_over_pairs(iterates))
-        )
+        series = run.series(flow).sel(step=late)
+        if "averaged_loss" in series:
+            loss = series["averaged_loss"]
+        else:
+            loss = (series["loss_plus"] + series["loss_minus"]) / 2
+        iterates = run.series(DISCRETE)["loss"].sel(step=late)
+        pairs = [_averaged_over_pairs(part.values.astype(float)) for part in (loss, iterates)]
+        return Measured(_relative_difference(*pairs))
 
     return measure

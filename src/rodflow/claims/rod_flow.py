@@ -2,12 +2,15 @@
 
 from rodflow.claims.claim import MEDIAN, Bound, Claim, above, at_least, at_most, share
 from rodflow.claims.measures import (
+    DIGITS_ADAM,
+    DIGITS_GD,
+    DIGITS_RMSPROP,
     LATEST_ONSET,
+    NON_MOMENTUM,
     digits_mlp,
     equilibrium,
     iterate_error,
     loss_error,
-    mean_error,
     mean_error_ratio,
     onset_error,
     onset_time,
@@ -15,6 +18,7 @@ from rodflow.claims.measures import (
     oscillation_error,
     over_floor,
     stable_over,
+    tracking_error,
 )
 
 ROD_FLOWS = {"rod": "rod flow", "rod_unit_step": "rod flow in unit steps"}
@@ -22,11 +26,7 @@ ROD_FLOWS = {"rod": "rod flow", "rod_unit_step": "rod flow in unit steps"}
 
 _REGIS_CHEWI = "Regis and Chewi 2026 (arXiv 2605.06821)"
 _THRESHOLDS = f"Cohen et al. 2021 (arXiv 2103.00065), 2022 (arXiv 2207.14484), {_REGIS_CHEWI}"
-_NON_MOMENTUM = ("gd", "rmsprop_scalar", "rmsprop")
 _ADAPTIVE_MOMENTUM = ("adam_scalar", "adam", "nadam_scalar", "nadam")
-_GD = digits_mlp(name="gd", learning_rate=0.1, start=20, steps=1000)
-_RMSPROP = digits_mlp(name="rmsprop", learning_rate=1e-3, b2=0.99, start=30, steps=600)
-_ADAM = digits_mlp(name="adam", learning_rate=5e-3, b1=0.9, b2=0.99, start=50, steps=600)
 _RATIO = "last tracking error of the stable flow over that of the {}"
 
 CLAIMS: tuple[Claim, ...] = (
@@ -78,7 +78,7 @@ CLAIMS: tuple[Claim, ...] = (
             about=optimizer_in(*names),
         )
         for group, names, factor in (
-            ("without-momentum", _NON_MOMENTUM, 50),
+            ("without-momentum", NON_MOMENTUM, 50),
             ("adaptive-momentum", _ADAPTIVE_MOMENTUM, 10),
         )
     ),
@@ -172,9 +172,9 @@ CLAIMS: tuple[Claim, ...] = (
                 f"most {limit:g}."
             ),
             quantity="geometric mean of the tracking error",
-            measure=mean_error(flow),
+            measure=tracking_error(flow, "mean"),
             allowed=at_most(limit),
-            about=_GD,
+            about=DIGITS_GD,
         )
         for flow, limit in (("rod", 5e-4), ("rod_unit_step", 2e-4))
     ),
@@ -192,9 +192,9 @@ CLAIMS: tuple[Claim, ...] = (
             about=about,
         )
         for optimizer, factor, about in (
-            ("gd", 100, _GD),
-            ("rmsprop", 30, _RMSPROP),
-            ("adam", 6, _ADAM),
+            ("gd", 100, DIGITS_GD),
+            ("rmsprop", 30, DIGITS_RMSPROP),
+            ("adam", 6, DIGITS_ADAM),
         )
     ),
     Claim(

@@ -57,6 +57,11 @@ class Sight(NamedTuple):
     vectors: Float[Array, "parameter direction"]
     products: Int[Array, ""]
 
+    @property
+    def inverse_scale(self) -> Float[Array, " parameter"]:
+        """P^{1/2}, zero where a weight has never moved and s is zero."""
+        return jnp.where(self.scale > 0, 1 / self.scale, 0)
+
 
 class CentralFlow(Process):
     """The flow, by Euler steps.
@@ -100,10 +105,10 @@ class CentralFlow(Process):
             return self._substep(optimizer, carry, 1 / self.substeps)
 
         following, seen = jax.lax.scan(substep, carry, length=self.substeps)
-        at_start = {name: values[0] for name, values in seen.items()}
-        cost = ("gradients", "hessian_products", "third_derivatives")
-        summed = {name: jnp.sum(seen[name]) for name in cost}
-        return following, at_start | summed | {"unsolved": jnp.sum(seen["unsolved"])}
+        counts = ("unsolved", "gradients", "hessian_products", "third_derivatives")
+        return following, {
+            name: jnp.sum(values) if name in counts else values[0] for name, values in seen.items()
+        }
 
     def snapshot(self, optimizer: OptimizerMap, carry: Central) -> Snapshot:
         return {"weights": carry.state.weights, "memory": carry.state.memory}
@@ -157,13 +162,13 @@ class CentralFlow(Process):
         seen = self._look(optimizer, state, carry.directions)
         tracked = seen.values.size
         first, second = complementarity.pairs(tracked)
+        multiplicity = jnp.where(first == second, 1, 2)
         near = jnp.sum(seen.values > 2 * (1 - self.window))
         active = jnp.minimum(near, tracked - GUARDS)
         count = active * (active + 1) // 2
 
         # H v_k = P^{1/2} A u_k = value u_k / s; where a weight has never moved s and v are zero.
-        inverse = jnp.where(seen.scale > 0, 1 / seen.scale, 0)
-        images = (seen.values * seen.vectors) * inverse[:, None]
+        images = (seen.values * seen.vectors) * seen.inverse_scale[:, None]
         along = seen.vectors * seen.scale[:, None]
         bend = third_derivatives(optimizer.loss, state.weights, along, count)
         force = bend / 2 if self.regularised else jnp.zeros_like(bend)
@@ -176,7 +181,6 @@ class CentralFlow(Process):
 
         def motion(matrix: Array) -> State:
             """dw/dt and d memory/dt."""
-            multiplicity = jnp.where(first == second, 1, 2)
             push = (matrix * multiplicity) @ force
             return State(
                 -(seen.scale**2) * (seen.gradient + push),
@@ -185,13 +189,12 @@ class CentralFlow(Process):
 
         nothing = jnp.zeros(len(first), seen.gradient.dtype)
         constant = jnp.where(first == second, 2 - seen.values[first], 0)
-        rate, linear = self._slack_rates(optimizer, state, seen, bend, force, images, motion, count)
+        rate, linear = self._slack_rates(optimizer, state, seen, bend, force, motion, count)
         solution = complementarity.solve(constant + dt * rate, dt * linear, active)
         matrix = jnp.where(jnp.arange(len(nothing)) < count, solution.matrix, 0)
 
         moving = motion(matrix)
         following = jax.tree.map(lambda x, v: x + dt * v, state, moving)
-        multiplicity = jnp.where(first == second, 1, 2)
         oscillation = matrix * multiplicity
         # tr Sigma, <H, Sigma> and tr H Sigma H.
         spread = jnp.sum(oscillation * jnp.sum(along[:, first] * along[:, second], axis=0))
@@ -218,7 +221,6 @@ class CentralFlow(Process):
         seen: Sight,
         bend: Array,
         force: Array,
-        images: Array,
         motion: Callable[[Array], State],
         count: Array,
     ) -> tuple[Float[Array, " pair"], Float[Array, "pair pair"]]:
@@ -234,9 +236,8 @@ class CentralFlow(Process):
         linear = bend @ (seen.scale[:, None] ** 2 * force.T)
         if not jax.tree.leaves(state.memory):
             return rate, linear
-        overlaps = (seen.vectors[:, first] * seen.vectors[:, second]) * (
-            seen.values[first] + seen.values[second]
-        )
+        both = seen.vectors[:, first] * seen.vectors[:, second]
+        overlaps = both * (seen.values[first] + seen.values[second])
 
         def rho(memory: PyTree) -> Array:
             squared, change = jax.jvp(
@@ -247,8 +248,7 @@ class CentralFlow(Process):
             return jnp.where(squared > 0, change / squared / 2, 0)
 
         # Near the threshold H v = 2 P v, which makes the dependence on X symmetric.
-        inverse = jnp.where(seen.scale > 0, 1 / seen.scale, 0)
-        squares = 4 * (seen.vectors[:, first] * seen.vectors[:, second]) * inverse[:, None] ** 2
+        squares = 4 * both * seen.inverse_scale[:, None] ** 2
         steady = memory_rate(optimizer, state, seen.gradient**2)
 
         def response(index: Array, rows: Array) -> Array:
@@ -291,7 +291,7 @@ def memory_rate(optimizer: OptimizerMap, state: State, square: Array) -> PyTree:
     """The memory's rate at a mean squared gradient, the step over the decay: ((1 - b2) / b2) (E g^2 - nu)."""
     following = optimizer.update(state, jnp.sqrt(square)).memory
     return jax.tree.map(
-        lambda new, old, j: (new - old) / j, following, state.memory, _decay(optimizer, state)
+        lambda new, old, j: (new - old) / j, following, state.memory, optimizer.decay(state)
     )
 
 
@@ -301,17 +301,7 @@ def memory_change(optimizer: OptimizerMap, state: State, square: Array) -> PyTre
     # A second moment is even in the gradient: two of them, for the positive and the negative part.
     parts = [jnp.maximum(sign * square / size, 0) for sign in (1, -1)]
     up, down = (optimizer.update(state, jnp.sqrt(part)).memory for part in parts)
-    return jax.tree.map(lambda a, b, j: (a - b) * size / j, up, down, _decay(optimizer, state))
-
-
-def _decay(optimizer: OptimizerMap, state: State) -> PyTree:
-    still = jnp.zeros_like(state.weights)
-    _, decay = jax.jvp(
-        lambda memory: optimizer.update(state._replace(memory=memory), still).memory,
-        (state.memory,),
-        (jax.tree.map(jnp.ones_like, state.memory),),
-    )
-    return decay
+    return jax.tree.map(lambda a, b, j: (a - b) * size / j, up, down, optimizer.decay(state))
 
 
 def third_derivatives(

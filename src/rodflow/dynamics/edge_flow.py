@@ -10,7 +10,7 @@ grows while its sharpness is above 2/eta. An amplitude of zero stays zero, so it
 itself. Integrated adaptively by diffrax, with log a in place of a, which stays positive.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -21,7 +21,7 @@ from jaxtyping import Array, Float
 from rodflow.dynamics.lifted import Rod, from_consecutive, seed
 from rodflow.dynamics.optimizer_map import OptimizerError, OptimizerMap, State
 from rodflow.dynamics.process import Observation, Process, Snapshot
-from rodflow.dynamics.stable_flow import steps_and_stages
+from rodflow.dynamics.stable_flow import follow_unit
 from rodflow.eigensolver import largest_eigenpairs, random_guess
 
 
@@ -87,7 +87,7 @@ class EdgeFlow(Process):
         rate = _learning_rate(optimizer, edge.state)
         gradient = jax.grad(optimizer.loss)
 
-        def field(t: Any, y: Any, args: Any) -> tuple[Array, ...]:
+        def field(y: tuple[Array, Array, Array]) -> tuple[Array, ...]:
             weights, direction, log_amplitude = y
             unit = direction / jnp.linalg.norm(direction)
             offset = jnp.exp(log_amplitude) * unit
@@ -98,25 +98,15 @@ class EdgeFlow(Process):
             return -rate * pull, turn, rate * sharpness - 2
 
         start = (edge.state.weights, edge.direction, edge.log_amplitude)
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(field),
-            diffrax.Bosh3(),
-            t0=0.0,
-            t1=1.0,
-            dt0=dt,
-            y0=start,
-            stepsize_controller=diffrax.PIDController(rtol=self.rtol, atol=self.atol),
-            saveat=diffrax.SaveAt(t1=True),
-            max_steps=self.max_steps,
-            throw=False,
-        )
-        followed = solution.result == diffrax.RESULTS.successful
-        weights, direction, log_amplitude = (
-            jnp.where(followed, leaf[0], jnp.nan) for leaf in solution.ys
+        (weights, direction, log_amplitude), dt, stages = follow_unit(
+            field,
+            start,
+            dt,
+            diffrax.PIDController(rtol=self.rtol, atol=self.atol),
+            self.max_steps,
         )
         unit = direction / jnp.linalg.norm(direction)
         following = Edge(edge.state._replace(weights=weights), unit, log_amplitude)
-        dt, stages = steps_and_stages(solution.stats, dt)
         return Carry(following, dt), stages
 
     def snapshot(self, optimizer: OptimizerMap, carry: Carry) -> Snapshot:

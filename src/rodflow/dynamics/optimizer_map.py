@@ -62,6 +62,16 @@ class OptimizerMap(eqx.Module):
         value, gradient = jax.value_and_grad(self.loss)(state.weights)
         return value, gradient, self.update(state, gradient)
 
+    def decay(self, state: State) -> PyTree:
+        """What a step without gradient keeps of each leaf of the memory: its derivative by itself, one number each."""
+        still = jnp.zeros_like(state.weights)
+        _, kept = jax.jvp(
+            lambda memory: self.update(state._replace(memory=memory), still).memory,
+            (state.memory,),
+            (jax.tree.map(jnp.ones_like, state.memory),),
+        )
+        return kept
+
     def __call__(self, state: State) -> State:
         """F: the next state."""
         return self.evaluate(state)[2]

@@ -96,12 +96,6 @@ def relaxation(optimizer: OptimizerMap, centre: State, first: State, second: Sta
     Returns:
         A state whose memory holds the corrections; its weights mean nothing.
     """
-    still = jnp.zeros_like(centre.weights)
-    _, decay = jax.jvp(
-        lambda memory: optimizer.update(centre._replace(memory=memory), still).memory,
-        (centre.memory,),
-        (jax.tree.map(jnp.ones_like, centre.memory),),
-    )
 
     def correct(nu: Array, j: Array, f: Array, following: Array) -> Array:
         j = jnp.clip(
@@ -113,8 +107,9 @@ def relaxation(optimizer: OptimizerMap, centre: State, first: State, second: Sta
         source = f + (1 - j) * nu
         return (r - 1) * f - k * jnp.minimum(following - j * f, jnp.abs(source))
 
+    decay = optimizer.decay(centre)
     corrections = jax.tree.map(correct, centre.memory, decay, first.memory, second.memory)
-    return State(still, corrections)
+    return State(jnp.zeros_like(centre.weights), corrections)
 
 
 class LongThirdStage(diffrax.AbstractERK):

@@ -4,6 +4,7 @@ The baseline. It follows the optimizer below the threshold and goes on into shar
 optimizer cannot follow.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import diffrax
@@ -55,34 +56,54 @@ class StableFlow(Process):
 
     def _unit(self, optimizer: OptimizerMap, carry: Carry) -> tuple[Carry, Float[Array, ""]]:
         """The flow one unit of time later, NaN if not followed in `max_steps` steps, and how many stages it took."""
-        solution = diffrax.diffeqsolve(
-            diffrax.ODETerm(lambda t, y, args: jax.tree.map(jnp.subtract, args(y), y)),
-            diffrax.Bosh3(),
-            t0=0.0,
-            t1=1.0,
-            dt0=carry.dt,
-            y0=carry.state,
-            args=optimizer,
-            stepsize_controller=diffrax.PIDController(rtol=self.rtol, atol=self.atol),
-            saveat=diffrax.SaveAt(t1=True),
-            max_steps=self.max_steps,
-            throw=False,
+        state, dt, stages = follow_unit(
+            lambda z: jax.tree.map(jnp.subtract, optimizer(z), z),
+            carry.state,
+            carry.dt,
+            diffrax.PIDController(rtol=self.rtol, atol=self.atol),
+            self.max_steps,
         )
-        followed = solution.result == diffrax.RESULTS.successful
-        state = jax.tree.map(lambda leaf: jnp.where(followed, leaf[0], jnp.nan), solution.ys)
-        dt, stages = steps_and_stages(solution.stats, carry.dt)
         return Carry(state, dt), stages
 
     def snapshot(self, optimizer: OptimizerMap, carry: Carry) -> Snapshot:
         return {"weights": carry.state.weights, "memory": carry.state.memory}
 
 
-def steps_and_stages(stats: dict[str, Any], like: Array) -> tuple[Array, Array]:
-    """From diffrax's statistics of a unit of time: the mean step size, and how often the field was evaluated.
+def follow_unit(
+    field: Callable[[Any], Any],
+    start: Any,
+    dt: Float[Array, ""],
+    controller: diffrax.PIDController,
+    max_steps: int,
+) -> tuple[Any, Float[Array, ""], Float[Array, ""]]:
+    """Integrate dy/dt = field(y) over a unit of time, by Bogacki and Shampine's method with adaptive steps.
 
-    Three stages a step of Bogacki and Shampine, accepted or not, the last being the first of the next; one before.
-    A try that is rejected before the first accepted step of the unit takes one more, which is not in the statistics.
+    Args:
+        field: the velocity, a function of the state alone.
+        start: the state, a pytree.
+        dt: the first step size to try.
+        controller: of the step size.
+        max_steps: after so many steps it is given up.
+
+    Returns:
+        The state a unit of time later, NaN if it was given up; the mean step size, to try in the next unit; and how
+        often the field was evaluated: three stages a step, accepted or not, the last being the first of the next, and
+        one before. A try that is rejected before the first accepted step takes one more, which is not counted.
     """
-    dt = 1 / jnp.maximum(stats["num_accepted_steps"], 1)
-    stages = 3 * stats["num_steps"] + 1
-    return dt.astype(like.dtype), stages.astype(like.dtype)
+    solution = diffrax.diffeqsolve(
+        diffrax.ODETerm(lambda t, y, args: field(y)),
+        diffrax.Bosh3(),
+        t0=0.0,
+        t1=1.0,
+        dt0=dt,
+        y0=start,
+        stepsize_controller=controller,
+        saveat=diffrax.SaveAt(t1=True),
+        max_steps=max_steps,
+        throw=False,
+    )
+    followed = solution.result == diffrax.RESULTS.successful
+    state = jax.tree.map(lambda leaf: jnp.where(followed, leaf[0], jnp.nan), solution.ys)
+    step = 1 / jnp.maximum(solution.stats["num_accepted_steps"], 1)
+    stages = 3 * solution.stats["num_steps"] + 1
+    return state, step.astype(dt.dtype), stages.astype(dt.dtype)
