@@ -127,10 +127,13 @@ def audit(root: str | Path, experiment: Experiment) -> Report:
         auditor.check_run(run)
     auditor.check_dataset()
     auditor.check_figures()
-    runs = [StoredRun(root / run.path) for run in experiment.runs]
+    runs = {run: StoredRun(root / run.path) for run in experiment.all_runs}
     unsound = {
-        run.path: fault for run in experiment.runs if (fault := auditor.fault_below(run.path))
+        run.path: fault for run in experiment.all_runs if (fault := auditor.fault_below(run.path))
     }
+    drawn: dict[str, list[StoredRun]] = defaultdict(list)
+    for figure in layout.figures(experiment):
+        drawn[figure.name] += [runs[run] for run in figure.runs]
     return Report(
         experiment=experiment.name,
         artifacts={
@@ -139,7 +142,7 @@ def audit(root: str | Path, experiment: Experiment) -> Report:
             if (root / path).is_file()
         },
         recomputed=tuple(sorted(auditor.recomputed, key=lambda one: one.artifact)),
-        judgements=tuple(judge(runs, CLAIMS, unsound)),
+        judgements=tuple(judge([runs[run] for run in experiment.runs], CLAIMS, unsound, drawn)),
         problems=_in_order(auditor.problems),
         consequences=_in_order(auditor.consequences),
         statuses=dict(sorted(auditor.statuses.items())),

@@ -4,6 +4,8 @@ The workflow makes these files and the audit expects them; both ask here. Paths 
 folder. The module imports neither JAX nor matplotlib.
 """
 
+import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -55,13 +57,17 @@ class Figure:
 def figures(experiment: Experiment) -> tuple[Figure, ...]:
     """The figures that an experiment draws. One without runs to draw is left out."""
     planned: list[Figure] = []
-    for name in experiment.figures:
+    parts = [
+        (name, part, runs)
+        for name in experiment.figures
+        for part, runs in _parts(FIGURES[name], experiment)
+    ]
+    parts += _of_sweeps(experiment)
+    for name, part, runs in parts:
         entry = FIGURES[name]
-        planned += [
-            Figure(name, part, tuple(chosen))
-            for part, runs in _parts(entry, experiment)
-            if (chosen := entry.of(runs)) or entry.needs == ("toy",)
-        ]
+        chosen = entry.of(runs) if runs else ()
+        if chosen or entry.needs == ("toy",):
+            planned.append(Figure(name, part, tuple(chosen)))
     return tuple(planned)
 
 
@@ -78,6 +84,26 @@ def replays(run: Run, experiment: Experiment) -> tuple[str, ...]:
     wanted = {"twins": experiment.twins > 0, "iterates": "iterates" in drawn}
     wanted["closeup"] = "closeup" in drawn
     return tuple(kind for kind, yes in wanted.items() if yes)
+
+
+MOST = 6
+"""Runs in a batch: enough to share what a program costs to compile, and few enough to keep all cores busy."""
+
+
+def batches(experiment: Experiment) -> tuple[tuple[Run, ...], ...]:
+    """The runs of sweeps that are trained in one job: they differ in hyperparameters and seed only."""
+    alike: dict[str, list[Run]] = {}
+    for sweep in experiment.sweeps:
+        for run in sweep.runs:
+            own = {**run.settings, "optimizer": run.optimizer, "seed": None}
+            key = json.dumps([sweep.name, run.flows, own], sort_keys=True)
+            alike.setdefault(key, []).append(run)
+    return tuple(
+        tuple(runs[part::parts])
+        for runs in alike.values()
+        for parts in [math.ceil(len(runs) / MOST)]
+        for part in range(parts)
+    )
 
 
 def run_files(run: Run, experiment: Experiment) -> dict[str, tuple[str, str]]:
@@ -103,9 +129,18 @@ def _parts(entry: Entry, experiment: Experiment) -> list[tuple[str, Sequence[Run
     if entry.per == "model":
         models = dict.fromkeys(run.model for run in experiment.runs)
         return [(model, [r for r in experiment.runs if r.model == model]) for model in models]
-    if entry.per == "sweep":
-        return [(sweep.name, [*sweep.base, *sweep.runs]) for sweep in experiment.sweeps]
     return [("", experiment.runs)]
+
+
+def _of_sweeps(experiment: Experiment) -> list[tuple[str, str, list[Run]]]:
+    """Figure, part and runs: of each sweep that names a figure, or of all of them."""
+    parts: dict[tuple[str, str], dict[Run, None]] = {}
+    for sweep in experiment.sweeps:
+        for name in sweep.figures:
+            part = sweep.name if FIGURES[name].per == "sweep" else ""
+            runs = parts.setdefault((name, part), {})
+            runs |= dict.fromkeys([*sweep.base, *sweep.runs])
+    return [(name, part, [*runs]) for (name, part), runs in parts.items()]
 
 
 def _files(run: Run, kind: str) -> list[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import equinox as eqx
@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import optax
 import xarray as xr
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, DTypeLike, Float, PyTree
+from jaxtyping import Array, DTypeLike, Float, Int, PyTree
 
 from rodflow import models
 
@@ -103,6 +103,15 @@ class Objective(eqx.Module):
 
     def __call__(self, weights: Float[Array, " parameter"]) -> Float[Array, ""]:
         return self.criterion(self.logits(weights), self.targets)
+
+    @property
+    def samples(self) -> int:
+        """How many there are."""
+        return self.inputs.shape[0]
+
+    def of(self, samples: Int[Array, " chosen"]) -> Objective:
+        """The loss on some of the samples only."""
+        return replace(self, inputs=self.inputs[samples], targets=self.targets[samples])
 
     def logits(self, weights: Float[Array, " parameter"]) -> Float[Array, "sample class"]:
         """What the network answers for every sample."""

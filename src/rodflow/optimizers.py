@@ -12,7 +12,7 @@ The threshold is the largest stable value of learning_rate * S, S the sharpness 
 P^{-1/2} H P^{-1/2}. Sources: Cohen et al. 2021 (arXiv 2103.00065), Cohen et al. 2022 (2207.14484), Regis and
 Chewi 2026 (2605.06821).
 
-A row beyond the nine of theory needs no formula: without a threshold of its own it is preconditioned by the inverse of
+A row needs no formula: without a threshold of its own it is preconditioned by the inverse of
 its alternating gain (`rodflow.stability`), for which the largest stable eigenvalue is 2.
 
     >>> TABLE["adamw"].limit(learning_rate=1e-3, b1=0.9, b2=0.99, eps=1e-8, weight_decay=1e-2)
@@ -23,10 +23,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
-from jaxtyping import Array, Float
+from jaxtyping import Array, DTypeLike, Float
 
 Memory = Any
 """Whatever pytree the optax transformation keeps between steps."""
@@ -41,16 +42,16 @@ class ScalarMomentState(NamedTuple):
 
 
 def scale_by_scalar_adam(
-    b1: float, b2: float, eps: float, *, nesterov: bool = False
+    b1: float | None, b2: float, eps: float, *, nesterov: bool = False
 ) -> optax.GradientTransformation:
     """Adam's rescaling with one second moment, nu' = b2 nu + (1 - b2) ||g||^2, for all weights.
 
-    Bias corrections are those of `optax.scale_by_adam`, its Nesterov form included. With b1 = 0 it is the
+    Bias corrections are those of `optax.scale_by_adam`, its Nesterov form included. Without b1 (None) it is the
     scalar RMSProp. Source: Regis and Chewi 2026 (2605.06821).
     """
 
     def init(params: Any) -> ScalarMomentState:
-        mu = optax.tree.zeros_like(params) if b1 else None
+        mu = optax.tree.zeros_like(params) if b1 is not None else None
         nu = jnp.zeros([], jnp.result_type(*jax.tree.leaves(params)))
         return ScalarMomentState(jnp.zeros([], jnp.int32), mu, nu)
 
@@ -61,7 +62,7 @@ def scale_by_scalar_adam(
         count = optax.safe_increment(state.count)
         nu = b2 * state.nu + (1 - b2) * optax.tree.norm(grads, squared=True)
         scale = 1 / (jnp.sqrt(nu / (1 - b2**count)) + eps)
-        if b1:
+        if b1 is not None:
             mu = optax.tree.update_moment(grads, state.mu, b1, 1)
             if nesterov:
                 ahead = optax.tree.bias_correction(mu, b1, optax.safe_increment(count))
@@ -74,6 +75,49 @@ def scale_by_scalar_adam(
         return jax.tree.map(lambda d: scale * d, direction), ScalarMomentState(count, mu, nu)
 
     return optax.GradientTransformation(init, update)
+
+
+def without_bias_correction(
+    scaling: optax.GradientTransformation,
+) -> optax.GradientTransformation:
+    """One of optax's bias-corrected rescalings as if it had run for ever: its moments as they are.
+
+    Args:
+        scaling: keeps its steps in a field `count` of its state.
+    """
+    for_ever = jnp.iinfo(jnp.int32).max
+
+    def init(params: Any) -> Any:
+        return scaling.init(params)._replace(count=None)  # type: ignore[attr-defined]
+
+    def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        counted = state._replace(count=jnp.asarray(for_ever, jnp.int32))
+        updates, following = scaling.update(grads, counted, params)
+        return updates, following._replace(count=None)  # type: ignore[attr-defined]
+
+    return optax.GradientTransformation(init, update)
+
+
+class Tuned(eqx.Module):
+    """An optax transformation whose hyperparameters are arrays, not constants of a compiled program.
+
+    Runs that differ in them only share one program, and can be the rows of one batch.
+
+    Attributes:
+        build: hyperparameters -> optax transformation.
+        hyperparameters: by name, scalars.
+    """
+
+    build: Callable[..., optax.GradientTransformation] = eqx.field(static=True)
+    hyperparameters: dict[str, Array]
+
+    def init(self, params: Any) -> Memory:
+        """As of an `optax.GradientTransformation`."""
+        return self.build(**self.hyperparameters).init(params)
+
+    def update(self, updates: Any, state: Memory, params: Any = None) -> tuple[Any, Memory]:
+        """As of an `optax.GradientTransformation`."""
+        return self.build(**self.hyperparameters).update(updates, state, params)
 
 
 def _descend(
@@ -106,6 +150,10 @@ class Optimizer:
     threshold: Callable[..., float] | None
     adaptive: bool = True
 
+    def tuned(self, dtype: DTypeLike, **hyperparameters: float) -> "Tuned":
+        """The transformation with its hyperparameters as scalars of this dtype, that of the weights."""
+        return Tuned(self.build, {k: jnp.asarray(v, dtype) for k, v in hyperparameters.items()})
+
     def limit(self, **hyperparameters: float) -> float:
         """The largest stable eigenvalue of P^{-1/2} H P^{-1/2}: threshold / learning_rate, 2 without a threshold."""
         if self.threshold is None:
@@ -113,12 +161,12 @@ class Optimizer:
         return self.threshold(**hyperparameters) / hyperparameters["learning_rate"]
 
     def second_moment(self, memory: Memory, **hyperparameters: float) -> Array | None:
-        """The bias-corrected second moment nu_hat, one number or one a weight; None if it keeps none."""
+        """The second moment, bias-corrected where the optimizer does that: one number, or one a weight, or None."""
         if not self.adaptive:
             return None
         nu = optax.tree_utils.tree_get(memory, "nu")
         count = optax.tree_utils.tree_get(memory, "count")
-        return nu / (1 - hyperparameters["b2"] ** count)
+        return nu if count is None else nu / (1 - hyperparameters["b2"] ** count)
 
     def preconditioner(
         self, second_moment: Array | None, **hyperparameters: float
@@ -155,7 +203,7 @@ TABLE: dict[str, Optimizer] = {
     ),
     "rmsprop_scalar": Optimizer(
         build=lambda learning_rate, b2, eps: _descend(
-            scale_by_scalar_adam(0.0, b2, eps), learning_rate
+            scale_by_scalar_adam(None, b2, eps), learning_rate
         ),
         threshold=lambda **_: 2.0,
     ),
@@ -185,7 +233,20 @@ TABLE: dict[str, Optimizer] = {
         build=lambda learning_rate, b1, b2, eps: optax.nadam(learning_rate, b1, b2, eps),
         threshold=lambda b1, **_: _nesterov_threshold(b1),
     ),
-    # Beyond the nine: the linearised map says where they become unstable.
+    # Beyond the nine. Without bias correction they start with larger steps and end at the same thresholds.
+    "rmsprop_uncorrected": Optimizer(
+        build=lambda learning_rate, b2, eps: optax.rmsprop(
+            learning_rate, decay=b2, eps=eps, eps_in_sqrt=False
+        ),
+        threshold=lambda **_: 2.0,
+    ),
+    "adam_uncorrected": Optimizer(
+        build=lambda learning_rate, b1, b2, eps: _descend(
+            without_bias_correction(optax.scale_by_adam(b1, b2, eps)), learning_rate
+        ),
+        threshold=lambda b1, **_: _momentum_threshold(b1),
+    ),
+    # Of these the linearised map says where they become unstable.
     "adamw": Optimizer(
         build=lambda learning_rate, b1, b2, eps, weight_decay: optax.adamw(
             learning_rate, b1, b2, eps, weight_decay=weight_decay
@@ -211,7 +272,7 @@ TABLE: dict[str, Optimizer] = {
         adaptive=False,
     ),
 }
-"""The nine optimizers of theory by name, and some that have no formula."""
+"""The nine optimizers of theory by name, and some more."""
 
-NINE: tuple[str, ...] = tuple(name for name, row in TABLE.items() if row.threshold is not None)
+NINE: tuple[str, ...] = tuple(TABLE)[:9]
 """The names of the nine."""

@@ -30,6 +30,8 @@ OPTIMIZERS = (
     "adam",
     "nadam_scalar",
     "nadam",
+    "rmsprop_uncorrected",
+    "adam_uncorrected",
     "adamw",
     "amsgrad",
     "adagrad",
@@ -50,6 +52,12 @@ class StoredRun:
     _read: dict[str, xr.Dataset] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
+
+    @property
+    def path(self) -> str:
+        """Its folder within the experiment's, as of a `rodflow.settings.Run`."""
+        parts = self.folder.parts
+        return "/".join(parts[-6:] if parts[-6:-5] == ("sweeps",) else parts[-3:])
 
     @property
     def model(self) -> str:

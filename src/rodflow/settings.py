@@ -60,8 +60,9 @@ class Run:
             the rod of the iterates has opened.
         group: folder of a sweep's runs with one set of values, "" for the main runs.
         settings: everything that determines the trajectory, as plain JSON values with sorted keys:
-            ``criterion``, ``dataset``, ``model`` (``kind`` and its settings), ``optimizer``
-            (``name`` and its hyperparameters), ``seed``, ``snapshots``, ``start`` and ``steps``.
+            ``batch_size`` (null: all images), ``criterion``, ``dataset``, ``model`` (``kind`` and its
+            settings), ``optimizer`` (``name`` and its hyperparameters), ``seed``, ``snapshots``, ``start``
+            and ``steps``.
             Where the images are read from (``dataset.archive``) is not among them.
     """
 
@@ -92,17 +93,19 @@ class Run:
 
 @dataclass(frozen=True)
 class Sweep:
-    """Runs that differ from main runs in some hyperparameters.
+    """Runs that differ from main runs in some values.
 
     Attributes:
         name: its name in the config.
-        base: the main runs that it starts from, one a seed.
+        base: the main runs of its models and optimizers, which it starts from.
         runs: the others, of the values in the order of the config.
+        figures: names of the figures that show them.
     """
 
     name: str
     base: tuple[Run, ...]
     runs: tuple[Run, ...]
+    figures: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -114,10 +117,10 @@ class Experiment:
         dataset: settings of the data stage.
         criterion: ``mse`` or ``cross_entropy``.
         runs: models x optimizers x seeds, in the order of the config.
-        sweeps: further runs with other hyperparameters.
+        sweeps: further runs with other values.
         twins: how many twins each main run has.
         sharpness: settings of the sharpness stage.
-        figures: names of the figures.
+        figures: names of the figures of the main runs.
     """
 
     name: str
@@ -203,19 +206,21 @@ def resolve(config: Mapping[str, Any], schema: Path = SCHEMA) -> Experiment:
     }
     _refuse([*_conflicts(full, models, options), *_bad_sweeps(full, options, rules)], plain)
 
-    runs = {
-        (model, optimizer): _runs(full, models[model], model, optimizer, chosen)
-        for (model, optimizer), chosen in options.items()
-    }
+    runs = tuple(
+        itertools.chain(
+            *(
+                _runs(full, models[model], model, optimizer, chosen)
+                for (model, optimizer), chosen in options.items()
+                if model in _trains(full, optimizer)
+            )
+        )
+    )
     return Experiment(
         name=full["name"],
         dataset=full["dataset"],
         criterion=full["criterion"],
-        runs=tuple(itertools.chain(*runs.values())),
-        sweeps=tuple(
-            _sweep(full, models, options, name, runs[entry["model"], entry["optimizer"]])
-            for name, entry in full["sweeps"].items()
-        ),
+        runs=runs,
+        sweeps=tuple(_sweep(full, models, options, name, runs) for name in full["sweeps"]),
         twins=full["twins"],
         sharpness=full["sharpness"],
         figures=tuple(full["figures"]),
@@ -238,6 +243,10 @@ def describe(experiment: Experiment) -> str:
         settings = run.settings
         shared[f"model {run.model}"] = _listed(settings["model"])
         hyperparameters = {k: v for k, v in settings["optimizer"].items() if k != "name"}
+        if settings["batch_size"] is not None:
+            hyperparameters["batch_size"] = settings["batch_size"]
+        if settings["criterion"] != experiment.criterion:
+            hyperparameters["criterion"] = settings["criterion"]
         numbers = (
             settings["start"],
             settings["steps"],
@@ -326,7 +335,15 @@ FLOWS_OF = {
 }
 """Flows that exist for some optimizers only: which, and why."""
 
-_NOT_HYPERPARAMETERS = ("start", "steps", "restart", "flows", "models")
+_NOT_HYPERPARAMETERS = ("start", "steps", "restart", "batch_size", "flows", "models", "only")
+_AXES = ("start", "steps", "batch_size")
+"""Of an optimizer's options those that a sweep may change besides the hyperparameters."""
+
+
+def _trains(full: Mapping[str, Any], optimizer: str) -> Sequence[str]:
+    """The models that an optimizer trains in the main runs."""
+    only = full["optimizers"][optimizer]["only"]
+    return [*full["models"]] if only is None else only
 
 
 def _runs(
@@ -341,13 +358,14 @@ def _runs(
     start, every, restart = options["start"], full["snapshots"]["every"], options["restart"]
     if restart is not None:  # to the nearest snapshot
         restart = start + max(1, round((restart - start) / every)) * every
+    flows = full["flows"] if options["flows"] is None else options["flows"]
     return tuple(
         Run(
             model,
             optimizer,
             seed,
             _run_settings(full, network, optimizer, options, seed),
-            tuple(options["flows"] or full["flows"]),
+            tuple(flows),
             restart,
             group,
         )
@@ -360,28 +378,54 @@ def _sweep(
     models: Mapping[str, Mapping[str, Any]],
     options: Mapping[tuple[str, str], Mapping[str, Any]],
     name: str,
-    base: tuple[Run, ...],
+    main: Sequence[Run],
 ) -> Sweep:
-    """The runs of all values but those of the base."""
+    """The main runs that a sweep starts from, and the runs of all its values that are not among them."""
     entry = full["sweeps"][name]
-    model, optimizer = entry["model"], entry["optimizer"]
-    usual = options[model, optimizer]
+    places = [*itertools.product(_names(entry["model"]), _names(entry["optimizer"]))]
+    seeds = [int(seed) for seed in entry["over"].get("seed", full["seeds"])]
+    base = tuple(run for run in main if (run.model, run.optimizer) in places and run.seed in seeds)
+    known = {run.digest for run in base}
     runs: list[Run] = []
-    for values in _combinations(entry):
-        if all(usual[key] == value for key, value in values.items()):
-            continue
-        chosen = {**usual, **values, "flows": entry["flows"]}
-        group = ",".join(f"{key}={value:g}" for key, value in values.items())
-        runs += _runs(full, models[model], model, optimizer, chosen, f"sweeps/{name}/{group}")
-    return Sweep(name, base, tuple(runs))
+    for (model, optimizer), values in itertools.product(places, _combinations(entry)):
+        chosen = {**options[model, optimizer], **values, "flows": entry["flows"]}
+        varied = {key: value for key, value in values.items() if key != "seed"}
+        group = ",".join(f"{key}={_word(value)}" for key, value in varied.items()) or "seeds"
+        own = {key: chosen.pop(key) for key in ("criterion",) if key in chosen}
+        own["seeds"] = [chosen.pop("seed")] if "seed" in chosen else full["seeds"]
+        place = f"sweeps/{name}/{group}"
+        found = _runs({**full, **own}, models[model], model, optimizer, chosen, place)
+        runs += [run for run in found if run.digest not in known]
+    return Sweep(name, base, tuple(runs), tuple(entry["figures"]))
 
 
-def _combinations(entry: Mapping[str, Any]) -> list[dict[str, float]]:
-    """The values of a sweep's hyperparameters: one at a time, or all combinations."""
-    over = {key: [float(value) for value in values] for key, values in entry["over"].items()}
+def _names(names: str | Sequence[str]) -> list[str]:
+    return [names] if isinstance(names, str) else [*names]
+
+
+def _word(value: Any) -> str:
+    """A value of an axis in the name of a folder."""
+    if value is None:
+        return "full"
+    return value if isinstance(value, str) else f"{value:.12g}"
+
+
+def _combinations(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The values of a sweep's axes: one at a time, or all combinations."""
+    over = {
+        key: [_number(value, whole=key in (*_AXES, "seed")) for value in values]
+        for key, values in entry["over"].items()
+    }
     if entry["how"] == "each":
         return [{key: value} for key, values in over.items() for value in values]
     return [dict(zip(over, values, strict=True)) for values in itertools.product(*over.values())]
+
+
+def _number(value: Any, *, whole: bool) -> Any:
+    """A number as a run's settings have it; what is none stays as it is."""
+    if value is None or isinstance(value, str):
+        return value
+    return int(value) if whole else float(value)
 
 
 def _run_settings(
@@ -394,6 +438,7 @@ def _run_settings(
     times = {key: options[key] for key in ("start", "steps")}
     hyperparameters = {k: v for k, v in options.items() if k not in _NOT_HYPERPARAMETERS}
     settings = {
+        "batch_size": options["batch_size"],
         "dataset": {key: value for key, value in full["dataset"].items() if key != "archive"},
         "criterion": full["criterion"],
         "model": model,
@@ -569,6 +614,12 @@ def _conflicts(
             known = f"the models are {', '.join(models)}{_suggest(model, models)}"
             yield ("optimizers", optimizer, "models", model), f"is no model; {known}"
 
+    for optimizer, entry in full["optimizers"].items():
+        for index, model in enumerate(entry["only"] or ()):
+            if model not in models:
+                known = f"the models are {', '.join(models)}{_suggest(model, models)}"
+                yield ("optimizers", optimizer, "only", index), f"is {_show(model)}; {known}"
+
     for (model, optimizer), chosen in options.items():
         start, steps = chosen["start"], chosen["steps"]
         if start + every > steps:
@@ -582,24 +633,35 @@ def _conflicts(
             place = ("optimizers", optimizer, *(("models", model) if "restart" in own else ()))
             text = f"it must be from start + snapshots.every ({start} + {every}) to below steps"
             yield (*place, "restart"), f"is {chosen['restart']}; {text} ({steps})"
-        yield from _missing_flows(full, model, optimizer, chosen["flows"])
+        if model in _trains(full, optimizer):
+            yield from _missing_flows(full, model, optimizer, chosen)
+        if (batch := chosen["batch_size"]) is not None and batch > dataset["samples"]:
+            own = full["optimizers"][optimizer]["models"].get(model, {})
+            place = ("optimizers", optimizer, *(("models", model) if "batch_size" in own else ()))
+            yield (
+                (*place, "batch_size"),
+                f"is {batch}; the data set has {dataset['samples']} images",
+            )
 
 
 def _missing_flows(
-    full: Mapping[str, Any], model: str, optimizer: str, own: Sequence[str] | None
+    full: Mapping[str, Any], model: str, optimizer: str, chosen: Mapping[str, Any]
 ) -> Iterator[Problem]:
     """Flows that do not exist for an optimizer."""
-    entry = full["optimizers"][optimizer]
+    entry, own = full["optimizers"][optimizer], chosen["flows"]
     place: Place = ("flows",)
     if own is not None:
         inner = ("models", model) if "flows" in entry["models"].get(model, {}) else ()
         place = ("optimizers", optimizer, *inner, "flows")
-    for text in _without(optimizer, own or full["flows"]):
+    flows = full["flows"] if own is None else own
+    for text in _without(optimizer, flows, chosen["batch_size"]):
         yield place, f"{text}; give {optimizer} flows of its own"
 
 
-def _without(optimizer: str, flows: Iterable[str]) -> Iterator[str]:
+def _without(optimizer: str, flows: Sequence[str], batch: int | None) -> Iterator[str]:
     """Why an optimizer has none of one of the flows."""
+    if batch is not None and flows:
+        yield f"has {flows[0]} for {optimizer} with batch_size {batch}; a flow follows full batches"
     for flow in flows:
         optimizers, why = FLOWS_OF.get(flow, ((optimizer,), ""))
         if optimizer not in optimizers:
@@ -610,28 +672,69 @@ def _without(optimizer: str, flows: Iterable[str]) -> Iterator[str]:
 def _bad_sweeps(
     full: Mapping[str, Any], options: Mapping[tuple[str, str], Mapping[str, Any]], rules: _Rules
 ) -> Iterator[Problem]:
-    """Sweeps over what is not there, or over values that the optimizer does not take."""
+    """Sweeps over what is not there, or over values that cannot be run."""
     for name, entry in full["sweeps"].items():
         place: Place = ("sweeps", name)
+        strange = False
         for part in ("model", "optimizer"):
-            if entry[part] not in (known := full[f"{part}s"]):
-                text = f"is {_show(entry[part])}; the {part}s are {', '.join(known)}"
-                yield (*place, part), text + _suggest(entry[part], known)
-        if (usual := options.get((entry["model"], entry["optimizer"]))) is None:
+            for index, word in enumerate(_names(entry[part])):
+                if word not in (known := full[f"{part}s"]):
+                    strange = True
+                    inner = (part,) if isinstance(entry[part], str) else (part, index)
+                    text = f"is {_show(word)}; the {part}s are {', '.join(known)}"
+                    yield (*place, *inner), text + _suggest(word, known)
+        if strange:
             continue
-        for text in _without(entry["optimizer"], entry["flows"] or ()):
-            yield (*place, "flows"), text
-        known = [key for key in usual if key not in _NOT_HYPERPARAMETERS]
-        schema = rules.root["properties"]["optimizers"]["properties"][entry["optimizer"]]
-        for key, values in entry["over"].items():
-            if key not in known:
-                takes = f"{entry['optimizer']} has {', '.join(known)}{_suggest(key, known)}"
-                yield (*place, "over", key), f"is no hyperparameter; {takes}"
-                continue
-            for index, value in enumerate(values):
-                checked = rules.validator.evolve(schema={"$defs": rules.root["$defs"]} | schema)
-                for error in checked.iter_errors({"learning_rate": 1.0, key: value}):
-                    yield (*place, "over", key, index), f"is {_show(value)}; {_allowed(error)}"
+        problems = [
+            ((*place, *inner), text)
+            for model, optimizer in itertools.product(
+                _names(entry["model"]), _names(entry["optimizer"])
+            )
+            for inner, text in _bad_axes(full, entry, optimizer, options[model, optimizer], rules)
+        ]
+        yield from problems
+        if problems:
+            continue
+        for model, optimizer in itertools.product(
+            _names(entry["model"]), _names(entry["optimizer"])
+        ):
+            for values in _combinations(entry):
+                chosen = {**options[model, optimizer], **values}
+                start, steps, every = chosen["start"], chosen["steps"], full["snapshots"]["every"]
+                if start + every > steps:
+                    axis = next((key for key in ("steps", "start") if key in values), "start")
+                    text = f"start + snapshots.every ({start} + {every}) must be at most steps ({steps})"
+                    yield (*place, "over", axis), text
+                for text in _without(optimizer, entry["flows"], chosen["batch_size"]):
+                    yield (*place, "flows"), text
+
+
+def _bad_axes(
+    full: Mapping[str, Any],
+    entry: Mapping[str, Any],
+    optimizer: str,
+    usual: Mapping[str, Any],
+    rules: _Rules,
+) -> Iterator[Problem]:
+    """Axes that an optimizer does not have, and values that it does not take."""
+    properties = rules.root["properties"]
+    own = properties["optimizers"]["properties"][optimizer]
+    shared = {"criterion": properties["criterion"], "seed": properties["seeds"]["items"]}
+    known = [*(key for key in usual if key not in _NOT_HYPERPARAMETERS), *_AXES]
+    for key, values in entry["over"].items():
+        if key not in known and key not in shared:
+            takes = f"{optimizer} has {', '.join([*known, *shared])}{_suggest(key, known)}"
+            yield ("over", key), f"is no axis; {takes}"
+            continue
+        for index, value in enumerate(values):
+            rule = shared.get(key, own)
+            tried = value if key in shared else {"learning_rate": 1.0, key: value}
+            checked = rules.validator.evolve(schema={"$defs": rules.root["$defs"]} | rule)
+            for error in checked.iter_errors(tried):
+                yield ("over", key, index), f"is {_show(value)}; {_allowed(error)}"
+            if key == "batch_size" and value is not None and value > full["dataset"]["samples"]:
+                text = f"is {value}; the data set has {full['dataset']['samples']} images"
+                yield ("over", key, index), text
 
 
 def _refuse(problems: Iterable[Problem], config: Any) -> None:

@@ -9,7 +9,9 @@ The workflow's scripts are thin shells around these functions; they can be calle
 `settings` are those of a `rodflow.settings.Run`.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -25,6 +27,10 @@ from rodflow.stability import alternating_gains
 from rodflow.trajectory import states, trajectory, with_states
 
 Settings = Mapping[str, Any]
+
+
+class BatchError(ValueError):
+    """Runs that cannot be trained together."""
 
 
 def optimizer_of(settings: Settings) -> tuple[Optimizer, dict[str, float]]:
@@ -52,24 +58,78 @@ def build(dataset: xr.Dataset, settings: Settings) -> tuple[OptimizerMap, Array]
         dataset, settings["model"], settings["criterion"], settings["seed"]
     )
     optimizer, hyperparameters = optimizer_of(settings)
-    return dynamics.optimizer_map(loss, optimizer.build(**hyperparameters), weights), weights
+    transformation = optimizer.tuned(weights.dtype, **hyperparameters)
+    return dynamics.optimizer_map(loss, transformation, weights), weights
 
 
 def discrete_run(
     dataset: xr.Dataset, settings: Settings, progress: Progress | None = None
 ) -> xr.Dataset:
     """Train: the discrete run as a trajectory, with the states from which flows start."""
-    optimizer, weights = build(dataset, settings)
-    start, steps = settings["start"], settings["steps"]
-    recording = dynamics.discrete(
-        optimizer,
-        weights,
-        steps=steps,
-        snapshot_steps=dynamics.grid(start, 1, steps, settings["snapshots"]["every"]),
-        hold=[start],
-        progress=progress,
-    )
+    return next(discrete_runs(dataset, [settings], progress))
+
+
+def discrete_runs(
+    dataset: xr.Dataset,
+    settings: Sequence[Settings],
+    progress: Progress | None = None,
+    *,
+    side_by_side: bool | None = None,
+) -> Iterator[xr.Dataset]:
+    """Train several runs that differ in hyperparameters and seed only, with one compiled program.
+
+    Args:
+        dataset: the training data.
+        settings: of each run.
+        progress: called after every chunk of steps.
+        side_by_side: as one vmapped batch, or one after the other. None: as a batch but on a CPU, where that is no
+            faster (benchmarks/side_by_side.py).
+
+    Yields:
+        The trajectories, in order.
+
+    Raises:
+        BatchError: the runs differ in something else.
+    """
+    if len({json.dumps(shared(one), sort_keys=True) for one in settings}) > 1:
+        raise BatchError("runs of one batch may differ in hyperparameters and seed only")
+    maps, weights = zip(*(build(dataset, one) for one in settings), strict=True)
+    first, seeds = settings[0], [one["seed"] for one in settings]
+    start, steps = first["start"], first["steps"]
+    how: dict[str, Any] = {
+        "steps": steps,
+        "snapshot_steps": dynamics.grid(start, 1, steps, first["snapshots"]["every"]),
+        "hold": [start] if first["batch_size"] is None else (),
+        "batch_size": first["batch_size"],
+        "progress": progress,
+    }
+    if side_by_side is None:
+        side_by_side = jax.default_backend() != "cpu"
+    if side_by_side and len(settings) > 1:
+        recordings = iter(dynamics.discrete_side_by_side(maps, weights, seeds=seeds, **how))
+    else:
+        recordings = (
+            dynamics.discrete(optimizer, at, seed=seed, **how)
+            for optimizer, at, seed in zip(maps, weights, seeds, strict=True)
+        )
+    for optimizer, at, recording, own in zip(maps, weights, recordings, settings, strict=True):
+        if not recording.snapshots:  # diverged before the first one
+            recording = replace(recording, snapshots={"weights": np.zeros((0, at.size), at.dtype)})
+        yield _discrete(optimizer, recording, own)
+
+
+def shared(settings: Settings) -> dict[str, Any]:
+    """What the runs of one batch have in common: the settings without hyperparameters and seed."""
+    return {**settings, "optimizer": settings["optimizer"]["name"], "seed": None}
+
+
+def _discrete(optimizer: OptimizerMap, recording: Recording, settings: Settings) -> xr.Dataset:
     data = _label(optimizer, recording, "discrete", settings)
+    start = settings["start"]
+    if settings["batch_size"] is not None:
+        for name in ("loss", "gradient_norm"):
+            full = data[name].attrs["long_name"]
+            data[name].attrs["long_name"] = full.replace("full-batch", "the step's batch:", 1)
     if start not in recording.held:
         return data
     around = recording.held[start]

@@ -4,7 +4,7 @@ rule flow:
     input:
         code=lambda wildcards: code("flow.py", *MAP_CODE, *FLOW_CODE[wildcards.flow]),
         dataset=rules.dataset.output,
-        discrete=rules.discrete.output,
+        discrete=RUN + "/discrete.nc",
     output:
         RUN + "/{flow}.nc",
     params:

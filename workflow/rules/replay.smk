@@ -13,7 +13,7 @@ for kinds in dict.fromkeys(layout.replays(run, EXPERIMENT) for run in EXPERIMENT
             input:
                 code=code("replay.py", *REPLAY_CODE),
                 dataset=rules.dataset.output,
-                discrete=rules.discrete.output,
+                discrete=RUN + "/discrete.nc",
                 sharpness=RUN + "/sharpness/discrete.nc",
             output:
                 [RUN + f"/{kind}.nc" for kind in kinds],

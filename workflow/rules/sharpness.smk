@@ -1,7 +1,15 @@
-# All processes of a run in one job: they share the compiled eigensolver, whose start costs as much as its work, and
-# what the flows' eigenvectors are searched from. One rule for each choice of flows, which decides the outputs.
+# All processes of a run, or of a batch of runs, in one job: they share the compiled eigensolver, whose start costs as
+# much as its work, and what the flows' eigenvectors are searched from.
 
-for index, processes in enumerate(dict.fromkeys(run.processes for run in EXPERIMENT.all_runs)):
+SHARPNESS_CODE = code("sharpness.py", "stages.py", "sharpness.py", "curvature.py", "eigensolver.py")
+SHARPNESS = (
+    "python {input.code[0]} --root {ROOT} --settings {params.settings:q} --dataset {input.dataset}"
+    " --trajectories {input.trajectories} --sharpness {params.sharpness:q} --output {output} 2> {log}"
+)
+
+
+# One rule for each choice of flows, which decides the outputs.
+for index, processes in enumerate(dict.fromkeys(run.processes for run in ALONE)):
 
     rule:
         name:
@@ -9,21 +17,42 @@ for index, processes in enumerate(dict.fromkeys(run.processes for run in EXPERIM
         message:
             "sharpness: {wildcards.run}"
         input:
-            code=code("sharpness.py", "stages.py", "sharpness.py", "curvature.py", "eigensolver.py"),
+            code=SHARPNESS_CODE,
             dataset=rules.dataset.output,
             trajectories=expand(RUN + "/{process}.nc", process=processes, allow_missing=True),
         output:
             expand(RUN + "/sharpness/{process}.nc", process=processes, allow_missing=True),
         wildcard_constraints:
-            run=any_of(run for run in EXPERIMENT.all_runs if run.processes == processes),
+            run=any_of(run for run in ALONE if run.processes == processes),
         params:
-            settings=run_settings,
+            settings=lambda wildcards: settings_of([EXPERIMENT.run(wildcards.run)]),
             sharpness=json.dumps(EXPERIMENT.sharpness, sort_keys=True),
         log:
             RUN + "/logs/sharpness.log",
         shell:
-            "python {input.code[0]} --root {ROOT} --settings {params.settings:q} --dataset {input.dataset}"
-            " --trajectories {input.trajectories} --sharpness {params.sharpness:q} --output {output} 2> {log}"
+            SHARPNESS
+
+
+for index, batch in enumerate(BATCHES):
+
+    rule:
+        name:
+            f"sharpness_batch_{index}"
+        message:
+            f"sharpness: {batch[0].path} and {len(batch) - 1} more"
+        input:
+            code=SHARPNESS_CODE,
+            dataset=rules.dataset.output,
+            trajectories=[f"{ROOT}/{run.path}/{process}.nc" for run in batch for process in run.processes],
+        output:
+            [f"{ROOT}/{run.path}/sharpness/{process}.nc" for run in batch for process in run.processes],
+        params:
+            settings=settings_of(batch),
+            sharpness=json.dumps(EXPERIMENT.sharpness, sort_keys=True),
+        log:
+            f"{ROOT}/{batch[0].path}/logs/sharpness.log",
+        shell:
+            SHARPNESS
 
 
 rule all_sharpness:

@@ -1,18 +1,58 @@
+# Runs of a sweep that differ in hyperparameters and seed only share a job: they share what the program costs to compile.
+
+BATCHES = layout.batches(EXPERIMENT)
+IN_BATCHES = {run for batch in BATCHES for run in batch}
+ALONE = [run for run in EXPERIMENT.all_runs if run not in IN_BATCHES]
+
+
+def settings_of(runs):
+    """The resolved settings of some runs as JSON."""
+    return json.dumps([run.settings for run in runs], sort_keys=True)
+
+
+TRAIN_CODE = code("train.py", *MAP_CODE, *(f"dynamics/{name}.py" for name in ("discrete", "minibatch", "side_by_side", "training")))
+TRAIN = (
+    "python {input.code[0]} --root {ROOT} --settings {params.settings:q} --dataset {input.dataset}"
+    " --output {output} 2> {log}"
+)
+
+
 rule discrete:
     message:
         "discrete run: {wildcards.run}"
     input:
-        code=code("train.py", *MAP_CODE, "dynamics/discrete.py"),
+        code=TRAIN_CODE,
         dataset=rules.dataset.output,
     output:
         RUN + "/discrete.nc",
+    wildcard_constraints:
+        run=any_of(ALONE),
     params:
-        settings=run_settings,
+        settings=lambda wildcards: settings_of([EXPERIMENT.run(wildcards.run)]),
     log:
         RUN + "/logs/discrete.log",
     shell:
-        "python {input.code[0]} --root {ROOT} --settings {params.settings:q} --dataset {input.dataset}"
-        " --output {output} 2> {log}"
+        TRAIN
+
+
+for index, batch in enumerate(BATCHES):
+
+    rule:
+        name:
+            f"discrete_batch_{index}"
+        message:
+            f"discrete runs: {batch[0].path} and {len(batch) - 1} more"
+        input:
+            code=TRAIN_CODE,
+            dataset=rules.dataset.output,
+        output:
+            [f"{ROOT}/{run.path}/discrete.nc" for run in batch],
+        params:
+            settings=settings_of(batch),
+        log:
+            f"{ROOT}/{batch[0].path}/logs/discrete.log",
+        shell:
+            TRAIN
 
 
 rule trajectories:

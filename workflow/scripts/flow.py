@@ -18,7 +18,9 @@ def main() -> None:
         clock,
     )
     inputs = {"dataset": args.dataset, "discrete": args.discrete}
-    stage.store(data, args.output, args, clock, kind="trajectory", inputs=inputs)
+    stage.store(
+        data, args.output, args, clock, kind="trajectory", settings=args.settings, inputs=inputs
+    )
 
 
 stage.run(main)

@@ -34,7 +34,8 @@ def main() -> None:
                 data = replay.iterates(*measured, **own, progress=clock)
             else:
                 data = replay.closeup(*measured, progress=clock)
-        stage.store(data, output, args, clock, kind=output.stem, inputs=inputs, **own)
+        settings = args.settings | own
+        stage.store(data, output, args, clock, kind=output.stem, settings=settings, inputs=inputs)
 
 
 stage.run(main)

@@ -1,4 +1,4 @@
-"""Measure the (preconditioned) sharpness along the stored trajectories of a run, one output each."""
+"""Measure the (preconditioned) sharpness along the stored trajectories of some runs, one output each."""
 
 import stage
 
@@ -16,26 +16,27 @@ def main() -> None:
         output=stage.PATHS,
     )
     dataset = artifact.read(args.dataset, kind="dataset")
-    # The discrete run comes first, and the flows stay near it.
-    known: dict[int, Eigenvectors] = {}
-    for trajectory, output in zip(args.trajectories, args.output, strict=True):
-        clock = stage.Clock(f"sharpness of {trajectory.stem}", args.settings["steps"])
+    each = len(args.trajectories) // len(args.settings)
+    # The discrete run of each comes first, and its flows stay near it.
+    known: list[dict[int, Eigenvectors]] = [{} for _ in args.settings]
+    for index, (trajectory, output) in enumerate(zip(args.trajectories, args.output, strict=True)):
+        settings = args.settings[index // each]
+        clock = stage.Clock(f"sharpness of {trajectory.stem}", settings["steps"])
         data = sharpness(
             dataset,
             artifact.read(trajectory, kind="trajectory"),
-            args.settings,
+            settings,
             **args.sharpness,
-            known=known,
+            known=known[index // each],
         )
-        inputs = {"dataset": args.dataset, "trajectory": trajectory}
         stage.store(
             data,
             output,
             args,
             clock,
             kind="sharpness",
-            inputs=inputs,
-            sharpness=args.sharpness,
+            settings=settings | {"sharpness": args.sharpness},
+            inputs={"dataset": args.dataset, "trajectory": trajectory},
         )
 
 

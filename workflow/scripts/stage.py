@@ -115,6 +115,10 @@ class Clock:
 
     def __init__(self, title: str, last: int) -> None:
         self.title, self.last = title, last
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin again."""
         self.began = self.told = time.perf_counter()
 
     def __call__(self, step: int, loss: float) -> None:
@@ -128,7 +132,7 @@ class Clock:
 
     @property
     def elapsed(self) -> float:
-        """Seconds since the clock was made."""
+        """Seconds since the clock was started."""
         return time.perf_counter() - self.began
 
 
@@ -139,10 +143,10 @@ def store(
     clock: Clock,
     *,
     kind: str,
+    settings: dict[str, Any],
     inputs: dict[str, Path],
-    **further: Any,
 ) -> None:
-    """Write what a run's job made, with the run's settings and those given, its status, cost and device."""
+    """Write what a run's job made, with its settings, status, cost and device."""
     import jax
 
     from rodflow import artifact
@@ -155,7 +159,7 @@ def store(
         output,
         kind=kind,
         root=args.root,
-        settings=args.settings | further,
+        settings=settings,
         inputs=inputs,
         wall_time=clock.elapsed,
         status=status,

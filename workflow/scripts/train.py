@@ -1,4 +1,4 @@
-"""Train: the discrete run of one optimizer."""
+"""Train: discrete runs that share a program, of one settings and one output each."""
 
 import stage
 
@@ -6,11 +6,21 @@ import stage
 def main() -> None:
     from rodflow import artifact, stages
 
-    args = stage.arguments(__doc__, settings=stage.JSON, dataset=stage.PATH)
-    clock = stage.Clock("discrete", args.settings["steps"])
-    data = stages.discrete_run(artifact.read(args.dataset, kind="dataset"), args.settings, clock)
-    inputs = {"dataset": args.dataset}
-    stage.store(data, args.output, args, clock, kind="trajectory", inputs=inputs)
+    args = stage.arguments(__doc__, settings=stage.JSON, dataset=stage.PATH, output=stage.PATHS)
+    dataset = artifact.read(args.dataset, kind="dataset")
+    clock = stage.Clock("discrete", args.settings[0]["steps"])
+    runs = stages.discrete_runs(dataset, args.settings, clock)
+    for data, settings, output in zip(runs, args.settings, args.output, strict=True):
+        stage.store(
+            data,
+            output,
+            args,
+            clock,
+            kind="trajectory",
+            settings=settings,
+            inputs={"dataset": args.dataset},
+        )
+        clock.restart()
 
 
 stage.run(main)

@@ -14,7 +14,7 @@ holds for want of evidence. A flow that diverges where the discrete run does not
 To add a claim, add an entry to the module of its subject. No module here imports JAX.
 """
 
-from rodflow.claims import central_flow, rod_flow
+from rodflow.claims import central_flow, edge_of_stability, rod_flow
 from rodflow.claims.claim import (
     Bound,
     Claim,
@@ -26,7 +26,11 @@ from rodflow.claims.claim import (
     share,
 )
 
-CLAIMS: tuple[Claim, ...] = (*rod_flow.CLAIMS, *central_flow.CLAIMS)
+CLAIMS: tuple[Claim, ...] = (
+    *rod_flow.CLAIMS,
+    *central_flow.CLAIMS,
+    *edge_of_stability.CLAIMS,
+)
 """Every claim that an audit judges, in the order of its report."""
 
 __all__ = [

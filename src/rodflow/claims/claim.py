@@ -60,11 +60,11 @@ class Overall:
 
     Attributes:
         name: what that number is, such as "median".
-        of: the numbers -> the number.
+        of: the numbers and the runs that they are of -> the number; NaN where they do not suffice.
     """
 
     name: str
-    of: Callable[[Sequence[float]], float]
+    of: Callable[[Sequence[float], Sequence[StoredRun]], float]
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,8 @@ class Claim:
         files: the artifacts that the number comes from, relative to the run's folder.
         overall: how the runs' numbers become one; None: every run is judged by its own.
         about: settings -> why the claim is not about such runs, or "" if it is.
+        figure: the figure that shows it: the claim is about the runs drawn there, and left out where there is no such
+            figure. "": it is about the main runs.
     """
 
     id: str
@@ -92,6 +94,7 @@ class Claim:
     files: tuple[str, ...] = ("comparison.nc",)
     overall: Overall | None = None
     about: Callable[[Mapping[str, Any]], str] = lambda settings: ""
+    figure: str = ""
 
 
 @dataclass(frozen=True)
@@ -138,22 +141,29 @@ def judge(
     runs: Sequence[StoredRun],
     claims: Iterable[Claim],
     unsound: Mapping[str, str] | None = None,
+    drawn: Mapping[str, Sequence[StoredRun]] | None = None,
 ) -> list[Judgement]:
     """What stored runs say about each claim.
 
     Args:
-        runs: where to look.
+        runs: the main runs.
         claims: what is claimed.
         unsound: run -> why its files say nothing about any claim.
+        drawn: figure -> the runs drawn there.
     """
-    return [Judgement(claim, tuple(_findings(claim, runs, unsound or {}))) for claim in claims]
+    where = {"": runs, **(drawn or {})}
+    return [
+        Judgement(claim, tuple(_findings(claim, where[claim.figure], unsound or {})))
+        for claim in claims
+        if claim.figure in where
+    ]
 
 
 def _findings(claim: Claim, runs: Sequence[StoredRun], unsound: Mapping[str, str]) -> list[Finding]:
     measured: dict[str, Measured] = {}
     silent = []
     for run in runs:
-        name = f"{run.model}/{run.optimizer}/seed{run.seed}"
+        name = run.path
         try:
             reason = unsound.get(name) or claim.about(artifact.settings(run.comparison))
             if reason:
@@ -173,7 +183,12 @@ def _findings(claim: Claim, runs: Sequence[StoredRun], unsound: Mapping[str, str
         return [found(name, *numbers, name) for name, numbers in measured.items()] + silent
     if not measured:
         return silent
-    number = claim.overall.of([numbers.value for numbers in measured.values()])
+    by_path = {run.path: run for run in runs}
+    number = claim.overall.of(
+        [numbers.value for numbers in measured.values()], [by_path[name] for name in measured]
+    )
+    if math.isnan(number):
+        return [Finding(claim.overall.name, "not applicable", note="too few runs"), *silent]
     subject = f"{claim.overall.name}, {len(measured)} run{'s' if len(measured) > 1 else ''}"
     return [found(subject, number, "", *measured, values=measured), *silent]
 
@@ -196,11 +211,12 @@ def above(low: float) -> Bound:
     return Bound(low=low, strict=True)
 
 
-MEDIAN = Overall("median", lambda values: float(np.median(values)))
+MEDIAN = Overall("median", lambda values, runs: float(np.median(values)))
 
 
 def share(bound: Bound) -> Overall:
     """The fraction of the numbers within a bound."""
     return Overall(
-        f"share of runs with {bound}", lambda values: float(np.mean([v in bound for v in values]))
+        f"share of runs with {bound}",
+        lambda values, runs: float(np.mean([v in bound for v in values])),
     )

@@ -18,13 +18,13 @@ import jax
 
 from rodflow.dynamics.central_flow import CentralFlow
 from rodflow.dynamics.covariance_closure import CovarianceClosure
-from rodflow.dynamics.discrete import discrete
 from rodflow.dynamics.edge_flow import EdgeFlow
 from rodflow.dynamics.optimizer_map import OptimizerError, OptimizerMap, State, optimizer_map
 from rodflow.dynamics.process import Process, Progress, Recording, grid, record
 from rodflow.dynamics.rod_flow import RodFlow
 from rodflow.dynamics.rod_unit_step import RodUnitStep
 from rodflow.dynamics.stable_flow import StableFlow
+from rodflow.dynamics.training import discrete, discrete_side_by_side
 
 FLOWS: dict[str, Callable[[], Process]] = {
     "stable": StableFlow,
@@ -83,6 +83,7 @@ __all__ = [
     "Recording",
     "State",
     "discrete",
+    "discrete_side_by_side",
     "grid",
     "integrate",
     "optimizer_map",

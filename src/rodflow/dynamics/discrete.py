@@ -4,18 +4,14 @@ Flows are compared with the midpoint wbar_t = (w_{t-1} + 2 w_t + w_{t+1}) / 4, i
 rods with the half-extent (2 w_t - w_{t-1} - w_{t+1}) / 4, so three consecutive states are carried.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
-import equinox as eqx
-import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float
 
 from rodflow.dynamics.lifted import from_consecutive
 from rodflow.dynamics.optimizer_map import OptimizerMap, State
-from rodflow.dynamics.process import Observation, Process, Progress, Recording, Snapshot, record
+from rodflow.dynamics.process import Observation, Process, Snapshot
 
 
 class Consecutive(NamedTuple):
@@ -38,6 +34,15 @@ class Consecutive(NamedTuple):
 
 class Discrete(Process):
     """The optimizer itself. Its carry at step t holds the states at t - 1, t and t + 1."""
+
+    def first(
+        self, optimizer: OptimizerMap, weights: Float[Array, " parameter"], key: Array
+    ) -> Consecutive:
+        """The carry at step 0, where the state before is taken as the initial one."""
+        del key
+        start = optimizer.initial(weights)
+        value, gradient, after = optimizer.evaluate(start)
+        return Consecutive(start, start, after, value, jnp.linalg.norm(gradient))
 
     def begin(
         self, optimizer: OptimizerMap, before: State, now: State, after: State
@@ -67,35 +72,3 @@ class Discrete(Process):
             "iterate": carry.now.weights,
             "memory": rod.centre.memory,
         }
-
-
-def discrete(
-    optimizer: OptimizerMap,
-    weights: Float[Array, " parameter"],
-    *,
-    steps: int,
-    snapshot_steps: Sequence[int],
-    hold: Sequence[int] = (),
-    progress: Progress | None = None,
-) -> Recording:
-    """Train for `steps` steps from these weights.
-
-    Observed at steps 0 to `steps`; at step 0 the state before is taken as the initial one, so the rod length there
-    means nothing and is NaN. `held` has the three consecutive states around each of the steps in `hold`, from
-    which flows start.
-    """
-    start = optimizer.initial(weights)
-    carry = eqx.filter_jit(lambda o, s: Discrete().begin(o, s, s, o(s)))(optimizer, start)
-    recording = record(
-        Discrete(),
-        optimizer,
-        carry,
-        first=0,
-        last=steps,
-        snapshot_steps=snapshot_steps,
-        key=jax.random.key(0),
-        hold=hold,
-        progress=progress,
-    )
-    recording.series["rod_length"][:1] = np.nan
-    return recording

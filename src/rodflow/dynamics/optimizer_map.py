@@ -36,7 +36,8 @@ class State(NamedTuple):
 class OptimizerMap(eqx.Module):
     """One step of a deterministic optimizer on a full-batch loss, as a function of the state.
 
-    A pytree whose leaves are the loss's data; build it with `optimizer_map`.
+    A pytree whose leaves are the loss's data and, of a transformation that is `rodflow.optimizers.Tuned`, the
+    hyperparameters: a program that takes it as an argument is compiled for neither. Build it with `optimizer_map`.
 
     Attributes:
         loss: the full-batch loss of the flat weights.
@@ -45,7 +46,7 @@ class OptimizerMap(eqx.Module):
     """
 
     loss: Loss
-    transformation: optax.GradientTransformation = eqx.field(static=True)
+    transformation: optax.GradientTransformation
     oscillating: tuple[bool, ...] = eqx.field(static=True)
 
     def initial(self, weights: Float[Array, " parameter"]) -> State:
@@ -134,7 +135,7 @@ def _refuse_discrete_memory(
                 f"the transformation keeps {array.dtype} values ({name}), which cannot move in continuous time"
             )
     exact, relaxed = memory, _float_counts(memory, weights.dtype)
-    update = jax.jit(transformation.update)
+    update = eqx.filter_jit(transformation.update)
     for step in range(5):
         gradient = _probe_gradient(weights, step)
         before = exact
@@ -160,7 +161,7 @@ def _follows_gradient_sign(transformation: optax.GradientTransformation, weights
 
     A second moment or a count comes out the same, a first moment or a copy of the weights does not.
     """
-    update = jax.jit(transformation.update)
+    update = eqx.filter_jit(transformation.update)
 
     def after_some_steps(sign: int) -> PyTree:
         params = sign * _probe_gradient(weights, -1)

@@ -77,6 +77,14 @@ class Recording:
     held: dict[int, PyTree] = field(default_factory=dict)
 
 
+def fold_in(key: Array, step: Array) -> Array:
+    """The key of a step, or of several keys that of each."""
+    fold = jax.random.fold_in
+    for _ in key.shape:
+        fold = jax.vmap(fold, in_axes=(0, None))
+    return fold(key, step)
+
+
 @eqx.filter_jit
 def _chunk(
     process: Process,
@@ -93,7 +101,7 @@ def _chunk(
     """
 
     def advance(carry: PyTree, step: Array) -> tuple[PyTree, Observation]:
-        return process.advance(optimizer, carry, jax.random.fold_in(key, step))
+        return process.advance(optimizer, carry, fold_in(key, step))
 
     nothing = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(advance, carry, first)[1]
@@ -170,14 +178,15 @@ def record(
             compile_time = elapsed
         seen = {name: values[:length] for name, values in jax.device_get(seen).items()}
         observed.append(seen)
-        bad = np.flatnonzero(~np.isfinite(seen["loss"]))
+        finite = np.isfinite(seen["loss"]).reshape(length, -1).any(axis=1)  # of some run of a batch
+        bad = np.flatnonzero(~finite)
         if bad.size:
             status = f"diverged at step {at + int(bad[0])}"
             observed[-1] = {name: values[: bad[0]] for name, values in seen.items()}
             break
         carry = process.adapt(optimizer, carry)
         if progress is not None:
-            progress(at + length - 1, float(seen["loss"][-1]))
+            progress(at + length - 1, float(np.nanmean(seen["loss"][-1])))
 
     series = {name: np.concatenate([o[name] for o in observed]) for name in observed[0]}
     steps = first + np.arange(len(series["loss"]))

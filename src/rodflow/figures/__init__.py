@@ -36,6 +36,18 @@ def _with_central(runs: Sequence[Run]) -> Sequence[Run]:
     return [run for run in runs if "central" in run.flows]
 
 
+def _with_stable(runs: Sequence[Run]) -> Sequence[Run]:
+    return [run for run in runs if "stable" in run.flows]
+
+
+def _adaptive(runs: Sequence[Run]) -> Sequence[Run]:
+    return [run for run in runs if run.optimizer not in ("gd", "heavy_ball", "nesterov")]
+
+
+def _gd_and_adam(runs: Sequence[Run]) -> Sequence[Run]:
+    return [run for run in runs if run.optimizer in ("gd", "adam")]
+
+
 def _telling(runs: Sequence[Run]) -> Sequence[Run]:
     """Of the first model and seed, one run of each kind: plain, preconditioned, and with momentum."""
     first = [run for run in runs if (run.model, run.seed) == (runs[0].model, runs[0].seed)]
@@ -47,13 +59,14 @@ class Entry:
     """What a figure is made from.
 
     Attributes:
-        per: what there is one figure for: the experiment, each model, or each sweep with its base.
+        per: what there is one figure for: the experiment, each model, each sweep that names it with the main runs it
+            starts from, or all such sweeps together.
         needs: the artifacts of a run that it reads: "comparison", "trajectories", "sharpness", "iterates",
             "closeup"; or "toy", which is no run's.
         of: which of the runs are drawn.
     """
 
-    per: Literal["experiment", "model", "sweep"]
+    per: Literal["experiment", "model", "sweep", "sweeps"]
     needs: tuple[str, ...]
     of: Callable[[Sequence[Run]], Sequence[Run]] = _all
 
@@ -64,6 +77,8 @@ class Module(Protocol):
     def draw(self, source: Any, /) -> "Drawing":
         """The figure of these stored runs, in the order given; of toy.nc the figure that needs it."""
 
+
+_ALONG = ("comparison", "trajectories", "sharpness")
 
 FIGURES = {
     "tracking": Entry("model", needs=("comparison", "trajectories")),
@@ -78,9 +93,16 @@ FIGURES = {
     "models_compared": Entry(
         "model", needs=("comparison", "trajectories", "sharpness"), of=_with_central
     ),
-    "hyperparameters": Entry("sweep", needs=("comparison", "trajectories", "sharpness")),
+    "hyperparameters": Entry("sweep", needs=_ALONG),
     "iterates": Entry("model", needs=("comparison", "trajectories", "iterates")),
     "predictability": Entry("experiment", needs=("comparison", "trajectories")),
+    "eos_gd": Entry("sweeps", needs=_ALONG),
+    "eos_flow_comparison": Entry("sweeps", needs=_ALONG, of=_with_stable),
+    "aeos_adam": Entry("sweeps", needs=_ALONG),
+    "aeos_methods": Entry("model", needs=_ALONG, of=_adaptive),
+    "aeos_curvature": Entry("model", needs=_ALONG, of=_gd_and_adam),
+    "aeos_minibatch": Entry("sweeps", needs=_ALONG),
+    "aeos_small_b2": Entry("sweeps", needs=_ALONG),
 }
 
 

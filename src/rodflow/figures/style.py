@@ -146,6 +146,8 @@ OPTIMIZER_LABELS = {
     "adam": "Adam",
     "nadam_scalar": "scalar NAdam",
     "nadam": "NAdam",
+    "rmsprop_uncorrected": "RMSProp, no bias correction",
+    "adam_uncorrected": "Adam, no bias correction",
     "adamw": "AdamW",
     "amsgrad": "AMSGrad",
     "adagrad": "AdaGrad",

@@ -1,0 +1,94 @@
+"""Runs that differ in numbers only, side by side: a batch that is one vmapped program.
+
+What may differ are the hyperparameters of a `rodflow.optimizers.Tuned` transformation, the initial weights and the
+seed; the data and everything else is shared. On one core of a CPU it is no faster than one run after the other
+(benchmarks/side_by_side.py), as one run keeps the core busy; it is meant for accelerators.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from rodflow.dynamics.optimizer_map import OptimizerMap, State
+from rodflow.dynamics.process import Observation, Process, Recording, Snapshot
+
+
+def stacked(optimizers: Sequence[OptimizerMap]) -> OptimizerMap:
+    """One map whose hyperparameters have a leading axis, [run]; everything else is the first one's."""
+    rows = [optimizer.transformation.hyperparameters for optimizer in optimizers]
+    together = jax.tree.map(lambda *values: jnp.stack(values), *rows)
+    return eqx.tree_at(_hyperparameters, optimizers[0], together)
+
+
+def _hyperparameters(optimizer: OptimizerMap) -> Any:
+    return optimizer.transformation.hyperparameters  # type: ignore[attr-defined]
+
+
+def _axes(optimizer: OptimizerMap) -> PyTree:
+    """What is mapped over: the hyperparameters, and not the data."""
+    nothing = jax.tree.map(lambda _: None, optimizer)
+    along = jax.tree.map(lambda _: 0, _hyperparameters(optimizer))
+    return eqx.tree_at(_hyperparameters, nothing, along, is_leaf=lambda leaf: leaf is None)
+
+
+class SideBySide(Process):
+    """A process of several runs at once; carries, keys and what is seen have a leading axis, [run].
+
+    Attributes:
+        process: what each of them does.
+    """
+
+    process: Any  # a process with `first`: the discrete run
+
+    def first(self, optimizer: OptimizerMap, weights: Array, key: Array) -> PyTree:
+        """The carries at step 0; weights [run, parameter]."""
+        return self._over(self.process.first, optimizer, weights, key)
+
+    def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> PyTree:
+        return self._over(self.process.begin, optimizer, before, now, after)
+
+    def advance(
+        self, optimizer: OptimizerMap, carry: PyTree, key: Array
+    ) -> tuple[PyTree, Observation]:
+        return self._over(self.process.advance, optimizer, carry, key)
+
+    def snapshot(self, optimizer: OptimizerMap, carry: PyTree) -> Snapshot:
+        return self._over(self.process.snapshot, optimizer, carry)
+
+    def _over(self, method: Any, optimizer: OptimizerMap, *rows: PyTree) -> Any:
+        axes = (_axes(optimizer), *(0 for _ in rows))
+        return eqx.filter_vmap(method, in_axes=axes)(optimizer, *rows)
+
+
+def apart(recording: Recording, runs: int) -> list[Recording]:
+    """The recording of each run of a batch, cut where its own loss ceases to be finite."""
+    return [_one(recording, run, runs) for run in range(runs)]
+
+
+def _one(recording: Recording, run: int, runs: int) -> Recording:
+    bad = np.flatnonzero(~np.isfinite(recording.series["loss"][:, run]))
+    last = recording.steps[bad[0]] if bad.size else np.inf
+    kept = recording.snapshot_steps <= last
+    alone = replace(
+        recording,
+        steps=recording.steps[recording.steps < last],
+        series={
+            name: values[recording.steps < last, run] for name, values in recording.series.items()
+        },
+        snapshot_steps=recording.snapshot_steps[kept],
+        snapshots=jax.tree.map(lambda values: values[kept, run], recording.snapshots),
+        held={
+            step: jax.tree.map(lambda values: values[run], carry)
+            for step, carry in recording.held.items()
+            if step <= last
+        },
+        compile_time=recording.compile_time / runs,
+        step_time=recording.step_time / runs,
+    )
+    return replace(alone, status=f"diverged at step {last}") if bad.size else alone

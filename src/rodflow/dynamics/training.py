@@ -1,0 +1,106 @@
+"""Training: the discrete run from initial weights, one after the other or several side by side."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from rodflow.dynamics.discrete import Discrete
+from rodflow.dynamics.minibatch import Minibatch
+from rodflow.dynamics.optimizer_map import OptimizerMap
+from rodflow.dynamics.process import Progress, Recording, fold_in, record
+from rodflow.dynamics.side_by_side import SideBySide, apart, stacked
+
+
+def discrete(
+    optimizer: OptimizerMap,
+    weights: Float[Array, " parameter"],
+    *,
+    steps: int,
+    snapshot_steps: Sequence[int],
+    hold: Sequence[int] = (),
+    batch_size: int | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+) -> Recording:
+    """Train for `steps` steps from these weights.
+
+    Observed at steps 0 to `steps`; at step 0 the state before is taken as the initial one, so the rod length there
+    means nothing and is NaN. `held` has the carry at each of the steps in `hold`: of a full-batch run the three
+    consecutive states around it, from which flows start.
+
+    Args:
+        optimizer: the map that is iterated.
+        weights: where it begins.
+        steps: how many.
+        snapshot_steps: increasing steps at which weights are kept.
+        hold: steps whose carry is wanted.
+        batch_size: samples in a step; None: all.
+        seed: of the batches.
+        progress: called after every chunk.
+    """
+    process = _process(batch_size)
+    return _train(
+        process, optimizer, weights, jax.random.key(seed), steps, snapshot_steps, hold, progress
+    )
+
+
+def discrete_side_by_side(
+    optimizers: Sequence[OptimizerMap],
+    weights: Sequence[Float[Array, " parameter"]],
+    *,
+    steps: int,
+    snapshot_steps: Sequence[int],
+    hold: Sequence[int] = (),
+    batch_size: int | None = None,
+    seeds: Sequence[int],
+    progress: Progress | None = None,
+) -> list[Recording]:
+    """As `discrete`, of several runs that differ in numbers only: see `rodflow.dynamics.side_by_side`."""
+    together = SideBySide(_process(batch_size))
+    keys = jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
+    recording = _train(
+        together,
+        stacked(optimizers),
+        jnp.stack(list(weights)),
+        keys,
+        steps,
+        snapshot_steps,
+        hold,
+        progress,
+    )
+    return apart(recording, len(optimizers))
+
+
+def _process(batch_size: int | None) -> Any:
+    return Discrete() if batch_size is None else Minibatch(batch_size)
+
+
+def _train(
+    process: Any,
+    optimizer: OptimizerMap,
+    weights: Array,
+    key: Array,
+    steps: int,
+    snapshot_steps: Sequence[int],
+    hold: Sequence[int],
+    progress: Progress | None,
+) -> Recording:
+    # A step number that no later step has.
+    recording = record(
+        process,
+        optimizer,
+        eqx.filter_jit(process.first)(optimizer, weights, fold_in(key, jnp.asarray(steps + 1))),
+        first=0,
+        last=steps,
+        snapshot_steps=snapshot_steps,
+        key=key,
+        hold=hold,
+        progress=progress,
+    )
+    recording.series["rod_length"][:1] = np.nan
+    return recording

@@ -1,0 +1,76 @@
+"""Numbers of the edge-of-stability papers, from labelled series alone: what figures draw and claims judge.
+
+A run is *at the edge* from the first to the last snapshot at which its sharpness reaches the threshold. With
+cross-entropy that is not until its end: the sharpness falls once every sample is fitted.
+
+Sources: Cohen et al. 2021 (arXiv 2103.00065) and 2022 (2207.14484).
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+WINDOW = 50
+"""Steps of the moving average in which the short-term ups and downs of a loss cancel."""
+
+
+def at_edge(ratio: xr.DataArray, since: int = 0) -> xr.DataArray:
+    """The part of sharpness over threshold, [snapshot], from the first to the last time that it is at least 1.
+
+    Empty if it never is.
+
+    Args:
+        ratio: sharpness over threshold.
+        since: the first snapshot that counts.
+    """
+    later = ratio.dropna("snapshot").sel(snapshot=slice(since, None))
+    reached = later["snapshot"].values[later.values >= 1]
+    if not reached.size:
+        return later.isel(snapshot=slice(0, 0))
+    return later.sel(snapshot=slice(reached[0], reached[-1]))
+
+
+def moving_average(loss: xr.DataArray, window: int = WINDOW) -> xr.DataArray:
+    """Means over `window` steps, [step], each at the last of them."""
+    return loss.astype(np.float64).rolling(step=window).mean().dropna("step")
+
+
+class Restlessness(NamedTuple):
+    """How a loss moves.
+
+    Attributes:
+        rising: fraction of the steps on which it rises.
+        falling: of those steps, the fraction on which its moving average falls; NaN if it never rises.
+    """
+
+    rising: float
+    falling: float
+
+
+def restlessness(loss: xr.DataArray, first: float, last: float) -> Restlessness:
+    """How a loss, [step], moves from step to step between two steps, and in the long run.
+
+    Rises within the rounding of float32 do not count.
+    """
+    here = loss.astype(np.float64)
+    change = here.diff("step").sel(step=slice(first, last))
+    rounding = np.finfo(np.float32).eps * here.sel(step=change["step"])
+    steady = moving_average(loss).diff("step")
+    change, rounding, steady = xr.align(change, rounding, steady, join="inner")
+    rises = (change > rounding).values
+    if not rises.any():
+        return Restlessness(0.0, float("nan"))
+    return Restlessness(float(rises.mean()), float((steady.values[rises] < 0).mean()))
+
+
+def growth(values: xr.DataArray) -> float:
+    """By which factor positive values, [snapshot], grow from their first to their last step, in the long run.
+
+    From the straight line of least squares through their logarithms. NaN of fewer than three.
+    """
+    if values.size < 3:
+        return float("nan")
+    steps = values["snapshot"].values.astype(np.float64)
+    slope = np.polyfit(steps, np.log(values.values.astype(np.float64)), 1)[0]
+    return float(np.exp(slope * (steps[-1] - steps[0])))
