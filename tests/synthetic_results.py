@@ -13,7 +13,7 @@ from rodflow.results import StoredRun
 from rodflow.trajectory import trajectory
 
 FLOWS = ("stable", "rod", "rod_unit_step")
-START, STEPS, EVERY = 20, 200, 10
+START, STEPS, EVERY, SAMPLES = 20, 200, 10, 500
 DRIFT = {"discrete": 0.0, "stable": 3e-2, "rod": 3e-4, "rod_unit_step": 1e-4}
 THRESHOLDS = {"heavy_ball": 38.0, "adam": 38.0, "nadam": 13.571, "nesterov": 13.571}
 STEP_TIMES = {"discrete": 2e-3, "rod": 26e-3, "rod_unit_step": 14e-3, "closure": 17e-3}
@@ -38,6 +38,7 @@ def write_run(
     hyperparameters: dict[str, float] | None = None,
     twins: np.ndarray | None = TWINS,
     replays: dict[str, xr.Dataset] | None = None,
+    settings: dict[str, Any] | None = None,
     change: Callable[[str, xr.Dataset], xr.Dataset] = lambda process, data: data,
     compared: Callable[[xr.Dataset], xr.Dataset] = lambda data: data,
 ) -> StoredRun:
@@ -53,18 +54,23 @@ def write_run(
         hyperparameters: other ones.
         twins: the last tracking error of each twin, in units of LEVEL; None without twins.
         replays: "iterates" and "closeup", those of `iterates` and `closeup` unless given.
+        settings: others than usual.
         change: what to make of the trajectory of a process before it is stored.
         compared: what to make of the comparison before it is stored.
     """
     folder = root / model / optimizer / f"seed{seed}"
     given = {"name": optimizer, "learning_rate": learning_rate, "eps": 1e-8}
     settings = {
+        "batch_size": None,
+        "criterion": "mse",
+        "dataset": {"name": "digits", "samples": SAMPLES},
+        "model": {"kind": "mlp", "activation": "tanh"},
         "optimizer": given | (hyperparameters or {}),
         "seed": seed,
         "start": START,
         "steps": STEPS,
         "snapshots": {"every": EVERY},
-    }
+    } | (settings or {})
     rng = np.random.default_rng([seed, *optimizer.encode()])
     where: dict[str, Any] = {"kind": "trajectory", "root": root, "settings": settings}
     trajectories: dict[str, xr.Dataset] = {}
@@ -234,8 +240,15 @@ def _sharpness(
     ratio = 0.3 + (1.7 if process == "stable" else 0.0) * at + np.minimum(at * 1.5, 0.7)
     ratio = ratio + 0.02 * rng.random(ratio.size)
     vectors = (("snapshot", "parameter"), np.tile(EIGENVECTOR, (at.size, 1)))
+    eigenvalues = (limit * ratio).expand_dims(eigenvalue_rank=1, axis=-1)
     found = xr.Dataset(
-        {"sharpness_over_threshold": ratio, "eigenvector": vectors}, {"snapshot": data["snapshot"]}
+        {
+            "sharpness_over_threshold": ratio,
+            "eigenvalue": eigenvalues,
+            "raw_sharpness": limit * ratio,
+            "eigenvector": vectors,
+        },
+        {"snapshot": data["snapshot"]},
     )
     return found.assign_attrs(process=process, threshold=limit)
 

@@ -44,6 +44,7 @@ def settings_of(optimizer: str) -> dict:
     start, steps = LIMITS.get(optimizer, (50, 600))
     return {
         "dataset": {"name": "digits", "samples": 1000, "size": 8},
+        "batch_size": None,
         "criterion": "mse",
         "model": {"kind": "mlp", "hidden": [32, 32], "activation": "tanh"},
         "optimizer": {"name": optimizer, **HYPERPARAMETERS.get(optimizer, {"learning_rate": 0.1})},
@@ -200,7 +201,7 @@ FAILURES = {
 
 
 def test_every_claim_is_shown_to_hold_and_to_fail_here():
-    assert [claim.id for claim in CLAIMS] == list(FAILURES)
+    assert [claim.id for claim in CLAIMS if not claim.figure] == list(FAILURES)
 
 
 @pytest.mark.parametrize("name", FAILURES)
@@ -411,7 +412,7 @@ def test_bound_says_what_it_allows():
 
 
 def test_share_counts_runs_within_the_bound():
-    assert share(Bound(high=0.05)).of([0.0, 0.05, 0.1, math.inf]) == 0.5
+    assert share(Bound(high=0.05)).of([0.0, 0.05, 0.1, math.inf], []) == 0.5
 
 
 def test_new_claim_is_one_entry(good):

@@ -5,6 +5,7 @@ from typing import Any
 from rodflow import layout
 from rodflow.settings import resolve
 
+SWEPT = "sweeps/decay/b1=0.5/mlp/adam/seed0"
 CONFIG: dict[str, Any] = {
     "name": "two",
     "models": {"mlp": {"kind": "mlp"}, "vit": {"kind": "vit"}},
@@ -16,7 +17,7 @@ CONFIG: dict[str, Any] = {
     "sweeps": {"decay": {"model": "mlp", "optimizer": "adam", "over": {"b1": [0.5]}}},
     "figures": ["tracking"],
 }
-SWEPT = "sweeps/decay/b1=0.5/mlp/adam/seed0"
+HYPERPARAMETERS = {"figures/hyperparameters_decay": ("mlp/adam/seed0", SWEPT)}
 
 
 def stems(**changes: Any) -> dict[str, tuple[str, ...]]:
@@ -28,22 +29,58 @@ def test_a_figure_of_a_model_draws_its_main_runs() -> None:
     assert stems() == {
         "figures/tracking_mlp": ("mlp/gd/seed0", "mlp/adam/seed0"),
         "figures/tracking_vit": ("vit/gd/seed0", "vit/adam/seed0"),
+        **HYPERPARAMETERS,
     }
 
 
 def test_a_figure_of_a_sweep_draws_the_base_first() -> None:
-    drawn = stems(figures=["hyperparameters"])
-    assert drawn == {"figures/hyperparameters_decay": ("mlp/adam/seed0", SWEPT)}
+    assert stems(figures=[]) == HYPERPARAMETERS
+
+
+def test_a_figure_of_all_sweeps_draws_the_runs_of_those_that_name_it() -> None:
+    rates = {"model": "mlp", "optimizer": "gd", "flows": [], "figures": ["eos_gd"]}
+    sweeps = {
+        "slow": rates | {"over": {"learning_rate": [0.05, 0.1]}},
+        "wide": rates | {"model": "vit", "over": {"learning_rate": [0.2]}},
+    }
+    assert stems(figures=[], sweeps=sweeps) == {
+        "figures/eos_gd": (
+            "mlp/gd/seed0",
+            "sweeps/slow/learning_rate=0.05/mlp/gd/seed0",
+            "vit/gd/seed0",
+            "sweeps/wide/learning_rate=0.2/vit/gd/seed0",
+        )
+    }
+
+
+def test_a_batch_has_runs_that_differ_in_hyperparameters_and_seed_only() -> None:
+    sweep = {
+        "model": ["mlp", "vit"],
+        "optimizer": "adam",
+        "over": {"b1": [0.5], "criterion": ["mse", "cross_entropy"], "seed": [1, 2]},
+        "how": "product",
+        "flows": [],
+    }
+    batches = layout.batches(resolve(CONFIG | {"sweeps": {"decay": sweep}}))
+    shared = [{(run.model, run.settings["criterion"]) for run in batch} for batch in batches]
+    assert all(len(one) == 1 for one in shared)
+    assert [len(batch) for batch in batches] == [2, 2, 2, 2]
+
+
+def test_a_batch_is_split_where_it_would_keep_one_core_busy_for_long() -> None:
+    decays = {"model": "mlp", "optimizer": "adam", "over": {"seed": [*range(1, 9)]}, "flows": []}
+    batches = layout.batches(resolve(CONFIG | {"sweeps": {"decay": decays}}))
+    assert [len(batch) for batch in batches] == [4, 4]
 
 
 def test_the_closures_are_drawn_where_there_is_one() -> None:
-    assert stems(figures=["closures"]) == {"figures/closures": ("mlp/adam/seed0",)}
+    assert stems(figures=["closures"], sweeps={}) == {"figures/closures": ("mlp/adam/seed0",)}
     plain = {"gd": {"learning_rate": 0.1}}
     assert stems(figures=["closures"], optimizers=plain, sweeps={}) == {}
 
 
 def test_the_toy_problems_are_no_run() -> None:
-    assert stems(figures=["toy"]) == {"figures/toy": ("toy.nc",)}
+    assert stems(figures=["toy"], sweeps={}) == {"figures/toy": ("toy.nc",)}
     assert "toy.nc" in layout.expected_files(resolve(CONFIG | {"figures": ["toy"]}))
 
 

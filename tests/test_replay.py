@@ -11,6 +11,7 @@ from rodflow.sharpness import sharpness as measured
 
 SETTINGS: dict[str, Any] = {
     "dataset": {"name": "digits", "samples": 40, "scaling": "unit", "size": 8},
+    "batch_size": None,
     "criterion": "mse",
     "model": {"kind": "mlp", "hidden": [6], "activation": "tanh"},
     "optimizer": {"name": "gd", "learning_rate": 0.1},

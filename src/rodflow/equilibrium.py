@@ -1,7 +1,7 @@
 """Numbers of the edge-of-stability papers, from labelled series alone: what figures draw and claims judge.
 
-A run is *at the edge* from the first to the last snapshot at which its sharpness reaches the threshold. With
-cross-entropy that is not until its end: the sharpness falls once every sample is fitted.
+A run is *at the edge* from the snapshot at which its sharpness reaches the threshold: with squared error to its end,
+with cross-entropy, where the sharpness falls once every sample is fitted, to the last time the threshold is reached.
 
 Sources: Cohen et al. 2021 (arXiv 2103.00065) and 2022 (2207.14484).
 """
@@ -15,20 +15,21 @@ WINDOW = 50
 """Steps of the moving average in which the short-term ups and downs of a loss cancel."""
 
 
-def at_edge(ratio: xr.DataArray, since: int = 0) -> xr.DataArray:
-    """The part of sharpness over threshold, [snapshot], from the first to the last time that it is at least 1.
-
-    Empty if it never is.
+def at_edge(ratio: xr.DataArray, criterion: str, since: int = 0) -> xr.DataArray:
+    """The part of sharpness over threshold, [snapshot], at which a run is at the edge; empty if it never is.
 
     Args:
         ratio: sharpness over threshold.
+        criterion: "mse" or "cross_entropy".
         since: the first snapshot that counts.
     """
     later = ratio.dropna("snapshot").sel(snapshot=slice(since, None))
     reached = later["snapshot"].values[later.values >= 1]
     if not reached.size:
         return later.isel(snapshot=slice(0, 0))
-    return later.sel(snapshot=slice(reached[0], reached[-1]))
+    return later.sel(
+        snapshot=slice(reached[0], reached[-1] if criterion == "cross_entropy" else None)
+    )
 
 
 def moving_average(loss: xr.DataArray, window: int = WINDOW) -> xr.DataArray:

@@ -43,14 +43,11 @@ def _onset(run: StoredRun) -> int:
 
 
 def _edge(run: StoredRun) -> xr.DataArray:
-    """Sharpness over threshold from the onset to the end; with cross-entropy to the last time it is reached."""
-    onset = _onset(run)
-    ratio = _ratio(run).sel(snapshot=slice(onset, None))
-    if artifact.settings(run.comparison)["criterion"] == "cross_entropy":
-        ratio = at_edge(ratio)
+    """Sharpness over threshold while at the edge, see `rodflow.equilibrium.at_edge`."""
+    ratio = at_edge(_ratio(run), artifact.settings(run.comparison)["criterion"], _onset(run))
     if ratio.size < SHORTEST:
         first, last = ratio["snapshot"].values[[0, -1]]
-        raise NotApplicable(f"at the threshold from step {first} to {last} only")
+        raise NotApplicable(f"at the threshold from step {first:.0f} to {last:.0f} only")
     return ratio
 
 
@@ -67,7 +64,7 @@ def hovering(run: StoredRun) -> Measured:
     """Time average of sharpness over threshold at the edge."""
     edge = _edge(run)
     first, last = edge["snapshot"].values[[0, -1]]
-    return Measured(float(edge.mean()), f"steps {first} to {last}")
+    return Measured(float(edge.mean()), f"steps {first:.0f} to {last:.0f}")
 
 
 def rises(run: StoredRun) -> Measured:
