@@ -27,9 +27,14 @@ def at_edge(ratio: xr.DataArray, criterion: str, since: int = 0) -> xr.DataArray
     reached = later["snapshot"].values[later.values >= 1]
     if not reached.size:
         return later.isel(snapshot=slice(0, 0))
-    return later.sel(
-        snapshot=slice(reached[0], reached[-1] if criterion == "cross_entropy" else None)
-    )
+    last = last_reached(ratio) if criterion == "cross_entropy" else None
+    return later.sel(snapshot=slice(reached[0], last))
+
+
+def last_reached(ratio: xr.DataArray) -> float:
+    """The last snapshot at which the sharpness reaches the threshold; NaN if it never does."""
+    reached = ratio["snapshot"].values[ratio.values >= 1]
+    return float(reached[-1]) if reached.size else float("nan")
 
 
 def moving_average(loss: xr.DataArray, window: int = WINDOW) -> xr.DataArray:
