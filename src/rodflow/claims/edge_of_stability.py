@@ -52,12 +52,13 @@ def _edge(run: StoredRun) -> xr.DataArray:
 
 
 def sharpening(run: StoredRun) -> Measured:
-    """Sharpness where the threshold is reached over that at the first snapshot."""
-    onset, ratio = _onset(run), _ratio(run)
-    if (ratio.sel(snapshot=slice(None, onset))[:2] >= 1).any():
+    """Sharpness where the threshold is reached over that where the flows start, after the first transient."""
+    onset = _onset(run)
+    ratio = _ratio(run).sel(snapshot=slice(artifact.settings(run.comparison)["start"], onset))
+    if (ratio[:2] >= 1).any():
         raise NotApplicable("at its threshold from the start")
-    there, first = (float(ratio.sel(snapshot=step)) for step in (onset, ratio["snapshot"][0]))
-    return Measured(there / first, f"from {first:.2g} of the threshold at the start, step {onset}")
+    there, first = float(ratio[-1]), float(ratio[0])
+    return Measured(there / first, f"from {first:.2g} of the threshold to step {onset}")
 
 
 def hovering(run: StoredRun) -> Measured:
