@@ -29,6 +29,11 @@ from rodflow.trajectory import states, trajectory, with_states
 Settings = Mapping[str, Any]
 
 
+SMALL = 1e6
+"""Samples times weights of runs that are faster as one vmapped batch on a CPU: larger ones keep a core busy alone, and
+of minibatches a batch shuffles at every step (benchmarks/side_by_side.py)."""
+
+
 class BatchError(ValueError):
     """Runs that cannot be trained together."""
 
@@ -82,8 +87,7 @@ def discrete_runs(
         dataset: the training data.
         settings: of each run.
         progress: called after every chunk of steps.
-        side_by_side: as one vmapped batch, or one after the other. None: as a batch but on a CPU, where that is no
-            faster (benchmarks/side_by_side.py).
+        side_by_side: as one vmapped batch, or one after the other. None: as a batch where that is faster, see `SMALL`.
 
     Yields:
         The trajectories, in order.
@@ -104,7 +108,8 @@ def discrete_runs(
         "progress": progress,
     }
     if side_by_side is None:
-        side_by_side = jax.default_backend() != "cpu"
+        small = first["batch_size"] is None and maps[0].loss.samples * weights[0].size < SMALL
+        side_by_side = small or jax.default_backend() != "cpu"
     if side_by_side and len(settings) > 1:
         recordings = iter(dynamics.discrete_side_by_side(maps, weights, seeds=seeds, **how))
     else:

@@ -1,8 +1,8 @@
 """Runs that differ in numbers only, side by side: a batch that is one vmapped program.
 
 What may differ are the hyperparameters of a `rodflow.optimizers.Tuned` transformation, the initial weights and the
-seed; the data and everything else is shared. On one core of a CPU it is no faster than one run after the other
-(benchmarks/side_by_side.py), as one run keeps the core busy; it is meant for accelerators.
+seed; the data and everything else is shared. On one core of a CPU it is faster for small runs only
+(benchmarks/side_by_side.py).
 """
 
 from collections.abc import Sequence
