@@ -519,6 +519,11 @@ def test_script_succeeds_though_claims_fail(folder):
     assert (folder / "results/toy/audit.md").is_file()
 
 
+def test_processes_side_by_side_find_what_one_does(folder, report):
+    call(cwd=folder)
+    assert (folder / "results/toy/audit.json").read_text() == as_json(report)
+
+
 def test_script_names_a_truncated_file_and_fails(folder):
     truncate(folder / "results/toy")
     done = call("--config", "config.yaml", "--output", "found.json", cwd=folder)

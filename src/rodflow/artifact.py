@@ -38,7 +38,7 @@ import os
 import platform
 import secrets
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -46,6 +46,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import h5netcdf
 import numpy as np
 import xarray as xr
 
@@ -306,30 +307,43 @@ def check_inputs(path: StrPath, root: StrPath) -> list[str]:
         return _stale(dataset, root, sha256)
 
 
-def verify_tree(root: StrPath) -> list[Problem]:
+def verify_tree(root: StrPath, each: Callable[..., Iterable[list[Problem]]] = map) -> list[Problem]:
     """Every artifact below the results root that is damaged, misplaced or out of date.
 
     Checks each file as :func:`verify` does, that it stands where it was written (two swapped files
     do not), that its inputs are the files it was made from, and that no killed writer left a
     temporary file.
+
+    Args:
+        root: the results folder.
+        each: how a function is called for every file, such as the `map` of a pool of processes.
     """
-    digest = functools.cache(sha256)
-    problems = []
-    for path in (paths := _artifacts(root)):
-        place = _relative(path, root)
-        try:
-            with _opened(path) as dataset:
-                lines = [fault] if (fault := _fault(dataset)) else _stale(dataset, root, digest)
-                if not fault and (written := dataset.attrs["artifact"]) != place:
-                    lines.insert(0, f"was written as {written}: moved or swapped")
-        except ArtifactError as error:
-            lines = [error.what]
-        problems += [Problem(place, line) for line in lines]
+    paths = _artifacts(root)
+    digests = {str(path): sha256(path) for path in paths}
+    found = each(functools.partial(_problems, root=root, digests=digests), paths)
+    problems = [problem for own in found for problem in own]
     if not paths:
         problems.append(Problem(".", f"no artifact below {os.fspath(root)}"))
     for path in sorted(Path(root).rglob(".*.tmp")):
         problems.append(Problem(_relative(path, root), "left by a killed run: delete it"))
     return problems
+
+
+def _problems(path: Path, root: StrPath, digests: Mapping[str, str]) -> list[Problem]:
+    """What is wrong with one artifact of a results tree, whose files have these digests."""
+    place = _relative(path, root)
+
+    def digest(file: Path) -> str:
+        return digests.get(str(file)) or sha256(file)
+
+    try:
+        with _opened(path) as dataset:
+            lines = [fault] if (fault := _fault(dataset)) else _stale(dataset, root, digest)
+            if not fault and (written := dataset.attrs["artifact"]) != place:
+                lines.insert(0, f"was written as {written}: moved or swapped")
+    except ArtifactError as error:
+        lines = [error.what]
+    return [Problem(place, line) for line in lines]
 
 
 def manifest(root: StrPath) -> dict[str, Any]:
@@ -344,13 +358,13 @@ def manifest(root: StrPath) -> dict[str, Any]:
     """
     artifacts = {}
     for path in _artifacts(root):
-        with _opened(path) as dataset:
-            artifacts[_relative(path, root)] = {
-                "sha256": sha256(path),
-                "bytes": path.stat().st_size,
-                "kind": dataset.attrs["kind"],
-                "status": dataset.attrs["status"],
-            }
+        attributes = _attributes(path)
+        artifacts[_relative(path, root)] = {
+            "sha256": sha256(path),
+            "bytes": path.stat().st_size,
+            "kind": attributes["kind"],
+            "status": attributes["status"],
+        }
     return {"artifacts": artifacts, "manifest_sha256": _sha256(_canonical(artifacts))}
 
 
@@ -533,6 +547,16 @@ def _opened(
             yield dataset
     except (ArtifactError, ImportError, MemoryError):
         raise
+    except Exception as error:
+        raise ArtifactError(path, f"cannot be read as NetCDF: {error}") from error
+
+
+def _attributes(path: StrPath) -> dict[str, str]:
+    """Kind and status of an artifact whose seal is intact, without a look at its variables."""
+    _check_seal(path)
+    try:
+        with h5netcdf.File(path) as file:
+            return {name: str(file.attrs[name]) for name in ("kind", "status")}
     except Exception as error:
         raise ArtifactError(path, f"cannot be read as NetCDF: {error}") from error
 

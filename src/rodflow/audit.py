@@ -17,10 +17,14 @@ every byte. JAX is imported only for the eigenvectors.
 """
 
 import csv
+import functools
 import json
 import math
+import multiprocessing
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -108,12 +112,13 @@ class Report:
         return {verdict: given[verdict] for verdict in ("holds", "fails", "not applicable")}
 
 
-def audit(root: str | Path, experiment: Experiment) -> Report:
+def audit(root: str | Path, experiment: Experiment, workers: int = 1) -> Report:
     """Check the stored files of an experiment, recompute their numbers and judge the claims.
 
     Args:
         root: the results folder.
         experiment: what the folder should hold.
+        workers: processes that check files and draw figures again, side by side.
 
     Raises:
         AuditError: the folder holds no artifact.
@@ -121,12 +126,13 @@ def audit(root: str | Path, experiment: Experiment) -> Report:
     root = Path(root)
     if not any(root.rglob("*.nc")):
         raise AuditError(f"{root}: no results to audit; {_AGAIN} first")
-    auditor = _Auditor(root, experiment)
-    auditor.check_files()
-    for run in experiment.all_runs:
-        auditor.check_run(run)
-    auditor.check_dataset()
-    auditor.check_figures()
+    with _pool(workers) as each:
+        auditor = _Auditor(root, experiment, each)
+        auditor.check_files()
+        for run in experiment.all_runs:
+            auditor.check_run(run)
+        auditor.check_dataset()
+        auditor.check_figures()
     runs = {run: StoredRun(root / run.path) for run in experiment.all_runs}
     unsound = {
         run.path: fault for run in experiment.all_runs if (fault := auditor.fault_below(run.path))
@@ -149,11 +155,25 @@ def audit(root: str | Path, experiment: Experiment) -> Report:
     )
 
 
+@contextmanager
+def _pool(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
+    """The `map` of some processes, or the plain one."""
+    _KNOWN.clear()
+    if workers < 2:
+        yield map
+        return
+    # They start at the first call, before this process has started a thread of JAX.
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("fork")) as pool:
+        yield pool.map
+
+
 class _Auditor:
     """Collects what the parts of an audit find."""
 
-    def __init__(self, root: Path, experiment: Experiment) -> None:
-        self.root, self.experiment = root, experiment
+    def __init__(
+        self, root: Path, experiment: Experiment, each: Callable[..., Iterable[Any]]
+    ) -> None:
+        self.root, self.experiment, self.each = root, experiment, each
         self.problems: list[Problem] = []
         self.consequences: list[Problem] = []
         self.recomputed: list[Recomputed] = []
@@ -179,7 +199,11 @@ class _Auditor:
             for path in sorted(self._stored() - expected)
         ]
         named = {problem.path for problem in found} | (expected - present)
-        tree = [problem for problem in artifact.verify_tree(self.root) if problem.path not in named]
+        tree = [
+            problem
+            for problem in artifact.verify_tree(self.root, self.each)
+            if problem.path not in named
+        ]
         named |= {problem.path for problem in tree if not _is_stale(problem)}
         found += tree
         found += [p for p in artifact.check_manifest(self.root) if p.path not in named]
@@ -280,25 +304,20 @@ class _Auditor:
 
     def check_figures(self) -> None:
         """The table of every figure, drawn again from what it was drawn from."""
-        known: dict[Path, StoredRun] = {}
+        sound = []
         for figure in layout.figures(self.experiment):
             path = f"{figure.stem}.csv"
             if not (self.root / path).is_file():
                 continue
             if faulty := [place for place in figure.drawn_from if self.fault_below(place)]:
                 self._unchecked(path, "not drawn again", faulty[0])
-                continue
-            try:
-                source = drawn_from([self.root / place for place in figure.drawn_from], known)
-                table = figures.load(figure.name).draw(source).table
-                fresh = table.to_csv(index=False, lineterminator="\n")
-                stored = (self.root / path).read_text(encoding="utf-8")
-            except Exception as error:  # whatever a forged file may cause
-                self.problems.append(Problem(path, f"cannot be drawn again: {error}"))
-                continue
-            self._add(recompute_table(stored, fresh, path))
-            for run in known.values():
-                run.release()
+            else:
+                sound.append(figure)
+        for found in self.each(functools.partial(_drawn_again, root=self.root), sound):
+            if isinstance(found, Problem):
+                self.problems.append(found)
+            else:
+                self._add(found)
 
     def _add(self, one: Recomputed) -> None:
         self.recomputed.append(one)
@@ -308,6 +327,25 @@ class _Auditor:
     def _unchecked(self, path: str, what: str, cause: str) -> None:
         if not any(problem.path == path for problem in self.problems):
             self.consequences.append(Problem(path, f"{what}: {self.fault_below(cause)}"))
+
+
+_KNOWN: dict[Path, StoredRun] = {}
+"""Runs that this process has read for one figure and may need for the next."""
+
+
+def _drawn_again(figure: layout.Figure, root: Path) -> Recomputed | Problem:
+    """The stored table of a figure against a fresh one."""
+    path = f"{figure.stem}.csv"
+    try:
+        source = drawn_from([root / place for place in figure.drawn_from], _KNOWN)
+        table = figures.load(figure.name).draw(source).table
+        fresh = table.to_csv(index=False, lineterminator="\n")
+        stored = (root / path).read_text(encoding="utf-8")
+    except Exception as error:  # whatever a forged file may cause
+        return Problem(path, f"cannot be drawn again: {error}")
+    for run in _KNOWN.values():
+        run.release()
+    return recompute_table(stored, fresh, path)
 
 
 def _is_stale(problem: Problem) -> bool:

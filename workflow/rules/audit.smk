@@ -44,6 +44,7 @@ rule audit:
         config=config_file(),
         overrides=json.dumps(dict(workflow.config_settings.config), sort_keys=True),
         runs=[run.digest for run in EXPERIMENT.all_runs],
+    threads: workflow.cores
     log:
         ROOT + "/logs/audit.log",
     shell:

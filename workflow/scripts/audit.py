@@ -7,10 +7,13 @@ fails is a finding and no error.
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
 import stage
+
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def arguments() -> argparse.Namespace:
@@ -34,7 +37,7 @@ def main() -> None:
     experiment = resolve(load(args.config) | args.overrides)
     root = args.root or Path("results") / experiment.name
     output = args.output or root / "audit.json"
-    report = audit(root, experiment)
+    report = audit(root, experiment, workers=CORES)
     write(report, output)
     print(summary(report))
     print(f"details: {output.with_suffix('.md')}")
@@ -47,4 +50,4 @@ def main() -> None:
         sys.exit(1)
 
 
-stage.run(main)
+stage.run(main, cores=CORES)

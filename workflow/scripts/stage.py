@@ -23,13 +23,19 @@ WARM = "RODFLOW_WARM"
 """The environment variable that names the socket of the warm process, see warm.py."""
 
 
-def run(main: Callable[[], None]) -> None:
-    """Call a stage, in a warm process where there is one; its own errors are one line, without a traceback."""
+def run(main: Callable[[], None], *, cores: int = 1) -> None:
+    """Call a stage, in a warm process where there is one; its own errors are one line, without a traceback.
+
+    Args:
+        main: the stage.
+        cores: that it uses; one that uses a single core is kept to it.
+    """
     status = _handed_over()
     if status is not None:
         sys.exit(status)
     environment()
-    _take_a_core()
+    if cores == 1:
+        _take_a_core()
     try:
         main()
     except (ValueError, RuntimeError) as error:
