@@ -61,7 +61,7 @@ def test_panels_draw_what_the_table_says(drawing: Drawing) -> None:
         drawing.figure.axes, ("rmsprop", "adam", "adamw", "amsgrad"), strict=True
     ):
         own = drawing.table[drawing.table["optimizer"] == optimizer]
-        for seed, line in enumerate(lines(axes, "discrete")):
+        for seed, line in enumerate(lines(axes, "sharpness_over_threshold")):
             rows = rows_of(own[own["seed"] == seed], "discrete", "sharpness_over_threshold")
             drawn += assert_drawn(line, rows)
     assert drawn == len(drawing.table.dropna(subset="step")) > 0
@@ -71,7 +71,7 @@ def test_thresholds_are_written_with_what_they_limit(drawing: Drawing) -> None:
     found = words(drawing)
     assert "threshold of $\\eta S$: 38" in found
     assert found.count("threshold of $S$: 2") == 2
-    colors = [next(lines(a, "discrete")).get_color() for a in drawing.figure.axes]
+    colors = [next(lines(a, "sharpness_over_threshold")).get_color() for a in drawing.figure.axes]
     assert colors[0] == colors[1] != colors[2] == colors[3]
 
 
@@ -92,7 +92,7 @@ def test_seeds_share_a_panel_and_their_mean_is_written(
 ) -> None:
     held = [float(run.comparison["held"].sel(process="discrete")) for run in runs[2:4]]
     axes = drawing.figure.axes[2]
-    assert len([*lines(axes, "discrete")]) == 2
+    assert len([*lines(axes, "sharpness_over_threshold")]) == 2
     assert any(text.get_text().startswith(f"held {np.mean(held):.2f} (") for text in axes.texts)
 
 

@@ -120,7 +120,7 @@ def test_the_average_at_the_edge_is_written(drawing: Drawing, runs: list[StoredR
 
 def test_a_diverged_run_is_said_in_words_and_ends_in_crosses(drawing: Drawing) -> None:
     assert "diverged at step 133" in words(drawing)
-    assert all(len([*lines(axes, "diverged")]) == 1 for axes in columns(drawing)[1])
+    assert all(len([*lines(axes, "discrete diverged")]) == 1 for axes in columns(drawing)[1])
 
 
 def test_a_run_below_its_threshold_is_said_in_words(drawing: Drawing) -> None:
@@ -167,7 +167,7 @@ def test_without_gradient_descent_one_line_says_what_to_do(tmp_path: Path) -> No
 
 def test_colours_are_distinct_however_many_there_are() -> None:
     for count in (1, 2, 7):
-        assert len({*ordered_colors(count)}) == count
+        assert len({*ordered_colors(range(count)).values()}) == count
 
 
 def test_numbers_are_finite_or_left_out(drawing: Drawing) -> None:

@@ -19,8 +19,19 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from rodflow import equilibrium
+from rodflow.figures.marks import (
+    NOT_REACHED,
+    band_key,
+    cross,
+    curve,
+    diverged,
+    held,
+    mark_threshold,
+    never_reached,
+    threshold_key,
+)
 from rodflow.figures.metric import preconditioner
-from rodflow.figures.rows import by_row, mark_end, onset, show_on_log_scale
+from rodflow.figures.rows import by_row, onset, show_on_log_scale
 from rodflow.figures.rows import sharpness as over_threshold
 from rodflow.figures.style import (
     FAINT,
@@ -37,14 +48,15 @@ from rodflow.figures.style import (
     process_style,
     styled,
 )
-from rodflow.results import COMPLETED, DISCRETE, StoredRun
+from rodflow.results import DISCRETE, StoredRun
 
 _TITLES = (
     "sharpness of\nthe Hessian [1]",
     "preconditioned\nsharpness /\nthreshold [1]",
     "preconditioner\n$P$ [1]",
 )
-_TOLERANCE, _BAND, _QUARTILES = 0.1, "#cfe3f1", "#d9d9d9"
+_QUARTILES = "#d9d9d9"
+_SOLID: dict[str, Any] = {"linewidth": 0.6, "linestyle": "-"}  # the line of the threshold
 _LOWEST_TOP, _HIGHEST_TOP = 1.5, 2.1  # of the axis of sharpness over threshold
 _LINE = process_style(DISCRETE).text_color
 _BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # below words
@@ -60,16 +72,14 @@ class _Curve:
     """What is drawn of one run in one panel, [point].
 
     Attributes:
-        steps: of its points.
+        run: whose it is.
         values: of its points.
         reach: what the vertical axis should show.
-        diverged: whether the run did.
     """
 
-    steps: np.ndarray
-    values: np.ndarray
+    run: StoredRun
+    values: xr.DataArray
     reach: np.ndarray
-    diverged: bool
 
 
 def preconditioner_spread(run: StoredRun) -> xr.Dataset:
@@ -106,7 +116,7 @@ def growth_after_onset(run: StoredRun, values: xr.DataArray) -> float:
     NaN of a run that diverged or never reached its threshold.
     """
     since = onset(run)
-    if run.status(DISCRETE) != COMPLETED or not np.isfinite(since):
+    if diverged(run) or not np.isfinite(since):
         return float("nan")
     return equilibrium.growth(values.sel(snapshot=slice(since, None)))
 
@@ -132,9 +142,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         for column, members, curves in zip(panels, columns, drawn, strict=True):
             _name_limit(column[0], members[0])
             for axes, own in zip(column, curves, strict=True):
-                for curve in own:
-                    if curve.diverged and curve.values.size:
-                        mark_end(axes, DISCRETE, curve.steps[-1], curve.values[-1])
+                for one in own:
+                    cross(axes, one.run, one.values, _LINE)
             _mark_onsets(column, members, numbers)
             _state_failures(column, members)
             _head(column[0], members[0], several=several)
@@ -201,19 +210,16 @@ def _draw_trend(
 
 def _draw_ratio(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> list[_Curve]:
     """The preconditioned sharpness over its threshold, and where it is held in the end."""
-    axes.axhspan(1 - _TOLERANCE, 1 + _TOLERANCE, color=_BAND, linewidth=0, zorder=0.5)
-    axes.axhline(1, color=INK, linewidth=0.6, zorder=2.5)
-    curves, held = [], []
+    mark_threshold(axes, zorder=2.5, **_SOLID)
+    curves, means = [], []
     for run in runs:
         values = over_threshold(run, DISCRETE)
-        values = values.where(np.isfinite(values), drop=True)
         curves.append(_plot(axes, run, values, "sharpness_over_threshold", numbers))
-        mean = float(run.comparison["held"].sel(process=DISCRETE))
-        if run.status(DISCRETE) == COMPLETED and np.isfinite(mean):
+        if np.isfinite(mean := held(run)):
             numbers.add(run, DISCRETE, "held", mean)
-            held.append(mean)
-    if held:
-        _write(axes, f"average of the last quarter: {_span(held)}", up=True)
+            means.append(mean)
+    if means:
+        _write(axes, f"average of the last quarter: {_span(means)}", up=True)
     return curves
 
 
@@ -261,14 +267,11 @@ def _plot(
     reach: np.ndarray | None = None,
 ) -> _Curve:
     """Draw a quantity of a run against the steps, and enter it in the table."""
-    steps, drawn = values["snapshot"].values, values.values.astype(np.float64)
-    axes.plot(steps, drawn, color=_LINE, linewidth=1.1, zorder=2, label=quantity)
-    numbers.add(run, DISCRETE, quantity, drawn, steps)
-    diverged = run.status(DISCRETE) != COMPLETED
-    reach = drawn if reach is None else reach
-    if diverged and reach.size:  # what runs away leaves through the top
+    drawn = curve(axes, run, quantity, values, numbers, color=_LINE, linewidth=1.1, zorder=2)
+    reach = drawn.values if reach is None else reach
+    if diverged(run) and reach.size:  # what runs away leaves through the top
         reach = reach[reach <= 10 * reach[0]]
-    return _Curve(steps, drawn, reach, diverged)
+    return _Curve(run, drawn, reach)
 
 
 def _positive(values: xr.DataArray) -> xr.DataArray:
@@ -307,7 +310,7 @@ def _share_heights(
     """One vertical axis a row, written at its left end, and one horizontal axis a column."""
     for row, (title, line) in enumerate(zip(_TITLES, zip(*panels, strict=True), strict=True)):
         curves = chain.from_iterable(column[row] for column in drawn)
-        values = np.concatenate([np.ones(0), *(curve.reach for curve in curves)])
+        values = np.concatenate([np.ones(0), *(one.reach for one in curves)])
         for axes in line:
             if row == 1:
                 highest = 1.3 * values.max() if values.size else 0
@@ -358,10 +361,10 @@ def _state_failures(column: Sequence[Axes], runs: Sequence[StoredRun]) -> None:
     words = []
     for run in runs:
         who = f"seed {run.seed}: " if len(runs) > 1 else ""
-        if run.status(DISCRETE) != COMPLETED:
+        if diverged(run):
             words.append(f"{who}{run.status(DISCRETE)}")
-        elif not np.isfinite(onset(run)):
-            words.append(f"{who}threshold not reached")
+        elif never_reached(run):
+            words.append(f"{who}{NOT_REACHED}")
     if words:
         text = "\n".join(words)
         look: dict[str, Any] = {"ha": "right", "va": "bottom", "color": _LINE, "bbox": _BOX}
@@ -381,8 +384,8 @@ def _key(figure: Figure, lines: int) -> None:
     """What lines and areas are, above the panels."""
     handles = [
         Line2D([], [], color=_LINE, linewidth=1.1, label="discrete run"),
-        Line2D([], [], color=INK, linewidth=0.6, label="threshold"),
-        Patch(color=_BAND, linewidth=0, label="\u00b110%"),
+        threshold_key(**_SOLID),
+        band_key(linewidth=0),
         Line2D(
             [],
             [],

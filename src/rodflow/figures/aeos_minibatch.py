@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
-from rodflow.figures.rows import by_row, describe_row, mark_end, onset, sharpness
+from rodflow.figures.marks import cross, curve, diverged, held, threshold_key
+from rodflow.figures.rows import by_row, describe_row, onset, sharpness
 from rodflow.figures.style import (
     FAINT,
     INK,
@@ -33,7 +34,8 @@ from rodflow.figures.style import (
     note,
     styled,
 )
-from rodflow.results import COMPLETED, DISCRETE, StoredRun
+from rodflow.figures.sweeps import varied, words_of
+from rodflow.results import DISCRETE, StoredRun
 
 _LOWEST_TOP, _HIGHEST_TOP = 1.2, 2.1  # of the axis of sharpness over threshold
 _TITLES = ("preconditioned sharpness / threshold [1]", "average over the last quarter [1]")
@@ -41,7 +43,7 @@ _WITH_SYMBOL = ("learning_rate", "momentum", "b1", "b2")
 _ASIDE = 0.035  # how far single seeds stand beside their mean, of the width of the axis
 _ROOM = 0.12  # beside the outermost batch sizes, likewise
 
-_LEFT, _STEPS, _BETWEEN, _SIZES, _RIGHT = 1.45, 3.1, 0.75, 2.3, 0.12  # inches
+_LEFT, _STEPS, _BETWEEN, _SIZES, _RIGHT = 1.45, 2.95, 0.9, 2.3, 0.12  # inches
 _PANEL, _GAP, _TOP, _BOTTOM = 1.8, 0.62, 0.62, 0.6
 
 
@@ -71,13 +73,12 @@ class _Batch:
     @property
     def completed(self) -> list[StoredRun]:
         """The runs that did."""
-        return [run for run in self.runs if run.status(DISCRETE) == COMPLETED]
+        return [run for run in self.runs if not diverged(run)]
 
     @property
     def held(self) -> dict[StoredRun, float]:
         """Average over the last quarter, of the completed runs."""
-        found = {r: float(r.comparison["held"].sel(process=DISCRETE)) for r in self.completed}
-        return {run: value for run, value in found.items() if np.isfinite(value)}
+        return {run: value for run in self.runs if np.isfinite(value := held(run))}
 
     @property
     def mean(self) -> xr.DataArray | None:
@@ -133,12 +134,10 @@ def _rows(runs: Sequence[StoredRun]) -> list[tuple[list[str], list[_Batch]]]:
     colors = {size: to_hex(color) for size, color in zip(order, palette, strict=True)}
     rows = []
     for members in by_row(runs):
-        settings = {run: _setting(run) for run in members}
-        first = settings[members[0]]
-        varied = [key for key in first if any(own[key] != first[key] for own in settings.values())]
+        names = [name for name in varied(members) if name != "batch_size"]
         parts: dict[tuple[str, ...], list[StoredRun]] = {}
-        for run, own in settings.items():
-            parts.setdefault(tuple(f"{key}={own[key]}" for key in varied), []).append(run)
+        for run in members:
+            parts.setdefault(tuple(words_of(run, names)), []).append(run)
         for words, part in parts.items():
             lines = [*hyperparameters(part[0])]
             lines += [word for word in words if word.split("=")[0] not in _WITH_SYMBOL]
@@ -166,12 +165,6 @@ def _size(run: StoredRun) -> tuple[bool, int]:
     return size is None, int(samples if size is None else size)
 
 
-def _setting(run: StoredRun) -> dict[str, Any]:
-    """What runs of a row have in common."""
-    given = {k: v for k, v in run.settings["optimizer"].items() if k != "name"}
-    return given | {"criterion": run.settings.get("criterion")}
-
-
 def _layout(count: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
     """A figure with this many rows of two panels."""
     width = _LEFT + _STEPS + _BETWEEN + _SIZES + _RIGHT
@@ -191,26 +184,16 @@ def _layout(count: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
 def _draw_runs(axes: Axes, batches: Sequence[_Batch], numbers: Numbers) -> None:
     """Single seeds and their mean along the run."""
     reach = [np.ones(0)]
-    ends = []
+    curves = []
     for batch in batches:
         for run in batch.runs:
-            values = sharpness(run, DISCRETE)
-            values = values.where(np.isfinite(values), drop=True)
-            steps, drawn = values["snapshot"].values, values.values.astype(np.float64)
-            line: dict[str, Any] = {
-                "color": batch.color,
-                "linewidth": 0.6,
-                "alpha": 0.55,
-                "zorder": 2,
-            }
-            axes.plot(steps, drawn, label=f"{batch.about} seed {run.seed}", **line)
             quantity = f"sharpness_over_threshold[{batch.about}]"
-            numbers.add(run, DISCRETE, quantity, drawn, steps)
-            if run.status(DISCRETE) == COMPLETED:
-                reach.append(drawn)
-            elif drawn.size:
-                reach.append(drawn[drawn <= 10 * drawn[0]])
-                ends.append((steps[-1], drawn[-1], batch.color))
+            look: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.55, "zorder": 2}
+            look |= {"color": batch.color, "label": f"{batch.about} seed {run.seed}"}
+            drawn = curve(axes, run, quantity, sharpness(run, DISCRETE), numbers, **look)
+            lost = diverged(run) and drawn.size
+            reach.append(drawn.values[drawn <= 10 * drawn[0]] if lost else drawn.values)
+            curves.append((run, drawn, batch.color))
         mean = batch.mean
         if mean is not None:
             steps = mean["snapshot"].values
@@ -221,9 +204,8 @@ def _draw_runs(axes: Axes, batches: Sequence[_Batch], numbers: Numbers) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=[1, 2, 2.5, 5, 10]))
     highest = max(np.concatenate(reach), default=1.0)
     axes.set_ylim(0, np.clip(1.1 * highest, _LOWEST_TOP, _HIGHEST_TOP))
-    for step, value, color in ends:
-        mark_end(axes, DISCRETE, step, value)
-        axes.lines[-1].set_color(color)
+    for run, drawn, color in curves:
+        cross(axes, run, drawn, color)
 
 
 def _draw_sizes(
@@ -308,7 +290,7 @@ def _state_failures(axes: Axes, batches: Sequence[_Batch]) -> None:
         f"batch size {batch.name}, seed {run.seed}: {run.status(DISCRETE)}"
         for batch in batches
         for run in batch.runs
-        if run.status(DISCRETE) != COMPLETED
+        if diverged(run)
     ]
     if words:
         note(axes, "\n".join(words), (0, 1), shift=(3, -3), va="top", fontsize=6.5)
@@ -320,5 +302,4 @@ def _key(figure: Figure) -> None:
     thin.set_label("single seed")
     bold = Line2D([], [], color=FAINT, linewidth=1.8, marker="D", markersize=3.6)
     bold.set_label("mean of the seeds (bars: standard error)")
-    limit = Line2D([], [], color=INK, linewidth=0.8, label="threshold")
-    key(figure, [thin, bold, limit])
+    key(figure, [thin, bold, threshold_key(linestyle="-")])

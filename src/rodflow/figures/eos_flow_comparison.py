@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
+from rodflow.figures.marks import NOT_REACHED
 from rodflow.figures.rows import (
     loss,
     mark_end,
@@ -30,23 +31,30 @@ from rodflow.figures.style import (
     Numbers,
     error_words,
     key,
-    new_figure,
     note,
     note_lines,
     process_style,
     styled,
 )
-from rodflow.figures.sweeps import by_problem, problem_label, step_size, sweep_name
+from rodflow.figures.sweeps import (
+    by_problem,
+    problem_label,
+    stacked,
+    step_size,
+    sweep_name,
+)
 from rodflow.results import COMPLETED, DISCRETE, StoredRun
 
 _OPTIMIZER, _FLOW = "gd", "stable"
 _NAMES = {DISCRETE: "gradient descent", _FLOW: "gradient flow"}
 _TITLES = ("relative distance [1]", "sharpness / threshold [1]", "loss [1]")
 _HIGHEST = 2.5  # of sharpness over threshold that is shown
+_ROOM = 0.25  # for words below the distances, in heights of the axis
 
 _TALL = (1.35, 1.2, 1.2)  # inches
-_WIDTH, _LEFT, _RIGHT, _BETWEEN, _GAP, _TOP, _FOOT = 7.5, 0.55, 0.15, 0.2, 0.16, 0.8, 0.4
-_NARROW, _WIDE = 1.25, 3.0  # a panel at least, at most
+_TOP = 0.8
+_LAYOUT = {"left": 0.55, "right": 0.15, "between": 0.2, "narrow": 1.25, "wide": 3.0}
+_LAYOUT |= {"gap": 0.16, "foot": 0.4}
 
 
 class FlowError(ValueError):
@@ -71,7 +79,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     several = len(by_problem(shown)) > 1
     numbers = Numbers()
     with styled():
-        figure, grid = _panels(len(columns), _TOP + 0.2 * several)
+        figure, grid = stacked(len(columns), _TALL, top=_TOP + 0.2 * several, **_LAYOUT)
         for own, column in zip(columns, grid, strict=True):
             for run in own:
                 _draw_run(column, run, sweep_name(run, shown), numbers)
@@ -97,25 +105,6 @@ def _columns(shown: Sequence[StoredRun]) -> list[list[StoredRun]]:
             sizes.setdefault(step_size(run), []).append(run)
         columns += sizes.values()
     return columns
-
-
-def _panels(columns: int, top: float) -> tuple[Figure, list[list[Axes]]]:
-    """A figure with the empty panels of each column, this far (inches) below its upper edge."""
-    free = (_WIDTH - _LEFT - _RIGHT - _BETWEEN * (columns - 1)) / columns
-    panel = float(np.clip(free, _NARROW, _WIDE))
-    width = _LEFT + columns * panel + (columns - 1) * _BETWEEN + _RIGHT
-    height = top + sum(_TALL) + _GAP * (len(_TALL) - 1) + _FOOT
-    figure = new_figure(width, height)
-    lefts = [_LEFT + column * (panel + _BETWEEN) for column in range(columns)]
-    bottoms = [height - top - sum(_TALL[: row + 1]) - _GAP * row for row in range(len(_TALL))]
-    grid = [
-        [
-            figure.add_axes((left / width, bottom / height, panel / width, tall / height))
-            for bottom, tall in zip(bottoms, _TALL, strict=True)
-        ]
-        for left in lefts
-    ]
-    return figure, grid
 
 
 def _time(run: StoredRun, steps: np.ndarray | float) -> np.ndarray:
@@ -175,6 +164,9 @@ def _set_limits(grid: Sequence[Sequence[Axes]], columns: Sequence[Sequence[Store
                 axes.axhline(1, color=FAINT, linewidth=0.7, zorder=1)
             else:
                 show_on_log_scale(axes, values)
+                if row == 0:
+                    low, high = axes.get_ylim()
+                    axes.set_ylim(low * (low / high) ** _ROOM, high)
             axes.tick_params(labelleft=axes is panels[0], labelbottom=row == len(_TITLES) - 1)
         panels[0].set_ylabel(title)
     for own, column in zip(columns, grid, strict=True):
@@ -194,9 +186,14 @@ def _settled(axes: Axes, own: Sequence[StoredRun], row: int) -> np.ndarray:
     return np.concatenate([np.ones(0), *values])
 
 
+def _onsets(own: Sequence[StoredRun]) -> list[float]:
+    """The times at which the runs of a column reach the threshold, of those that do."""
+    return [float(_time(run, onset(run))) for run in own if np.isfinite(onset(run))]
+
+
 def _mark_onsets(column: Sequence[Axes], own: Sequence[StoredRun]) -> None:
     """Where gradient descent reaches the threshold, and the time before that as an area."""
-    times = [float(_time(run, onset(run))) for run in own if np.isfinite(onset(run))]
+    times = _onsets(own)
     for axes in column:
         if times:
             axes.axvspan(0, min(times), color=BAND, linewidth=0, zorder=0)
@@ -241,13 +238,14 @@ def _write_numbers(column: Sequence[Axes], own: Sequence[StoredRun]) -> None:
         if values:
             mean = float(np.exp(np.mean(np.log(values))))
             texts.append((f"{error_words(mean)} {words}", color))
-    if not any(np.isfinite(onset(run)) for run in own):
-        texts.append(("threshold not reached", FAINT))
-    for place, (text, shade) in enumerate(reversed(texts)):
-        note(
-            column[0], text, (1, 0), shift=(-2, 3 + 8 * (len(texts) - 1 - place)),
-            ha="right", color=shade, fontsize=6.5,
-        )  # fmt: skip
+    times = _onsets(own)
+    if not times:
+        texts.append((NOT_REACHED, FAINT))
+    left = max(times, default=0.0) > 0.5 * column[0].get_xlim()[1]  # not across its line
+    at, away, side = (0, 3, "left") if left else (1, -2, "right")
+    for line, (text, shade) in reversed([*enumerate(texts)]):
+        shift = (away, 3 + 8 * line)
+        note(column[0], text, (at, 0), shift=shift, ha=side, color=shade, fontsize=6.5)
     failed = dict.fromkeys(
         (_NAMES[process], status.split(":")[0], process_style(process).text_color)
         for run in own

@@ -16,13 +16,13 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MultipleLocator
 
 from rodflow.equilibrium import WINDOW, Restlessness, at_edge, moving_average, restlessness
+from rodflow.figures.marks import NOT_REACHED, cross, curve, diverged, ending
 from rodflow.figures.rows import at_snapshots, sharpness, show_on_log_scale
 from rodflow.figures.style import (
     FAINT,
     INK,
     Drawing,
     Numbers,
-    new_figure,
     note,
     optimizer_label,
     styled,
@@ -31,10 +31,11 @@ from rodflow.figures.sweeps import (
     by_problem,
     ordered_colors,
     problem_label,
+    stacked,
     step_size,
     sweep_name,
 )
-from rodflow.results import COMPLETED, DISCRETE, StoredRun
+from rodflow.results import DISCRETE, StoredRun
 
 _OPTIMIZER = "gd"
 _LIMIT = 2.0  # of step size times sharpness
@@ -43,8 +44,8 @@ _HIGHEST = 2.1  # of sharpness over threshold that is shown
 _LONG = 3  # how many times as long as to the end of the edge is shown at most
 
 _TALL = (1.6, 1.35, 1.2)  # inches
-_WIDTH, _LEFT, _RIGHT, _BETWEEN, _GAP, _FOOT = 7.5, 0.5, 0.12, 0.42, 0.2, 0.56
-_NARROW, _WIDE = 1.3, 4.4  # a panel at least, at most
+_LAYOUT = {"left": 0.5, "right": 0.12, "between": 0.42, "narrow": 1.3, "wide": 4.4}
+_LAYOUT |= {"gap": 0.2, "foot": 0.56}
 _TABLE, _LINE = 30, 8.5  # points above the panels: for the title, for a line of numbers
 
 
@@ -60,11 +61,6 @@ class _Line:
     name: str
     color: str
     thin: bool
-
-    @property
-    def diverged(self) -> bool:
-        """Whether the run ended early."""
-        return self.run.status(DISCRETE) != COMPLETED
 
     @property
     def limit(self) -> float:
@@ -99,14 +95,12 @@ class _Panel:
     last: int
     numbers: Numbers
 
-    def plot(self, line: _Line, quantity: str, values: xr.DataArray, **look: Any) -> np.ndarray:
+    def plot(self, line: _Line, quantity: str, values: xr.DataArray, **look: Any) -> xr.DataArray:
         """Draw the values of a run to the last step shown, and enter them; which they are."""
-        (dim,) = map(str, values.dims)
-        values = values.where(np.isfinite(values), drop=True).sel({dim: slice(None, self.last)})
-        steps, heights = values[dim].values, values.values.astype(float)
-        self.axes.plot(steps, heights, label=quantity, color=line.color, **look)
-        self.numbers.add(line.run, DISCRETE, f"{quantity}[{line.name}]", heights, steps)
-        return heights
+        values = values.sel({values.dims[0]: slice(None, self.last)})
+        look |= {"label": quantity, "color": line.color}
+        name = f"{quantity}[{line.name}]"
+        return curve(self.axes, line.run, name, values, self.numbers, **look)
 
 
 def draw(runs: Sequence[StoredRun]) -> Drawing:
@@ -123,13 +117,14 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         raise EdgeError(
             "no run of gradient descent to draw; name eos_gd in a sweep of gd in the config"
         )
-    columns = [_lines(group, shown) for group in by_problem(shown)]
+    groups = [_lines(group, shown) for group in by_problem(shown)]
     numbers = Numbers()
     with styled():
-        rows = max(len({line.color for line in lines}) for lines in columns)
-        figure, grid = _panels(len(columns), rows)
-        highest = _highest(line for lines in columns for line in lines)
-        for lines, (losses, raw, over) in zip(columns, grid, strict=True):
+        rows = max(len({line.color for line in lines}) for lines in groups)
+        top = 0.28 + (_TABLE + _LINE * rows) / 72
+        figure, grid = stacked(len(groups), _TALL, top=top, **_LAYOUT)
+        highest = _highest(line for lines in groups for line in lines)
+        for lines, (losses, raw, over) in zip(groups, grid, strict=True):
             last, planned = _last_shown(lines), _planned(lines)
             _draw_loss(_Panel(losses, lines, last, numbers))
             _draw_sharpness(_Panel(raw, lines, last, numbers))
@@ -151,9 +146,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
 
 def _lines(group: Sequence[StoredRun], shown: Sequence[StoredRun]) -> list[_Line]:
     """The runs of a column with their colours."""
-    sizes = sorted({step_size(run) for run in group})
-    colors = dict(zip(sizes, ordered_colors(len(sizes)), strict=True))
-    thin = len(group) > len(sizes)
+    colors = ordered_colors(sorted({step_size(run) for run in group}))
+    thin = len(group) > len(colors)
     return [_Line(run, sweep_name(run, shown), colors[step_size(run)], thin) for run in group]
 
 
@@ -172,28 +166,9 @@ def _last_shown(lines: Sequence[_Line]) -> int:
     return enough if enough <= 0.6 * planned else planned
 
 
-def _panels(columns: int, rows: int) -> tuple[Figure, list[list[Axes]]]:
-    """A figure with the empty panels of each column below a table of this many rows."""
-    free = (_WIDTH - _LEFT - _RIGHT - _BETWEEN * (columns - 1)) / columns
-    panel = float(np.clip(free, _NARROW, _WIDE))
-    width = _LEFT + columns * panel + (columns - 1) * _BETWEEN + _RIGHT
-    top = 0.28 + (_TABLE + _LINE * rows) / 72
-    height = top + sum(_TALL) + _GAP * (len(_TALL) - 1) + _FOOT
-    figure = new_figure(width, height)
-    grid = []
-    for column in range(columns):
-        left = (_LEFT + column * (panel + _BETWEEN)) / width
-        boxes = []
-        for row, tall in enumerate(_TALL):
-            bottom = height - top - sum(_TALL[: row + 1]) - _GAP * row
-            boxes.append(figure.add_axes((left, bottom / height, panel / width, tall / height)))
-        grid.append(boxes)
-    return figure, grid
-
-
 def _draw_loss(panel: _Panel) -> None:
     """The loss of each step, pale, and its moving average at the middle of the window; from t0 on in full."""
-    settled = []
+    settled, drawn = [np.ones(0)], []
     for line in panel.lines:
         series = line.run.series(DISCRETE)
         raw = panel.plot(
@@ -203,25 +178,26 @@ def _draw_loss(panel: _Panel) -> None:
         centred = averaged.assign_coords(step=averaged["step"] - WINDOW // 2)
         averaged = at_snapshots(centred, series)
         panel.plot(line, "loss_averaged", averaged, linewidth=line.width(1.3), zorder=2.5)
-        later = raw[line.run.settings["start"] :]
-        settled.append(later[later <= 10 * raw[0]] if line.diverged else later)
-    show_on_log_scale(panel.axes, np.concatenate([np.ones(0), *settled]))
-    _mark_ends(panel, "loss")
+        later = raw.values[line.run.settings["start"] :]
+        settled.append(later[later <= 10 * raw.values[0]] if diverged(line.run) else later)
+        drawn.append(raw)
+    show_on_log_scale(panel.axes, np.concatenate(settled))
+    _mark_ends(panel, drawn)
 
 
 def _draw_sharpness(panel: _Panel) -> None:
     """The largest eigenvalue of the Hessian, and the threshold of each step size."""
-    highest = [0.0]
+    highest, drawn = [0.0], []
     for line in panel.lines:
-        values = line.run.sharpness(DISCRETE)["raw_sharpness"]
-        drawn = panel.plot(line, "raw_sharpness", values, linewidth=line.width(1.0), zorder=2)
-        highest += [1.15 * line.limit, *np.minimum(drawn, _HIGHEST * line.limit)]
+        raw = line.run.sharpness(DISCRETE)["raw_sharpness"]
+        drawn.append(panel.plot(line, "raw_sharpness", raw, linewidth=line.width(1.0), zorder=2))
+        highest += [1.15 * line.limit, *np.minimum(drawn[-1].values, _HIGHEST * line.limit)]
     for line in {line.color: line for line in reversed(panel.lines)}.values():
         look: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (4, 2)), "zorder": 2.5}
         panel.axes.axhline(line.limit, color=line.color, label="threshold", **look)
         panel.numbers.add(line.run, DISCRETE, f"threshold[{line.name}]", line.limit)
     panel.axes.set_ylim(0, 1.05 * max(highest))
-    _mark_ends(panel, "raw_sharpness")
+    _mark_ends(panel, drawn)
 
 
 def _highest(lines: Iterable[_Line]) -> float:
@@ -234,31 +210,20 @@ def _draw_ratio(panel: _Panel, highest: float) -> None:
     """Sharpness over threshold, around a band at 1."""
     panel.axes.axhspan(1 - _TOLERANCE, 1 + _TOLERANCE, color=_AROUND, linewidth=0, zorder=0)
     panel.axes.axhline(1, color=FAINT, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1)
+    drawn = []
     for line in panel.lines:
+        look = {"linewidth": line.width(1.0), "zorder": 2}
         ratio = sharpness(line.run, DISCRETE)
-        panel.plot(line, "sharpness_over_threshold", ratio, linewidth=line.width(1.0), zorder=2)
+        drawn.append(panel.plot(line, "sharpness_over_threshold", ratio, **look))
     panel.axes.set_ylim(0, highest)
     panel.axes.yaxis.set_major_locator(MultipleLocator(0.5))
-    _mark_ends(panel, "sharpness_over_threshold")
+    _mark_ends(panel, drawn)
 
 
-def _mark_ends(panel: _Panel, quantity: str) -> None:
-    """A cross where the curve of a run that diverged ends, at the edge if it is beyond."""
-    curves = [curve for curve in panel.axes.lines if curve.get_label() == quantity]
-    for line, curve in zip(panel.lines, curves, strict=True):
-        steps, values = np.asarray(curve.get_xdata()), np.asarray(curve.get_ydata())
-        if line.diverged and values.size:
-            panel.axes.plot(
-                steps[-1],
-                np.clip(values[-1], *panel.axes.get_ylim()),
-                label="diverged",
-                color=line.color,
-                marker="x",
-                markersize=5,
-                markeredgewidth=1.4,
-                clip_on=False,
-                zorder=4,
-            )
+def _mark_ends(panel: _Panel, drawn: Sequence[xr.DataArray]) -> None:
+    """A cross where the curve of a run that diverged ends."""
+    for line, values in zip(panel.lines, drawn, strict=True):
+        cross(panel.axes, line.run, values, line.color)
 
 
 def _write_table(axes: Axes, lines: Sequence[_Line], numbers: Numbers) -> None:
@@ -284,12 +249,12 @@ def _write_table(axes: Axes, lines: Sequence[_Line], numbers: Numbers) -> None:
 
 def _describe(own: Sequence[_Line], numbers: Numbers) -> tuple[str, ...]:
     """Of the runs of one step size: what they do at the edge in numbers, or why there are none."""
-    failed = [line.run.status(DISCRETE).split(":")[0] for line in own if line.diverged]
+    failed = [ending(line.run) for line in own if diverged(line.run)]
     if failed:
         return (failed[0] if len(own) == 1 else f"{len(failed)} of {len(own)} diverged",)
     reached = [line for line in own if line.edge.size]
     if not reached:
-        return ("threshold not reached",)
+        return (NOT_REACHED,)
     means, moves = [], []
     for line in reached:
         means.append(float(line.edge.mean()))
