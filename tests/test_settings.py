@@ -117,6 +117,7 @@ def test_defaults_come_from_the_schema() -> None:
         ("nadam", {"b1": 0.9, "b2": 0.99, "eps": 1e-8}),
         ("rmsprop_uncorrected", {"b2": 0.99, "eps": 1e-8}),
         ("adam_uncorrected", {"b1": 0.9, "b2": 0.99, "eps": 1e-8}),
+        ("k_adam", {"b1": 0.9, "b2": 0.99, "eps": 1e-8, "k": 2}),
         ("adamw", {"b1": 0.9, "b2": 0.99, "eps": 1e-8, "weight_decay": 0.01}),
         ("amsgrad", {"b1": 0.9, "b2": 0.99, "eps": 1e-8}),
         ("adagrad", {"initial_accumulator_value": 0.1, "eps": 1e-8}),

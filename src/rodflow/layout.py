@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rodflow.figures import FIGURES, Entry
-from rodflow.settings import Experiment, Run
+from rodflow.settings import Experiment, Run, shared
 
 SUFFIXES = ("pdf", "png", "csv")
 """What a figure is stored as: vector and pixel graphics, and the numbers drawn."""
@@ -95,8 +95,7 @@ def batches(experiment: Experiment) -> tuple[tuple[Run, ...], ...]:
     alike: dict[str, list[Run]] = {}
     for sweep in experiment.sweeps:
         for run in sweep.runs:
-            own = {**run.settings, "optimizer": run.optimizer, "seed": None}
-            key = json.dumps([sweep.name, run.flows, own], sort_keys=True)
+            key = json.dumps([sweep.name, run.flows, shared(run.settings)], sort_keys=True)
             alike.setdefault(key, []).append(run)
     return tuple(
         tuple(runs[part::parts])

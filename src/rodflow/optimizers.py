@@ -19,6 +19,7 @@ its alternating gain (`rodflow.stability`), for which the largest stable eigenva
     2.0
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ from typing import Any, NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jaxtyping import Array, DTypeLike, Float
 
@@ -98,6 +100,15 @@ def without_bias_correction(
     return optax.GradientTransformation(init, update)
 
 
+def scale_by_k_adam(b1: float, b2: float, eps: float, k: int) -> optax.GradientTransformation:
+    """Adam's rescaling k times over, each on what the one before it gives; k = 1 is Adam.
+
+    u_0 = g, u_i = m_i_hat / (sqrt(v_i_hat) + eps) with the bias-corrected averages m_i of u_(i-1) and v_i of its
+    square. Source: Gould and Tanaka 2024 (2411.05746), in our reading.
+    """
+    return optax.chain(*(optax.scale_by_adam(b1, b2, eps) for _ in range(k)))
+
+
 class Tuned(eqx.Module):
     """An optax transformation whose hyperparameters are arrays, not constants of a compiled program.
 
@@ -106,18 +117,23 @@ class Tuned(eqx.Module):
     Attributes:
         build: hyperparameters -> optax transformation.
         hyperparameters: by name, scalars.
+        counts: those that are whole numbers, which shape the program.
     """
 
     build: Callable[..., optax.GradientTransformation] = eqx.field(static=True)
     hyperparameters: dict[str, Array]
+    counts: tuple[tuple[str, int], ...] = eqx.field(static=True, default=())
 
     def init(self, params: Any) -> Memory:
         """As of an `optax.GradientTransformation`."""
-        return self.build(**self.hyperparameters).init(params)
+        return self._built().init(params)
 
     def update(self, updates: Any, state: Memory, params: Any = None) -> tuple[Any, Memory]:
         """As of an `optax.GradientTransformation`."""
-        return self.build(**self.hyperparameters).update(updates, state, params)
+        return self._built().update(updates, state, params)
+
+    def _built(self) -> optax.GradientTransformation:
+        return self.build(**self.hyperparameters, **dict(self.counts))
 
 
 def _descend(
@@ -132,6 +148,29 @@ def _momentum_threshold(b: float) -> float:
 
 def _nesterov_threshold(b: float) -> float:
     return 2 * (1 + b) / ((1 - b) * (1 + 2 * b))
+
+
+def _k_adam_threshold(b: float, k: int) -> float:
+    """The least gain K at which (z - 1) (z - b)^k + K (1 - b)^k z^k has a root on the unit circle.
+
+    That of the alternating motion z = -1 is 2 ((1 + b) / (1 - b))^k. From k = 2 on a slower oscillation becomes
+    unstable before where b is large, for k = 2 at K = (1 - b^2) / b^2.
+    """
+    free, fed = np.poly([1.0] + [b] * k), (1 - b) ** k * np.eye(k + 2)[1]
+
+    def stable(gain: float) -> bool:
+        return bool(np.abs(np.roots(free + gain * fed)).max() < 1)
+
+    low, high = 0.0, 2 * ((1 + b) / (1 - b)) ** k
+    for place in np.geomspace(1e-6, 1, 200) * high:  # the first crossing; a later one may be stable again
+        if not stable(place):
+            high = float(place)
+            break
+        low = float(place)
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if stable(middle) else (low, middle)
+    return high
 
 
 @dataclass(frozen=True)
@@ -152,7 +191,10 @@ class Optimizer:
 
     def tuned(self, dtype: DTypeLike, **hyperparameters: float) -> "Tuned":
         """The transformation with its hyperparameters as scalars of this dtype, that of the weights."""
-        return Tuned(self.build, {k: jnp.asarray(v, dtype) for k, v in hyperparameters.items()})
+        counts = {k: v for k, v in hyperparameters.items() if isinstance(v, int)}
+        numbers = {k: v for k, v in hyperparameters.items() if k not in counts}
+        arrays = {name: jnp.asarray(value, dtype) for name, value in numbers.items()}
+        return Tuned(self.build, arrays, tuple(sorted(counts.items())))
 
     def limit(self, **hyperparameters: float) -> float:
         """The largest stable eigenvalue of P^{-1/2} H P^{-1/2}: threshold / learning_rate, 2 without a threshold."""
@@ -164,9 +206,12 @@ class Optimizer:
         """The second moment, bias-corrected where the optimizer does that: one number, or one a weight, or None."""
         if not self.adaptive:
             return None
-        nu = optax.tree_utils.tree_get(memory, "nu")
-        count = optax.tree_utils.tree_get(memory, "count")
-        return nu if count is None else nu / (1 - hyperparameters["b2"] ** count)
+        moments = [nu for _, nu in optax.tree_utils.tree_get_all_with_path(memory, "nu")]
+        counts = [n for _, n in optax.tree_utils.tree_get_all_with_path(memory, "count")]
+        counts = [n for n in counts if n is not None]
+        # Of k-Adam the product over its k rescalings.
+        product = math.prod(moments[1:], start=moments[0])
+        return math.prod((1 / (1 - hyperparameters["b2"] ** n) for n in counts), start=product)
 
     def preconditioner(
         self, second_moment: Array | None, **hyperparameters: float
@@ -245,6 +290,12 @@ TABLE: dict[str, Optimizer] = {
             without_bias_correction(optax.scale_by_adam(b1, b2, eps)), learning_rate
         ),
         threshold=lambda b1, **_: _momentum_threshold(b1),
+    ),
+    "k_adam": Optimizer(
+        build=lambda learning_rate, b1, b2, eps, k: _descend(
+            scale_by_k_adam(b1, b2, eps, k), learning_rate
+        ),
+        threshold=lambda b1, k, **_: _k_adam_threshold(b1, k),
     ),
     # Of these the linearised map says where they become unstable.
     "adamw": Optimizer(

@@ -32,6 +32,7 @@ OPTIMIZERS = (
     "nadam",
     "rmsprop_uncorrected",
     "adam_uncorrected",
+    "k_adam",
     "adamw",
     "amsgrad",
     "adagrad",

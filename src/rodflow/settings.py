@@ -149,6 +149,15 @@ class Experiment:
         raise LookupError(f"{self.name} has no run {path}")
 
 
+def shared(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """What a run's settings have in common with those that one compiled program serves as well.
+
+    All but the seed and those hyperparameters that are no whole numbers: `k` of k-Adam shapes the program.
+    """
+    fixed = {k: v for k, v in settings["optimizer"].items() if not isinstance(v, float)}
+    return {**settings, "optimizer": fixed, "seed": None}
+
+
 def load(path: str | Path) -> dict[str, Any]:
     """The mapping in a YAML file, not yet checked.
 
@@ -413,7 +422,7 @@ def _word(value: Any) -> str:
 def _combinations(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The values of a sweep's axes: one at a time, or all combinations."""
     over = {
-        key: [_number(value, whole=key in (*_AXES, "seed")) for value in values]
+        key: [_number(value, whole=key in (*_AXES, "seed", "k")) for value in values]
         for key, values in entry["over"].items()
     }
     if entry["how"] == "each":

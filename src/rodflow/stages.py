@@ -23,6 +23,7 @@ from jaxtyping import Array, Float
 from rodflow import dynamics, objective
 from rodflow.dynamics import OptimizerMap, Progress, Recording, State
 from rodflow.optimizers import TABLE, Optimizer
+from rodflow.settings import shared
 from rodflow.stability import alternating_gains
 from rodflow.trajectory import states, trajectory, with_states
 
@@ -121,11 +122,6 @@ def discrete_runs(
         if not recording.snapshots:  # diverged before the first one
             recording = replace(recording, snapshots={"weights": np.zeros((0, at.size), at.dtype)})
         yield _discrete(optimizer, recording, own)
-
-
-def shared(settings: Settings) -> dict[str, Any]:
-    """What the runs of one batch have in common: the settings without hyperparameters and seed."""
-    return {**settings, "optimizer": settings["optimizer"]["name"], "seed": None}
 
 
 def _discrete(optimizer: OptimizerMap, recording: Recording, settings: Settings) -> xr.Dataset:

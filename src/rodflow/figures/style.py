@@ -148,6 +148,7 @@ OPTIMIZER_LABELS = {
     "nadam": "NAdam",
     "rmsprop_uncorrected": "RMSProp, no bias correction",
     "adam_uncorrected": "Adam, no bias correction",
+    "k_adam": "k-Adam",
     "adamw": "AdamW",
     "amsgrad": "AMSGrad",
     "adagrad": "AdaGrad",
