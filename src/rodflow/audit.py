@@ -604,11 +604,11 @@ def as_markdown(report: Report) -> str:
     ]
     if report.problems:
         blocks += ["## Problems", *_problem_blocks(report)]
-    rows = [
-        (f"[{j.claim.id}](#{j.claim.id})", _emphasised(j.verdict), _found_words(j))
-        for j in report.judgements
-    ]
+    judged = [j for j in report.judgements if j.verdict != "not applicable"]
+    rows = [(_link(j), _emphasised(j.verdict), _found_words(j)) for j in judged]
     blocks += ["## Claims", _table(("claim", "verdict", "found"), rows)]
+    if silent := [_link(j) for j in report.judgements if j not in judged]:
+        blocks += [f"Not applicable: {', '.join(silent)}."]
     for judgement in report.judgements:
         blocks += _claim_blocks(judgement)
     if report.statuses:
@@ -630,6 +630,10 @@ def as_markdown(report: Report) -> str:
     blocks += ["## Recomputed numbers", _table(heads, rows4)]
     blocks += ["The SHA-256 of every artifact is in `audit.json`."]
     return "\n\n".join(blocks) + "\n"
+
+
+def _link(judgement: Judgement) -> str:
+    return f"[{judgement.claim.id}](#{judgement.claim.id})"
 
 
 def _problem_blocks(report: Report) -> Iterator[str]:
