@@ -103,6 +103,7 @@ FIGURES = {
     "aeos_curvature": Entry("model", needs=_ALONG, of=_gd_and_adam),
     "aeos_minibatch": Entry("sweeps", needs=_ALONG),
     "aeos_small_b2": Entry("sweeps", needs=_ALONG),
+    "k_adam": Entry("sweeps", needs=_ALONG),
 }
 
 

@@ -19,6 +19,7 @@ _SYMBOLS = {
     "b1": "$\\beta_1$",
     "b2": "$\\beta_2$",
     "eps": "$\\epsilon$",
+    "k": "$k$",
 }
 _PAGE = 7.5  # inches
 _Value = TypeVar("_Value")
