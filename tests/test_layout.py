@@ -67,6 +67,15 @@ def test_a_batch_has_runs_that_differ_in_hyperparameters_and_seed_only() -> None
     assert [len(batch) for batch in batches] == [2, 2, 2, 2]
 
 
+def test_a_whole_number_shapes_the_program_and_so_the_batch() -> None:
+    optimizers = {"k_adam": {"learning_rate": 0.1}}
+    over = {"k": [1, 3], "b1": [0.5, 0.6]}
+    sweep = {"model": "mlp", "optimizer": "k_adam", "over": over, "how": "product", "flows": []}
+    experiment = resolve(CONFIG | {"optimizers": optimizers, "sweeps": {"decay": sweep}})
+    batches = layout.batches(experiment)
+    assert [{run.settings["optimizer"]["k"] for run in batch} for batch in batches] == [{1}, {3}]
+
+
 def test_a_batch_is_split_where_it_would_keep_one_core_busy_for_long() -> None:
     decays = {"model": "mlp", "optimizer": "adam", "over": {"seed": [*range(1, 9)]}, "flows": []}
     batches = layout.batches(resolve(CONFIG | {"sweeps": {"decay": decays}}))

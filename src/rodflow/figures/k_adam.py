@@ -23,6 +23,7 @@ from rodflow.figures.style import (
     key,
     model_label,
     note,
+    optimizer_label,
     process_style,
     styled,
 )
@@ -210,5 +211,6 @@ def _head(column: _Column) -> None:
     own = settings(run)
     words = [formula(name, own[name]) for name in ("learning_rate", "b1", "b2") if name in own]
     axes = column.panels[0]
-    note(axes, model_label(run.model), (0, 1), shift=(0, 14), fontsize=8, fontweight="bold")
+    title = f"{optimizer_label(run.optimizer)}, {model_label(run.model)}"
+    note(axes, title, (0, 1), shift=(0, 14), fontsize=8, fontweight="bold")
     note(axes, ", ".join(words), (0, 1), shift=(0, 5), fontsize=6, color=FAINT)
