@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.style
 import numpy as np
@@ -293,6 +293,14 @@ def _spread(heights: np.ndarray, apart: float) -> np.ndarray:
     return level + apart * np.arange(len(heights))
 
 
+class OfNoRun(NamedTuple):
+    """What stands in a table for numbers that are of no stored run."""
+
+    model: str
+    optimizer: str
+    seed: int = 0
+
+
 class Numbers:
     """Collects what a figure draws, in long form."""
 
@@ -303,9 +311,9 @@ class Numbers:
 
     def add(
         self,
-        run: StoredRun,
+        run: StoredRun | OfNoRun,
         process: str,
-        quantity: str,
+        quantity: str | Sequence[str],
         values: Any,
         steps: Any = None,
         unit: str = "1",
@@ -315,7 +323,7 @@ class Numbers:
         Args:
             run: whose they are.
             process: whose they are.
-            quantity: what they are.
+            quantity: what they are, all or each.
             values: one number or a sequence.
             steps: the optimizer steps they belong to; None for numbers of a whole run.
             unit: of the values; "1" where they are dimensionless.
