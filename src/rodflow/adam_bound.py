@@ -25,7 +25,7 @@ An eps > 0 makes updates smaller.
     adam_region(dataset)["growth_rate"].sel(time="discrete").plot()
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import diffrax
@@ -73,7 +73,7 @@ def condition(b: Numbers, c: Numbers) -> Any:
 
 
 def quotient(b: Numbers, c: Numbers) -> Any:
-    """q = b^2/c: updates are bounded exactly where it is below 1."""
+    """The quotient q = b^2/c: updates are bounded exactly where it is below 1."""
     return b**2 / c
 
 
@@ -125,7 +125,7 @@ def worst_gradients(b: float, c: float, steps: int) -> np.ndarray:
 def moments(
     gradients: Float[Array, " step"], b: Any, c: Any, growth: Any = 1.0
 ) -> tuple[Array, Array]:
-    """m and v after every step, from zero, of the gradients x_s growth^s, over growth^s and growth^{2s}.
+    """First and second moment after every step, from zero, over growth^s and growth^{2s}, of gradients x_s growth^s.
 
     Scaled like this neither leaves the range of floating-point numbers where gradients grow or decay for long, and
     m/sqrt(v) does not notice it.
@@ -144,7 +144,7 @@ def moments(
 def updates(
     gradients: Float[Array, " step"], b: Any, c: Any, growth: Any = 1.0
 ) -> Float[Array, " step"]:
-    """m/sqrt(v) after every step, without bias correction; gradients as in `moments`."""
+    """The ratio m/sqrt(v) after every step, without bias correction; gradients as in `moments`."""
     m, v = moments(gradients, b, c, growth)
     return m / jnp.sqrt(v)
 
@@ -298,17 +298,23 @@ def along(b: np.ndarray, c: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def adam_region(dataset: xr.Dataset) -> xr.Dataset:
+def adam_region(
+    dataset: xr.Dataset,
+    path: Sequence[float] = PATH,
+    settings: Mapping[str, Any] = TRAINING,
+) -> xr.Dataset:
     """The region of stable decays: the plane, given gradients along a path through it, and training.
 
     Args:
         dataset: the training data; see `rodflow.datasets.load`.
+        path: values of c.
+        settings: of the training.
     """
-    c = np.array(PATH)
+    c = np.array(path)
     b = np.full_like(c, B1)
     steps = np.arange(1, STEPS + 1)
     given = along(b, c)
-    trained = training(dataset, b, c)
+    trained = training(dataset, b, c, settings)
     found = largest_by_ascent(b, c, ASCENT_STEPS, STARTS)
     eigenvalues = [largest_by_eigenvalue(*pair, ASCENT_STEPS) for pair in zip(b, c, strict=True)]
     at = (b[:, None], c[:, None], steps[None])
@@ -341,7 +347,7 @@ def adam_region(dataset: xr.Dataset) -> xr.Dataset:
         "time": ["discrete", "continuous"],
         "start": np.arange(STARTS),
         "seed": list(SEEDS),
-        "training_step": np.arange(1, TRAINING["steps"] + 1),
+        "training_step": np.arange(1, settings["steps"] + 1),
     }
     data = xr.Dataset(variables, coordinates)
     for name, text in _LONG_NAMES.items():
@@ -352,7 +358,7 @@ def adam_region(dataset: xr.Dataset) -> xr.Dataset:
         sequences=SEQUENCES,
         rates_from=RATES_FROM,
         rates_to=RATES_TO,
-        learning_rate=TRAINING["learning_rate"],
+        learning_rate=settings["learning_rate"],
     )
 
 

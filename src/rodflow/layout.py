@@ -51,7 +51,9 @@ class Figure:
         entry = FIGURES[self.name]
         if entry.of_no_run:
             return tuple(f"{name}.nc" for name in entry.needs)
-        return tuple(path for run in self.runs for kind in entry.needs for path in _files(run, kind))
+        return tuple(
+            path for run in self.runs for kind in entry.needs for path in _files(run, kind)
+        )
 
 
 def figures(experiment: Experiment) -> tuple[Figure, ...]:

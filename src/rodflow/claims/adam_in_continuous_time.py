@@ -20,9 +20,10 @@ def over_bound(data: xr.Dataset) -> Measured:
         "by eigenvalue": data["eigenvalue"] / at,
         "training": data["training_update"] / there,
     }
-    largest = {name: float(ratio.max()) for name, ratio in ratios.items()}
+    # NaN says that training has diverged, but of all others that something went wrong.
+    largest = {name: float(ratio.max(skipna=name == "training")) for name, ratio in ratios.items()}
     note = ", ".join(f"{name} {value:.7f}" for name, value in largest.items())
-    return Measured(max(largest.values()), note)
+    return Measured(float(np.max([*largest.values()])), note)
 
 
 def over_limit(data: xr.Dataset) -> Measured:
@@ -30,12 +31,12 @@ def over_limit(data: xr.Dataset) -> Measured:
     inside = data.isel(point=np.flatnonzero((data["condition"] > 0) & (data["quotient"] < 1)))
     if not inside.sizes["point"]:
         raise NotApplicable("no point of the path is inside")
-    plain = inside["update"].max(["gradients", "step"])
+    plain = inside["update"].max(["gradients", "step"], skipna=False)
     corrected = (inside["update"] * inside["correction"]).max(["gradients", "step"])
     trained = inside["training_update"].max(["seed", "training_step"])
     worst = np.maximum(np.maximum(plain, corrected), trained) / inside["limit"]
     note = f"{inside.sizes['point']} points, the largest update {float((worst * inside['limit']).max()):.3g}"
-    return Measured(float(worst.max()), note)
+    return Measured(float(worst.max(skipna=False)), note)
 
 
 def rate_error(data: xr.Dataset) -> Measured:
@@ -44,6 +45,7 @@ def rate_error(data: xr.Dataset) -> Measured:
     if not bool(outside.notnull().any()):
         raise NotApplicable("no point of the path is outside")
     errors = np.abs(data["growth_rate"] / outside - 1)
+    errors = errors.where(errors.notnull() | outside.isnull(), np.inf)
     words = [f"{float(errors.sel(time=t).max()):.2g} in {t} time" for t in data["time"].values]
     return Measured(float(errors.max()), ", ".join(words))
 

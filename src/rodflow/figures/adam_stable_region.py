@@ -1,5 +1,7 @@
 """For which decays updates of Adam are bounded: the plane, given gradients, growth rates, and training."""
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -9,9 +11,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullLocator
 
 from rodflow.figures.style import (
-    _PALETTE,
     FAINT,
     INK,
+    PALETTE,
     Drawing,
     Numbers,
     OfNoRun,
@@ -25,11 +27,11 @@ _LEFT, _RIGHT, _TOP, _BOTTOM, _BETWEEN, _GAP = 0.55, 0.12, 0.3, 0.42, 0.72, 0.75
 _BAR, _SPLIT = 0.12, 0.14
 _THEORY = {"color": INK, "linewidth": 0.8, "zorder": 1.9}
 _DASHES, _DOTS = (0, (4, 2)), (0, (1, 1.5))
-_INSIDE, _ON, _OUTSIDE = _PALETTE["blue"], _PALETTE["green"], _PALETTE["vermilion"]
-_SHOWN = (0.999, 0.81, 0.7)
+_INSIDE, _ON, _OUTSIDE = PALETTE["blue"], PALETTE["green"], PALETTE["vermilion"]
+_SHOWN = (0.99, 0.81, 0.7)
 """Values of c whose updates are drawn: inside, on the boundary in discrete time, outside."""
 
-_CUT = 3e4
+_CUT = 1e4
 """Where the panel of updates ends."""
 
 THEORY = "theory"
@@ -92,7 +94,7 @@ def _plane(axes: Axes, bar: Axes, data: xr.Dataset, numbers: Numbers) -> None:
         1 - c,
         values,
         cmap="RdBu",
-        norm=SymLogNorm(0.01, vmin=-2, vmax=2),
+        norm=SymLogNorm(0.01, vmin=-8, vmax=8),
         shading="gouraud",
         rasterized=True,
     )
@@ -119,16 +121,23 @@ def _plane(axes: Axes, bar: Axes, data: xr.Dataset, numbers: Numbers) -> None:
     axes.set_yscale("log")
     axes.set_xlim((1 - b).max(), (1 - b).min())
     axes.set_ylim((1 - c).max(), (1 - c).min())
-    for axis, name in ((axes.xaxis, "first"), (axes.yaxis, "second")):
+    for axis, name in ((axes.xaxis, "$b$ of the first"), (axes.yaxis, "$c$ of the second")):
         ticks = [0.5, 0.9, 0.99, 0.999]
         axis.set_major_locator(FixedLocator([1 - tick for tick in ticks]))
         axis.set_major_formatter(FixedFormatter([f"{tick:g}" for tick in ticks]))
         axis.set_minor_locator(NullLocator())
-        axis.set_label_text(f"decay ${name[0] == 'f' and 'b' or 'c'}$ of the {name} moment [1]")
+        axis.set_label_text(f"decay {name} moment [1]")
     axes.set_title("where updates are bounded", pad=5)
-    note(axes, "bounded", (0.97, 0.93), ha="right", va="top", fontsize=7)
-    note(axes, "can grow", (0.97, 0.05), ha="right", fontsize=7)
-    axes.legend(loc="upper left", frameon=False, fontsize=6.5, handlelength=2, labelspacing=0.3)
+    note(axes, "bounded", (0.36, 0.6), fontsize=7)
+    note(axes, "can grow", (0.64, 0.25), fontsize=7)
+    axes.legend(
+        loc="upper left",
+        bbox_to_anchor=(0.34, 1),
+        frameon=False,
+        fontsize=6.5,
+        handlelength=2,
+        labelspacing=0.3,
+    )
     scale = axes.get_figure(root=True).colorbar(shading, cax=bar)
     scale.set_ticks([-1, -0.1, -0.01, 0, 0.01, 0.1, 1], labels="−1 −0.1 −0.01 0 0.01 0.1 1".split())
     scale.ax.minorticks_off()
@@ -141,7 +150,7 @@ def _sizes(axes: Axes, data: xr.Dataset, numbers: Numbers) -> None:
     picked = np.unique(np.geomspace(1, steps[-1], 400).round().astype(int))
     few = np.unique(np.geomspace(1, steps[-1], 16).round().astype(int))
     for c in _SHOWN:
-        here = data.isel(point=int(np.argmin(np.abs(data["path_b2"].values - c))))
+        here = _point(data, c)
         colour = _colour(here)
         bound = (here["bound"] * here["correction"]).sel(step=picked)
         updates = here["update"] * here["correction"]
@@ -171,7 +180,7 @@ def _sizes(axes: Axes, data: xr.Dataset, numbers: Numbers) -> None:
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(1, steps[-1])
-    axes.set_ylim(0.5, _CUT)
+    axes.set_ylim(0.3, _CUT)
     axes.set_xlabel("optimizer step $t$")
     axes.set_ylabel("largest update $|u_t|$ [1]")
     axes.set_title("given gradients: largest update over time", pad=5)
@@ -181,20 +190,26 @@ def _sizes(axes: Axes, data: xr.Dataset, numbers: Numbers) -> None:
         Line2D([], [], color=INK, label=f"largest of {data.attrs['sequences']} random", **_THIN),
     ]
     axes.legend(handles=handles, loc="upper left", frameon=False, fontsize=6.5, labelspacing=0.3)
-    for c, at, words in zip(_SHOWN, _PLACES, ("inside", "boundary", "outside"), strict=True):
-        here = data.isel(point=int(np.argmin(np.abs(data["path_b2"].values - c))))
-        note(
-            axes,
-            f"{words}, $c$ = {c:g}",
-            at,
-            color=_colour(here),
-            fontsize=6.5,
-            ha="right",
-        )
+    for c, (place, up), words in zip(_SHOWN, _PLACES, _WORDS, strict=True):
+        here = _point(data, c)
+        text = f"{words}, $c$ = {c:g}"
+        if up:
+            end = float((here["bound"] * here["correction"])[-1])
+            at, how = (1, end), {"coordinates": ("axes fraction", "data"), "shift": (-2, up)}
+        else:
+            at, how = place, {}
+        note(axes, text, at, color=_colour(here), fontsize=6.5, ha="right", **how)
+
+
+def _point(data: xr.Dataset, c: float) -> xr.Dataset:
+    """The point of the path with this decay c."""
+    return data.isel(point=int(np.argmin(np.abs(data["path_b2"].values - c))))
 
 
 _THIN = {"linewidth": 0.7, "linestyle": _DOTS, "zorder": 2.0}
-_PLACES = ((0.99, 0.3), (0.99, 0.16), (0.55, 0.8))
+_WORDS = ("inside", "boundary", "outside")
+_PLACES = (((1, 1), -9), ((1, 1), 6), ((0.97, 0.75), 0))
+"""Where their names are: in the axes, or this many points above the end of the curve."""
 
 
 def _marker(label: str) -> Line2D:
@@ -212,8 +227,8 @@ def _marker(label: str) -> Line2D:
 
 
 _TIMES = {
-    "discrete": ("$\\log(q)/2$ with $q = b^2/c$", "discrete time", _DASHES, _PALETTE["blue"]),
-    "continuous": ("$-C/2$", "continuous time", "-", _PALETTE["orange"]),
+    "discrete": ("$\\log(q)/2$ with $q = b^2/c$", "discrete time", _DASHES, PALETTE["blue"]),
+    "continuous": ("$-C/2$", "continuous time", "-", PALETTE["orange"]),
 }
 
 
@@ -238,7 +253,7 @@ def _rates(axes: Axes, data: xr.Dataset, numbers: Numbers) -> None:
             label=f"measured, {words}",
             linestyle="none",
             marker="o" if time == "discrete" else "s",
-            markersize=3.6,
+            markersize=5.2 if time == "discrete" else 2.8,
             markerfacecolor="white",
             markeredgecolor=colour,
             markeredgewidth=0.9,
@@ -249,9 +264,7 @@ def _rates(axes: Axes, data: xr.Dataset, numbers: Numbers) -> None:
         (b**2, "$c = b^2$", "left"),
         (b / (2 - b), "$C = 0$", "right"),
     ):
-        axes.axvline(
-            place, color=FAINT, linewidth=0.7, linestyle=_DASHES if side == "left" else "-", zorder=1
-        )
+        _boundary(axes, place, _DASHES if side == "left" else "-", 0.6)
         shift = (3, 2) if side == "left" else (-3, 2)
         note(
             axes,
@@ -274,6 +287,10 @@ def _rates(axes: Axes, data: xr.Dataset, numbers: Numbers) -> None:
 _BELOW = ("data", "axes fraction")
 
 
+def _boundary(axes: Axes, c: float, dashes: Any, top: float) -> None:
+    axes.axvline(c, ymax=top, color=FAINT, linewidth=0.7, linestyle=dashes, zorder=1)
+
+
 def _training(largest: Axes, losses: Axes, data: xr.Dataset, numbers: Numbers) -> None:
     c = data["path_b2"].values
     order = np.argsort(c)
@@ -284,9 +301,9 @@ def _training(largest: Axes, losses: Axes, data: xr.Dataset, numbers: Numbers) -
     shown = bound.values[order]
     largest.plot(c[order], shown, label="bound", color=INK, linewidth=0.8, linestyle=_DASHES)
     numbers.add(TRAINED, THEORY, [_at("bound", data)[k] for k in order], shown)
-    for axes, values, quantity in ((largest, tops, "largest update"), (losses, ends, "last loss")):
+    for axes, values, quantity in ((largest, tops, "largest update"), (losses, ends, "final loss")):
         middle = values.median("seed").values[order]
-        axes.plot(c[order], middle, label="median", color=_PALETTE["blue"], linewidth=1)
+        axes.plot(c[order], middle, label="median", color=PALETTE["blue"], linewidth=1)
         numbers.add(TRAINED, "median", [_at(quantity, data)[k] for k in order], middle)
         for seed in values["seed"].values:
             own = values.sel(seed=seed).values
@@ -297,27 +314,35 @@ def _training(largest: Axes, losses: Axes, data: xr.Dataset, numbers: Numbers) -
                 linestyle="none",
                 marker="o",
                 markersize=2.8,
-                markerfacecolor=_PALETTE["blue"],
+                markerfacecolor=PALETTE["blue"],
                 markeredgewidth=0,
                 alpha=0.7,
             )
-            numbers.add(
-                OfNoRun("mlp", "adam", int(seed)), "discrete", _at(quantity, data), own
-            )
+            numbers.add(OfNoRun("mlp", "adam", int(seed)), "discrete", _at(quantity, data), own)
         b = float(data["path_b1"][0])
-        axes.axvline(b**2, color=FAINT, linewidth=0.7, linestyle=_DASHES, zorder=1)
-        axes.axvline(b / (2 - b), color=FAINT, linewidth=0.7, zorder=1)
-        axes.set_yscale("log")
+        for place, dashes in ((b**2, _DASHES), (b / (2 - b), "-")):
+            _boundary(axes, place, dashes, 0.5 if axes is largest else 1)
         axes.set_xlim(1.01, c.min() - 0.01)
-    largest.set_ylim(0.5, 30 * float(np.nanmax(tops)))
+        axes.yaxis.set_label_coords(-0.105, 0.5)
+    largest.set_yscale("log")
+    largest.set_ylim(0.3, 100 * float(np.nanmax(tops)))
+    losses.set_ylim(0, None)
     largest.yaxis.set_major_locator(LogLocator(100))
     largest.tick_params(labelbottom=False)
     largest.set_ylabel("max $|u|$ [1]")
-    losses.set_ylabel("last loss [1]")
+    losses.set_ylabel("final loss [1]")
     losses.set_xlabel("decay $c$ of the second moment [1]")
     handles = [
         Line2D([], [], color=INK, linewidth=0.8, linestyle=_DASHES, label="bound"),
-        Line2D([], [], color=_PALETTE["blue"], linewidth=1, marker="o", markersize=2.8, label="Adam, median and seeds"),
+        Line2D(
+            [],
+            [],
+            color=PALETTE["blue"],
+            linewidth=1,
+            marker="o",
+            markersize=2.8,
+            label=f"Adam, {data.sizes['seed']} seeds",
+        ),
     ]
     largest.legend(handles=handles, loc="upper left", frameon=False, fontsize=6.5)
     rate = data.attrs["learning_rate"]
