@@ -34,9 +34,9 @@ def over_limit(data: xr.Dataset) -> Measured:
     plain = inside["update"].max(["gradients", "step"], skipna=False)
     corrected = (inside["update"] * inside["correction"]).max(["gradients", "step"])
     trained = inside["training_update"].max(["seed", "training_step"])
-    worst = np.maximum(np.maximum(plain, corrected), trained) / inside["limit"]
-    note = f"{inside.sizes['point']} points, the largest update {float((worst * inside['limit']).max()):.3g}"
-    return Measured(float(worst.max(skipna=False)), note)
+    worst = np.max([plain, corrected, trained], axis=0)
+    note = f"{inside.sizes['point']} points, the largest update {worst.max():.3g}"
+    return Measured(float(np.max(worst / inside["limit"].values)), note)
 
 
 def rate_error(data: xr.Dataset) -> Measured:
@@ -44,7 +44,7 @@ def rate_error(data: xr.Dataset) -> Measured:
     outside = data["predicted_rate"].where(data["predicted_rate"] > ROUNDING)
     if not bool(outside.notnull().any()):
         raise NotApplicable("no point of the path is outside")
-    errors = np.abs(data["growth_rate"] / outside - 1)
+    errors = abs(data["growth_rate"] / outside - 1)
     errors = errors.where(errors.notnull() | outside.isnull(), np.inf)
     words = [f"{float(errors.sel(time=t).max()):.2g} in {t} time" for t in data["time"].values]
     return Measured(float(errors.max()), ", ".join(words))

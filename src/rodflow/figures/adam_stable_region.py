@@ -25,7 +25,7 @@ from rodflow.figures.style import (
 _WIDTH, _HEIGHT = 7.5, 5.1  # inches
 _LEFT, _RIGHT, _TOP, _BOTTOM, _BETWEEN, _GAP = 0.55, 0.12, 0.3, 0.42, 0.72, 0.75
 _BAR, _SPLIT = 0.12, 0.14
-_THEORY = {"color": INK, "linewidth": 0.8, "zorder": 1.9}
+_THEORY: dict[str, Any] = {"color": INK, "linewidth": 0.8, "zorder": 1.9}
 _DASHES, _DOTS = (0, (4, 2)), (0, (1, 1.5))
 _INSIDE, _ON, _OUTSIDE = PALETTE["blue"], PALETTE["green"], PALETTE["vermilion"]
 _SHOWN = (0.99, 0.81, 0.7)
@@ -138,7 +138,9 @@ def _plane(axes: Axes, bar: Axes, data: xr.Dataset, numbers: Numbers) -> None:
         handlelength=2,
         labelspacing=0.3,
     )
-    scale = axes.get_figure(root=True).colorbar(shading, cax=bar)
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    scale = figure.colorbar(shading, cax=bar)
     scale.set_ticks([-1, -0.1, -0.01, 0, 0.01, 0.1, 1], labels="−1 −0.1 −0.01 0 0.01 0.1 1".split())
     scale.ax.minorticks_off()
     scale.outline.set_visible(False)
@@ -193,9 +195,11 @@ def _sizes(axes: Axes, data: xr.Dataset, numbers: Numbers) -> None:
     for c, (place, up), words in zip(_SHOWN, _PLACES, _WORDS, strict=True):
         here = _point(data, c)
         text = f"{words}, $c$ = {c:g}"
+        at: tuple[float, float]
+        how: dict[str, Any]
         if up:
             end = float((here["bound"] * here["correction"])[-1])
-            at, how = (1, end), {"coordinates": ("axes fraction", "data"), "shift": (-2, up)}
+            at, how = (1.0, end), {"coordinates": ("axes fraction", "data"), "shift": (-2, up)}
         else:
             at, how = place, {}
         note(axes, text, at, color=_colour(here), fontsize=6.5, ha="right", **how)
@@ -206,7 +210,7 @@ def _point(data: xr.Dataset, c: float) -> xr.Dataset:
     return data.isel(point=int(np.argmin(np.abs(data["path_b2"].values - c))))
 
 
-_THIN = {"linewidth": 0.7, "linestyle": _DOTS, "zorder": 2.0}
+_THIN: dict[str, Any] = {"linewidth": 0.7, "linestyle": _DOTS, "zorder": 2.0}
 _WORDS = ("inside", "boundary", "outside")
 _PLACES = (((1, 1), -9), ((1, 1), 6), ((0.97, 0.75), 0))
 """Where their names are: in the axes, or this many points above the end of the curve."""
