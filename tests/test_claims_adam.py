@@ -1,13 +1,17 @@
 """Claims about adam_region.nc: each can hold, fail and be silent, and is judged where there is such a file."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import xarray as xr
 
 import synthetic_results
+from rodflow import artifact
+from rodflow.audit import audit
 from rodflow.claims import CLAIMS, judge
 from rodflow.claims.adam_in_continuous_time import CLAIMS as OURS
+from rodflow.settings import resolve
 
 
 def scaled(name: str, factor: float, **where: float) -> Callable[[xr.Dataset], xr.Dataset]:
@@ -80,3 +84,25 @@ def test_a_path_that_stays_on_one_side_says_nothing_about_the_other() -> None:
 
 def test_without_the_file_they_are_left_out() -> None:
     assert not [j for j in judge([], CLAIMS, drawn={"adam_stable_region": []}) if j.claim.artifact]
+
+
+def audited(root: Path) -> dict[str, str]:
+    config = {
+        "name": "adam",
+        "dataset": {"name": "digits"},
+        "models": {"mlp": {"kind": "mlp", "hidden": [4], "activation": "tanh"}},
+        "optimizers": {"adam": {"learning_rate": 0.01}},
+        "figures": ["adam_stable_region"],
+    }
+    report = audit(root, resolve(config))
+    return {j.claim.id: j.verdict for j in report.judgements if j.claim.artifact}
+
+
+def test_an_audit_judges_them_on_the_stored_file_if_it_is_sound(tmp_path: Path) -> None:
+    path, data = tmp_path / "adam_region.nc", synthetic_results.adam_region()
+    artifact.write(data, path, kind="adam_region", root=tmp_path, settings={}, inputs={})
+    artifact.write_manifest(tmp_path)
+    assert audited(tmp_path) == dict.fromkeys(FAILURES, "holds")
+    content = path.read_bytes()
+    path.write_bytes(content[:-200] + bytes([content[-200] ^ 1]) + content[-199:])
+    assert {*audited(tmp_path).values()} == {"not applicable"}
