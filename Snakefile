@@ -25,6 +25,7 @@ include: "workflow/rules/sharpness.smk"
 include: "workflow/rules/replay.smk"
 include: "workflow/rules/comparison.smk"
 include: "workflow/rules/toy.smk"
+include: "workflow/rules/adam_region.smk"
 include: "workflow/rules/figure.smk"
 include: "workflow/rules/audit.smk"
 

@@ -169,6 +169,57 @@ def toy() -> xr.Dataset:
     )
 
 
+def adam_region() -> xr.Dataset:
+    """What `rodflow.adam_bound.adam_region` gives, made up: four points, few steps, bounds that are attained."""
+    b, c, plane = 0.9, np.array([0.99, 0.9, 0.81, 0.7]), 1 - np.geomspace(0.6, 1e-3, 5)
+    steps, training_steps = np.arange(1, 201), np.arange(1, 31)
+    quotient, condition = b**2 / c, 2 * (1 - b) / b - (1 - c) / c
+    sums = np.cumsum(quotient[:, None] ** (steps - 1.0), axis=1)
+    bound = (1 - b) / np.sqrt(1 - c)[:, None] * np.sqrt(sums)
+    limit = np.full(4, np.inf)
+    limit[:2] = (1 - b) / np.sqrt(((1 - c) * (1 - quotient))[:2])
+    correction = np.sqrt(1 - c[:, None] ** steps) / (1 - b**steps)
+    predicted = np.stack([np.log(quotient) / 2, -condition / 2], axis=1)
+    share = np.array([1.0, 0.5, 0.8, 0.2])
+    seeds = np.array([0.9, 0.95, 1.0])[:, None]
+    trained = (bound * correction)[:, None, : training_steps.size] * seeds
+    return xr.Dataset(
+        {
+            "plane_condition": (("b1", "b2"), 2 * (1 / plane[:, None] - 1) - (1 / plane - 1)),
+            "plane_quotient": (("b1", "b2"), plane[:, None] ** 2 / plane),
+            "path_b1": ("point", np.full(4, b)),
+            "path_b2": ("point", c),
+            "condition": ("point", condition),
+            "quotient": ("point", quotient),
+            "bound": (("point", "step"), bound),
+            "correction": (("point", "step"), correction),
+            "limit": ("point", limit),
+            "update": (("point", "gradients", "step"), bound[:, None] * share[:, None]),
+            "growth_rate": (("point", "time"), np.maximum(predicted, 0) * 1.001),
+            "predicted_rate": (("point", "time"), predicted),
+            "climbed": (("point", "start"), np.outer(bound[:, 11], [1.0, 0.99])),
+            "eigenvalue": ("point", bound[:, 11]),
+            "training_update": (("point", "seed", "training_step"), trained),
+            "training_loss": (
+                ("point", "seed", "training_step"),
+                np.ones(4)[:, None, None] * seeds / training_steps,
+            ),
+        },
+        {
+            "b1": plane,
+            "b2": plane,
+            "point": np.arange(4),
+            "step": steps,
+            "gradients": ["worst", "random", "constant", "alternating"],
+            "time": ["discrete", "continuous"],
+            "start": np.arange(2),
+            "seed": [1, 2, 3],
+            "training_step": training_steps,
+        },
+        {"title": "made up", "climbed_steps": 12, "sequences": 256, "learning_rate": 0.03},
+    )
+
+
 def _steps(first: int, last: int, status: str) -> np.ndarray:
     return np.zeros(0, int) if status.startswith("not started") else np.arange(first, last + 1)
 

@@ -22,7 +22,7 @@ from rodflow.results import StoredRun
 from synthetic_results import FLOWS, STEPS, write_run
 
 NAMES = list(figures.FIGURES)
-OF_RUNS = [name for name in NAMES if name != "toy"]  # which has no runs
+OF_RUNS = [name for name, entry in figures.FIGURES.items() if not entry.of_no_run]
 OF_ONE = ("hyperparameters", "eos_gd", "eos_flow_comparison")  # optimizer
 OF_MANY = [name for name in OF_RUNS if name not in OF_ONE]
 NEEDED = {"closures": "closure", "eos_flow_comparison": "stable"}
@@ -51,8 +51,9 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> list[StoredRun]:
 
 
 def draw(name: str, runs: list[StoredRun]) -> Drawing:
-    """A figure of runs; the one of toy problems is of those."""
-    source: Any = runs if name in OF_RUNS else synthetic_results.toy()
+    """A figure of runs; one of no run is of what it needs instead."""
+    of_no_run = {"toy": synthetic_results.toy, "adam_region": synthetic_results.adam_region}
+    source: Any = runs if name in OF_RUNS else of_no_run[figures.FIGURES[name].needs[0]]()
     return figures.load(name).draw(source)
 
 

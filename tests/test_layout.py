@@ -93,6 +93,13 @@ def test_the_toy_problems_are_no_run() -> None:
     assert "toy.nc" in layout.expected_files(resolve(CONFIG | {"figures": ["toy"]}))
 
 
+def test_the_region_of_adam_is_an_artifact_of_no_run() -> None:
+    figure = "figures/adam_stable_region"
+    assert stems(figures=["adam_stable_region"], sweeps={}) == {figure: ("adam_region.nc",)}
+    chosen = {"figures": ["toy", "adam_stable_region"]}
+    assert {"toy.nc", "adam_region.nc"} <= layout.expected_files(resolve(CONFIG | chosen))
+
+
 def test_only_what_is_drawn_is_run_again() -> None:
     def replayed(**changes: Any) -> dict[str, tuple[str, ...]]:
         experiment = resolve(CONFIG | changes)

@@ -148,7 +148,15 @@ def audit(root: str | Path, experiment: Experiment, workers: int = 1) -> Report:
             if (root / path).is_file()
         },
         recomputed=tuple(sorted(auditor.recomputed, key=lambda one: one.artifact)),
-        judgements=tuple(judge([runs[run] for run in experiment.runs], CLAIMS, unsound, drawn)),
+        judgements=tuple(
+            judge(
+                [runs[run] for run in experiment.runs],
+                CLAIMS,
+                unsound,
+                drawn,
+                auditor.artifacts_of_no_run(),
+            )
+        ),
         problems=_in_order(auditor.problems),
         consequences=_in_order(auditor.consequences),
         statuses=dict(sorted(auditor.statuses.items())),
@@ -318,6 +326,20 @@ class _Auditor:
                 self.problems.append(found)
             else:
                 self._add(found)
+
+    def artifacts_of_no_run(self) -> dict[str, xr.Dataset | str]:
+        """Those that the figures need, by name, or the problem with one."""
+        names = {
+            Path(path).stem
+            for figure in layout.figures(self.experiment)
+            if figures.FIGURES[figure.name].of_no_run
+            for path in figure.sources
+        }
+        return {
+            name: self.fault_below(f"{name}.nc")
+            or artifact.read(self.root / f"{name}.nc", kind=name)
+            for name in sorted(names)
+        }
 
     def _add(self, one: Recomputed) -> None:
         self.recomputed.append(one)
@@ -579,6 +601,8 @@ def _found_words(judgement: Judgement) -> str:
         found = judgement.findings[0]
         return f"{found.subject}: {_number(found.measured)}; {claim.allowed}"
     failed = [f for f in judgement.findings if f.verdict == "fails"]
+    if claim.artifact:
+        return f"{_number(judgement.findings[0].measured)}; {claim.allowed}"
     judged = judgement.count("holds") + len(failed)
     words = f"{judgement.count('holds')} of {judged} runs"
     shown = ", ".join(

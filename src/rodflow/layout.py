@@ -42,16 +42,18 @@ class Figure:
 
     @property
     def drawn_from(self) -> tuple[str, ...]:
-        """What its module is handed: the folders of its runs, or the file of the toy problems."""
+        """What its module is handed: the folders of its runs, or the artifact of no run."""
         return tuple(run.path for run in self.runs) or self.sources
 
     @property
     def sources(self) -> tuple[str, ...]:
         """The artifacts that it reads."""
-        needs = FIGURES[self.name].needs
-        if needs == ("toy",):
-            return ("toy.nc",)
-        return tuple(path for run in self.runs for kind in needs for path in _files(run, kind))
+        entry = FIGURES[self.name]
+        if entry.of_no_run:
+            return tuple(f"{name}.nc" for name in entry.needs)
+        return tuple(
+            path for run in self.runs for kind in entry.needs for path in _files(run, kind)
+        )
 
 
 def figures(experiment: Experiment) -> tuple[Figure, ...]:
@@ -66,7 +68,7 @@ def figures(experiment: Experiment) -> tuple[Figure, ...]:
     for name, part, runs in parts:
         entry = FIGURES[name]
         chosen = entry.of(runs) if runs else ()
-        if chosen or entry.needs == ("toy",):
+        if chosen or entry.of_no_run:
             planned.append(Figure(name, part, tuple(chosen)))
     return tuple(planned)
 

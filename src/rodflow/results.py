@@ -175,13 +175,13 @@ def stored_runs(root: str | Path) -> list[StoredRun]:
 def drawn_from(
     paths: Sequence[Path], known: dict[Path, StoredRun] | None = None
 ) -> list[StoredRun] | xr.Dataset:
-    """What the module of a figure draws: the runs in these folders, or the toy problems in this file.
+    """What the module of a figure draws: the runs in these folders, or the artifact of no run in this file.
 
     Args:
         paths: the folders, or the file.
         known: runs by folder, which are taken from here and entered.
     """
     if paths[0].suffix == ".nc":
-        return artifact.read(paths[0], kind="toy")
+        return artifact.read(paths[0], kind=paths[0].stem)
     known = {} if known is None else known
     return [known.setdefault(folder, StoredRun(folder)) for folder in paths]

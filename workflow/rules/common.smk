@@ -54,7 +54,8 @@ def any_of(runs):
 
 wildcard_constraints:
     run=any_of(EXPERIMENT.all_runs),
-    flow="|".join(dict.fromkeys(flow for run in EXPERIMENT.all_runs for flow in run.flows)),
+    # Without any flow nothing matches.
+    flow="|".join(dict.fromkeys(flow for run in EXPERIMENT.all_runs for flow in run.flows)) or "(?!)",
 
 
 def run_settings(wildcards):

@@ -11,10 +11,12 @@ A claim holds if something was measured and none of it disagrees. A run that say
 claim is "not applicable" with the reason, and so is a claim that no run says anything about: none
 holds for want of evidence. A flow that diverges where the discrete run does not has failed.
 
+A claim with an `artifact` is about one of no run, such as adam_region.nc, and is measured on its dataset.
+
 To add a claim, add an entry to the module of its subject. No module here imports JAX.
 """
 
-from rodflow.claims import central_flow, edge_of_stability, rod_flow
+from rodflow.claims import adam_in_continuous_time, central_flow, edge_of_stability, rod_flow
 from rodflow.claims.claim import (
     Bound,
     Claim,
@@ -30,6 +32,7 @@ CLAIMS: tuple[Claim, ...] = (
     *rod_flow.CLAIMS,
     *central_flow.CLAIMS,
     *edge_of_stability.CLAIMS,
+    *adam_in_continuous_time.CLAIMS,
 )
 """Every claim that an audit judges, in the order of its report."""
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import xarray as xr
 
 from rodflow import artifact
 from rodflow.results import StoredRun
@@ -24,8 +25,8 @@ class Measured(NamedTuple):
     note: str = ""
 
 
-Measure = Callable[[StoredRun], Measured]
-"""Takes a number from a run, or raises `NotApplicable`."""
+Measure = Callable[[Any], Measured]
+"""Takes a number from a `StoredRun`, or from the dataset of an artifact of no run, or raises `NotApplicable`."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ class Claim:
         about: settings -> why the claim is not about such runs, or "" if it is.
         figure: the figure that shows it: the claim is about the runs drawn there, and left out where there is no such
             figure. "": it is about the main runs.
+        artifact: the artifact of no run that it is about instead, such as "adam_region"; it is judged where an
+            experiment has it.
     """
 
     id: str
@@ -95,6 +98,7 @@ class Claim:
     overall: Overall | None = None
     about: Callable[[Mapping[str, Any]], str] = lambda settings: ""
     figure: str = ""
+    artifact: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ class Finding:
     """What one run, or all of them together, say about a claim.
 
     Attributes:
-        subject: the run's folder, or what the number of several runs is.
+        subject: the run's folder, or what the number of several runs is, or the file of no run.
         verdict: whether it agrees.
         measured: the number; NaN if there is none.
         note: why it does not apply, or more about the number.
@@ -142,21 +146,40 @@ def judge(
     claims: Iterable[Claim],
     unsound: Mapping[str, str] | None = None,
     drawn: Mapping[str, Sequence[StoredRun]] | None = None,
+    artifacts: Mapping[str, xr.Dataset | str] | None = None,
 ) -> list[Judgement]:
-    """What stored runs say about each claim.
+    """What stored runs, and artifacts of no run, say about each claim.
 
     Args:
         runs: the main runs.
         claims: what is claimed.
         unsound: run -> why its files say nothing about any claim.
         drawn: figure -> the runs drawn there.
+        artifacts: those of no run by name, or why one says nothing.
     """
     where = {"": runs, **(drawn or {})}
-    return [
-        Judgement(claim, tuple(_findings(claim, where[claim.figure], unsound or {})))
-        for claim in claims
-        if claim.figure in where
-    ]
+    of_no_run = artifacts or {}
+    judged = []
+    for claim in claims:
+        if claim.artifact in of_no_run:
+            judged.append(Judgement(claim, (_of_no_run(claim, of_no_run[claim.artifact]),)))
+        elif not claim.artifact and claim.figure in where:
+            found = _findings(claim, where[claim.figure], unsound or {})
+            judged.append(Judgement(claim, tuple(found)))
+    return judged
+
+
+def _of_no_run(claim: Claim, data: xr.Dataset | str) -> Finding:
+    file = f"{claim.artifact}.nc"
+    try:
+        if isinstance(data, str):
+            raise NotApplicable(data)
+        value, note = claim.measure(data)
+    except NotApplicable as silence:
+        return Finding(file, "not applicable", note=str(silence))
+    except KeyError as lack:  # a file of another version of the project
+        return Finding(file, "not applicable", note=str(lack.args[0]).split(". ")[0])
+    return Finding(file, "holds" if value in claim.allowed else "fails", value, note, (file,))
 
 
 def _findings(claim: Claim, runs: Sequence[StoredRun], unsound: Mapping[str, str]) -> list[Finding]:

@@ -54,6 +54,10 @@ def _telling(runs: Sequence[Run]) -> Sequence[Run]:
     return [run for run in first if run.optimizer in ("gd", "rmsprop", "adam")] or first[:3]
 
 
+OF_NO_RUN = ("toy", "adam_region")
+"""Artifacts of the experiment itself, `<name>.nc`. A figure that needs one is drawn from it alone."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """What a figure is made from.
@@ -62,7 +66,7 @@ class Entry:
         per: what there is one figure for: the experiment, each model, each sweep that names it with the main runs it
             starts from, or all such sweeps together.
         needs: the artifacts of a run that it reads: "comparison", "trajectories", "sharpness", "iterates",
-            "closeup"; or "toy", which is no run's.
+            "closeup"; or one of `OF_NO_RUN`.
         of: which of the runs are drawn.
     """
 
@@ -70,12 +74,17 @@ class Entry:
     needs: tuple[str, ...]
     of: Callable[[Sequence[Run]], Sequence[Run]] = _all
 
+    @property
+    def of_no_run(self) -> bool:
+        """Whether it is drawn from an artifact of the experiment's own."""
+        return any(name in OF_NO_RUN for name in self.needs)
+
 
 class Module(Protocol):
     """What a figure's module offers."""
 
     def draw(self, source: Any, /) -> "Drawing":
-        """The figure of these stored runs, in the order given; of toy.nc the figure that needs it."""
+        """The figure of these stored runs, in the order given; or of the artifact of no run that it needs."""
 
 
 _ALONG = ("comparison", "trajectories", "sharpness")
@@ -104,6 +113,7 @@ FIGURES = {
     "aeos_minibatch": Entry("sweeps", needs=_ALONG),
     "aeos_small_b2": Entry("sweeps", needs=_ALONG),
     "k_adam": Entry("sweeps", needs=_ALONG),
+    "adam_stable_region": Entry("experiment", needs=("adam_region",), of=_none),
 }
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib.style
 import numpy as np
@@ -26,13 +26,15 @@ from matplotlib.lines import Line2D
 from rodflow.artifact import write_bytes
 from rodflow.results import StoredRun
 
-_PALETTE = dict(
+PALETTE = dict(
     zip(
         "blue orange green vermilion purple brown pink grey yellow sky".split(),
         sns.color_palette("colorblind").as_hex(),
         strict=True,
     )
 )
+"""Colours that the colour-blind tell apart, by name."""
+
 INK, FAINT, BAND = "#262626", "#8c8c8c", "#f0f0f0"
 """Colours of text, of marks that stand back, and of areas."""
 
@@ -116,19 +118,19 @@ _PALE = "#b3b3b3"
 # The discrete run is broad and pale, so that a flow that agrees with it is seen on top of it.
 _PROCESSES = {
     "discrete": _style("discrete run", "discrete", _PALE, 3.0, "-", 2.0),
-    "stable": _style("stable flow", "stable", _PALETTE["vermilion"], 1.2, (0, (4, 1.5)), 2.1),
-    "rod": _style("rod flow", "rod", _PALETTE["blue"], 1.2, "-", 2.2),
+    "stable": _style("stable flow", "stable", PALETTE["vermilion"], 1.2, (0, (4, 1.5)), 2.1),
+    "rod": _style("rod flow", "rod", PALETTE["blue"], 1.2, "-", 2.2),
     "rod_unit_step": _style(
-        "rod flow, unit step", "unit step", _PALETTE["purple"], 1.2, (0, (1, 1.2)), 2.3
+        "rod flow, unit step", "unit step", PALETTE["purple"], 1.2, (0, (1, 1.2)), 2.3
     ),
     "closure": _style(
-        "covariance closure", "closure", _PALETTE["orange"], 1.2, (0, (5, 1.5, 1, 1.5)), 2.15
+        "covariance closure", "closure", PALETTE["orange"], 1.2, (0, (5, 1.5, 1, 1.5)), 2.15
     ),
-    "central": _style("central flow", "central", _PALETTE["green"], 1.2, (0, (6, 1)), 2.25),
+    "central": _style("central flow", "central", PALETTE["green"], 1.2, (0, (6, 1)), 2.25),
     "central_unregularised": _style(
         "central flow without curvature term",
         "unregularised",
-        _PALETTE["sky"],
+        PALETTE["sky"],
         1.2,
         (0, (3, 1)),
         2.05,
@@ -293,6 +295,14 @@ def _spread(heights: np.ndarray, apart: float) -> np.ndarray:
     return level + apart * np.arange(len(heights))
 
 
+class OfNoRun(NamedTuple):
+    """What stands in a table for numbers that are of no stored run."""
+
+    model: str
+    optimizer: str
+    seed: int = 0
+
+
 class Numbers:
     """Collects what a figure draws, in long form."""
 
@@ -303,9 +313,9 @@ class Numbers:
 
     def add(
         self,
-        run: StoredRun,
+        run: StoredRun | OfNoRun,
         process: str,
-        quantity: str,
+        quantity: str | Sequence[str],
         values: Any,
         steps: Any = None,
         unit: str = "1",
@@ -315,7 +325,7 @@ class Numbers:
         Args:
             run: whose they are.
             process: whose they are.
-            quantity: what they are.
+            quantity: what they are, all or each.
             values: one number or a sequence.
             steps: the optimizer steps they belong to; None for numbers of a whole run.
             unit: of the values; "1" where they are dimensionless.
