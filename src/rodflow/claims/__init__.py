@@ -14,7 +14,7 @@ holds for want of evidence. A flow that diverges where the discrete run does not
 To add a claim, add an entry to the module of its subject. No module here imports JAX.
 """
 
-from rodflow.claims import central_flow, edge_of_stability, rod_flow
+from rodflow.claims import central_flow, edge_of_stability, rod_flow, scale_invariance
 from rodflow.claims.claim import (
     Bound,
     Claim,
@@ -30,6 +30,7 @@ CLAIMS: tuple[Claim, ...] = (
     *rod_flow.CLAIMS,
     *central_flow.CLAIMS,
     *edge_of_stability.CLAIMS,
+    *scale_invariance.CLAIMS,
 )
 """Every claim that an audit judges, in the order of its report."""
 

@@ -38,7 +38,8 @@ def digits_mlp(**chosen: Any) -> Callable[[Mapping[str, Any]], str]:
     }
 
     def about(settings: Mapping[str, Any]) -> str:
-        same = settings["criterion"] == "mse" and all(
+        plain = settings["model"].get("normalisation", "none") == "none"
+        same = plain and settings["criterion"] == "mse" and all(
             settings[part].get(key) == value
             for part, values in fixed.items()
             for key, value in values.items()
