@@ -162,7 +162,9 @@ def _k_adam_threshold(b: float, k: int) -> float:
         return bool(np.abs(np.roots(free + gain * fed)).max() < 1)
 
     low, high = 0.0, 2 * ((1 + b) / (1 - b)) ** k
-    for place in np.geomspace(1e-6, 1, 200) * high:  # the first crossing; a later one may be stable again
+    for place in (
+        np.geomspace(1e-6, 1, 200) * high
+    ):  # the first crossing; a later one may be stable again
         if not stable(place):
             high = float(place)
             break

@@ -4,8 +4,8 @@ L(cW) = L(W) for all c > 0 gives <W, grad L> = 0. With the steps d_t = W_{t+1} -
 
     ||W_T||^2 - ||W_0||^2 = sum_t ||d_t||^2 + 2 sum_t <W_t, d_t>
 
-is an identity. For gradient descent the last sum is 0, so that the growth is the sum of squared steps; and the direction
-W / ||W|| moves as under a step size that falls with that sum (Gould and Tanaka 2024, arXiv 2411.05746).
+is an identity. For gradient descent the last sum is 0, so that the growth is the sum of squared steps; and the
+direction W / ||W|| moves as under a step size that falls with that sum (Gould and Tanaka 2024, arXiv 2411.05746).
 
 Momentum. Where d_t = b d_{t-1} + (a multiple of the gradient at W_t), as for heavy ball,
 <W_t, d_t> = b (<W_{t-1}, d_{t-1}> + ||d_{t-1}||^2), since the gradient adds nothing. Summed over a long run this is

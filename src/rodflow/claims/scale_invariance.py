@@ -22,9 +22,11 @@ def _series(run: StoredRun) -> xr.Dataset:
 
 def alignment(run: StoredRun) -> Measured:
     """The largest cosine of a kernel and its gradient, over all steps and kernels."""
-    cosines = np.abs(_series(run)["alignment"])
-    worst = cosines.isel(cosines.argmax(...))
-    return Measured(float(worst), f"{worst['kernel'].item()} at step {int(worst['step'])}")
+    cosines = abs(_series(run)["alignment"].astype(np.float64))
+    worst = cosines.max("step")
+    name = str(worst.idxmax("kernel").item())
+    step = int(cosines.sel(kernel=name).idxmax("step"))
+    return Measured(float(worst.max()), f"{name} at step {step}")
 
 
 def _excess(run: StoredRun, factor: float) -> Measured:
@@ -36,9 +38,10 @@ def _excess(run: StoredRun, factor: float) -> Measured:
     if float((expected / before).min()) < LEAST:
         raise NotApplicable("the norm is too constant for single precision")
     ratio = growth / expected
-    note = ", ".join(f"{name} {value:.4g} times" for name, value in zip(
-        ratio["kernel"].values, ratio.values, strict=True
-    ))
+    note = ", ".join(
+        f"{name} {value:.4g} times"
+        for name, value in zip(ratio["kernel"].values, ratio.values, strict=True)
+    )
     return Measured(float(np.abs(ratio - 1).max()), note)
 
 
@@ -56,7 +59,8 @@ def last_rate(run: StoredRun) -> Measured:
     """The effective learning rate at the end over that at the start, of the kernel where it is largest."""
     rate = scale_invariance.relative_rate(_series(run), run.settings["optimizer"]).isel(step=-1)
     note = ", ".join(
-        f"{name} {value:.3g}" for name, value in zip(rate["kernel"].values, rate.values, strict=True)
+        f"{name} {value:.3g}"
+        for name, value in zip(rate["kernel"].values, rate.values, strict=True)
     )
     return Measured(float(rate.max()), note)
 

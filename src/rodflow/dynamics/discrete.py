@@ -28,7 +28,9 @@ def scale_invariant(optimizer: OptimizerMap) -> dict[str, slice]:
 
 
 def alignment(
-    optimizer: OptimizerMap, weights: Float[Array, " parameter"], gradient: Float[Array, " parameter"]
+    optimizer: OptimizerMap,
+    weights: Float[Array, " parameter"],
+    gradient: Float[Array, " parameter"],
 ) -> Float[Array, " kernel"] | None:
     """Cosine of each scale-invariant kernel and its gradient; None if there are no such kernels."""
     cosines = [
@@ -102,9 +104,7 @@ class Discrete(Process):
             return {}
         places = scale_invariant(optimizer).values()
         kernels = [carry.now.weights[at] for at in places]
-        updates = [
-            carry.after.weights[at] - w for at, w in zip(places, kernels, strict=True)
-        ]
+        updates = [carry.after.weights[at] - w for at, w in zip(places, kernels, strict=True)]
         return {
             "squared_norm": jnp.stack([jnp.dot(w, w) for w in kernels]),
             "squared_update": jnp.stack([jnp.dot(u, u) for u in updates]),

@@ -16,11 +16,11 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FormatStrFormatter, NullFormatter
 
 from rodflow import scale_invariance
 from rodflow.figures.marks import cross, curve, diverged, ending
-from rodflow.figures.rows import at_snapshots, by_row, show_on_log_scale
+from rodflow.figures.rows import by_row, show_on_log_scale
 from rodflow.figures.style import (
     INK,
     Drawing,
@@ -38,7 +38,7 @@ from rodflow.figures.sweeps import add_panel
 from rodflow.results import DISCRETE, StoredRun
 
 _TITLES = (
-    "|cosine| of $W$\nand another [1]",
+    "|cosine| of $W$ and\ngradient or step [1]",
     "growth of\n$\\Vert W \\Vert^2$ [1]",
     "effective rate /\nthat at step 0 [1]",
     "loss [1]",
@@ -51,11 +51,13 @@ _GRADIENT, _STEP = ((0, (1, 1.1)), 1.0), ("-", 1.1)
 _MEASURED, _SUM, _MOMENTUM = ("-", 2.6), ((0, (4, 1.6)), 1.0), ((0, (1, 1.1)), 1.3)
 """Dashes and width of lines."""
 _PALE, _DARK = 0.4, 1.0
-_LOWEST = 1e-10  # cosine that is shown
+_LOWEST = 1e-11  # cosine that is shown
+_POINTS = 120  # steps that are drawn, at most
+_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}  # below words
 _LOSS = process_style(DISCRETE).text_color
 
 _LEFT, _RIGHT, _BETWEEN, _PANEL, _SMALLEST = 0.72, 0.12, 0.14, 1.52, 5.4  # inches
-_TALL, _GAP, _TOP, _BOTTOM = (1.05, 1.2, 1.05, 0.8), 0.14, 0.98, 0.4
+_TALL, _GAP, _TOP, _BOTTOM = (1.05, 1.25, 1.0, 0.8), 0.14, 0.84, 0.4
 
 
 @dataclass(frozen=True)
@@ -101,12 +103,27 @@ def _layout(count: int) -> tuple[Figure, list[list[Axes]]]:
     tops = [_TOP + sum(_TALL[:row]) + _GAP * row for row in range(len(_TALL))]
     lefts = [_LEFT + place * (_PANEL + _BETWEEN) for place in range(count)]
     return figure, [
-        [
-            add_panel(figure, left, top, _PANEL, tall)
-            for top, tall in zip(tops, _TALL, strict=True)
-        ]
+        [add_panel(figure, left, top, _PANEL, tall) for top, tall in zip(tops, _TALL, strict=True)]
         for left in lefts
     ]
+
+
+def _steps(run: StoredRun) -> np.ndarray:
+    """The steps that are drawn, from 1 on and evenly spaced on a logarithmic axis."""
+    last = max(int(run.series(DISCRETE)["step"].max(initial=0)), 1)
+    return np.unique(np.geomspace(1, last, _POINTS).round().astype(int))
+
+
+def _drawn(run: StoredRun, values: xr.DataArray) -> xr.DataArray:
+    """Of values at every step those that are drawn."""
+    return values.sel(step=np.intersect1d(_steps(run), values["step"]))
+
+
+def _positive(values: xr.DataArray) -> list[xr.DataArray]:
+    """The pieces of a curve that a logarithmic axis can show, so that no line bridges what it cannot."""
+    shown = np.flatnonzero((values > 0) & np.isfinite(values))
+    breaks = np.flatnonzero(np.diff(shown) > 1) + 1
+    return [values.isel(step=piece) for piece in np.split(shown, breaks) if piece.size]
 
 
 def _along(
@@ -118,17 +135,17 @@ def _along(
     look: tuple[Any, float],
     alpha: float = _DARK,
 ) -> list[_Curve]:
-    """Draw a positive quantity of every kernel, given at all steps, at the snapshots."""
+    """Draw a positive quantity of every kernel, given at all steps."""
     dashes, width = look
-    values = at_snapshots(values, run.series(DISCRETE))
     found = []
     for place, name in enumerate(values["kernel"].values):
         color = _COLORS[place % len(_COLORS)]
-        own = values.isel(kernel=place, drop=True)
+        own = _drawn(run, values.isel(kernel=place, drop=True))
         style = {"color": color, "linestyle": dashes, "linewidth": width, "alpha": alpha}
         style |= {"zorder": 2 if alpha < 1 else 3}
-        drawn = curve(axes, run, f"{quantity} of {name}", own.where(own > 0), numbers, **style)
-        found.append(_Curve(run, drawn, color))
+        for piece in _positive(own):
+            drawn = curve(axes, run, f"{quantity} of {name}", piece, numbers, **style)
+            found.append(_Curve(run, drawn, color))
     return found
 
 
@@ -137,9 +154,9 @@ def _draw_cosines(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> li
     found, worst = [], 0.0
     for run in runs:
         series = run.series(DISCRETE)
-        along = np.abs(series["alignment"].astype(np.float64))
+        along = abs(series["alignment"].astype(np.float64))
         found += _along(axes, run, "gradient_cosine", along, numbers, _GRADIENT)
-        step = np.abs(scale_invariance.step_cosine(series))
+        step = abs(scale_invariance.step_cosine(series))
         found += _along(axes, run, "step_cosine", step, numbers, _STEP)
         if not diverged(run):
             numbers.add(run, DISCRETE, "gradient_cosine_largest", along.max())
@@ -147,7 +164,7 @@ def _draw_cosines(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> li
     if worst:
         mantissa, exponent = f"{worst:.0e}".split("e")
         text = f"$|\\cos(W, g)| \\leq {mantissa} \\cdot 10^{{{int(exponent)}}}$"
-        note(axes, text, (1, 0), shift=(-2, 2), ha="right", va="bottom", fontsize=6.5)
+        note(axes, text, (1, 0), shift=(-2, 2), ha="right", va="bottom", fontsize=6.5, bbox=_BOX)
     return found
 
 
@@ -192,10 +209,10 @@ def _draw_rate(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> list[
 def _draw_loss(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> list[_Curve]:
     found = []
     for run in runs:
-        values = at_snapshots(run.series(DISCRETE)["loss"], run.series(DISCRETE))
-        look = {"color": _LOSS, "linewidth": 1.1, "zorder": 2}
-        drawn = curve(axes, run, "loss", values.where(values > 0), numbers, **look)
-        found.append(_Curve(run, drawn, _LOSS))
+        for piece in _positive(_drawn(run, run.series(DISCRETE)["loss"])):
+            look = {"color": _LOSS, "linewidth": 1.1, "zorder": 2}
+            drawn = curve(axes, run, "loss", piece, numbers, **look)
+            found.append(_Curve(run, drawn, _LOSS))
     return found
 
 
@@ -203,9 +220,9 @@ def _write_ratios(axes: Axes, values: Sequence[Sequence[float]], text: str) -> N
     """At the lower right, words and below them a number a kernel in its colour, of several seeds lowest and highest."""
     if not values:
         return
-    look: dict[str, Any] = {"fontsize": 6.5, "ha": "right", "va": "bottom"}
+    look: dict[str, Any] = {"fontsize": 6.5, "ha": "right", "va": "bottom", "bbox": _BOX}
     for place, own in enumerate(values):
-        ends = dict.fromkeys(f"{value:.3g}" for value in (min(own), max(own)))
+        ends = dict.fromkeys(f"{value:#.3g}".removesuffix(".") for value in (min(own), max(own)))
         color = _COLORS[place % len(_COLORS)]
         up = 2 + 8 * (len(values) - 1 - place)
         note(axes, " to ".join(ends), (1, 0), shift=(-2, up), color=color, **look)
@@ -232,9 +249,14 @@ def _share_axes(
                 show_on_log_scale(axes, np.array([_LOWEST, 1.0]))
             else:
                 show_on_log_scale(axes, values)
+                if row == 1:  # room for words
+                    low, high = axes.get_ylim()
+                    axes.set_ylim(low / (high / low) ** 0.4, high)
             axes.tick_params(labelleft=place == 0, labelbottom=row == len(_TITLES) - 1)
-            axes.set_xlim(0, max(run.settings["steps"] for run in columns[place]))
-            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True, steps=[1, 2, 2.5, 5, 10]))
+            axes.set_xscale("log")
+            axes.set_xlim(1, max(run.settings["steps"] for run in columns[place]))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+            axes.xaxis.set_major_formatter(FormatStrFormatter("%g"))
         panels[0][row].set_ylabel(title)
     for column in panels:
         column[-1].set_xlabel("optimizer step")
@@ -262,16 +284,23 @@ def _key(figure: Figure, runs: Sequence[StoredRun]) -> None:
     """Colours of the kernels, and what the lines are."""
     names = max((run.series(DISCRETE)["kernel"].values for run in runs), key=len)
     handles = [
-        Line2D([], [], color=_COLORS[k % len(_COLORS)], linewidth=2.6, label=f"kernel $W_{{{k + 1}}}$")
+        Line2D(
+            [], [], color=_COLORS[k % len(_COLORS)], linewidth=2.6, label=f"kernel $W_{{{k + 1}}}$"
+        )
         for k in range(len(names))
     ]
     for label, (dashes, width), color, alpha in (
-        ("with gradient", _GRADIENT, INK, _DARK),
-        ("with step", _STEP, INK, _DARK),
-        ("measured", _MEASURED, INK, _PALE),
+        ("cosine, gradient", _GRADIENT, INK, _DARK),
+        ("cosine, step", _STEP, INK, _DARK),
+        ("growth", _MEASURED, INK, _PALE),
         ("sum of squared steps", _SUM, INK, _DARK),
-        ("times $(1+\\beta)/(1-\\beta)$", _MOMENTUM, INK, _DARK),
+        ("the sum $\\times (1+\\beta)/(1-\\beta)$", _MOMENTUM, INK, _DARK),
     ):
-        look = {"color": color, "linestyle": dashes, "linewidth": width, "alpha": alpha}
+        look: dict[str, Any] = {
+            "color": color,
+            "linestyle": dashes,
+            "linewidth": width,
+            "alpha": alpha,
+        }
         handles.append(Line2D([], [], label=label, **look))
     key(figure, handles, lines=2)
