@@ -82,7 +82,7 @@ def power(optimizer: Mapping[str, Any]) -> int:
 def relative_rate(series: xr.Dataset, optimizer: Mapping[str, Any]) -> xr.DataArray:
     """The effective learning rate of the direction over that at step 0, [step, kernel]."""
     squared = series["squared_norm"].astype(np.float64)
-    return (squared.isel(step=0, drop=True) / squared) ** (power(optimizer) / 2)
+    return (squared / squared.isel(step=0, drop=True)) ** (-power(optimizer) / 2)
 
 
 def step_cosine(series: xr.Dataset) -> xr.DataArray:

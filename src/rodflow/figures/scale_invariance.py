@@ -56,17 +56,18 @@ _POINTS = 120  # steps that are drawn, at most
 _BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}  # below words
 _LOSS = process_style(DISCRETE).text_color
 
-_LEFT, _RIGHT, _BETWEEN, _PANEL, _SMALLEST = 0.72, 0.12, 0.14, 1.52, 5.4  # inches
+_LEFT, _RIGHT, _BETWEEN, _PANEL, _SMALLEST = 0.72, 0.18, 0.21, 1.48, 5.4  # inches
 _TALL, _GAP, _TOP, _BOTTOM = (1.05, 1.25, 1.0, 0.8), 0.14, 0.84, 0.4
 
 
 @dataclass(frozen=True)
 class _Curve:
-    """What is drawn of a run in one panel, and in which colour."""
+    """What is drawn of a run in one panel, in which colour, and whether the curve ends there."""
 
     run: StoredRun
     values: xr.DataArray
     color: str
+    ends: bool
 
 
 def draw(runs: Sequence[StoredRun]) -> Drawing:
@@ -89,7 +90,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         _share_axes(panels, columns, drawn)
         for column, members, curves in zip(panels, columns, drawn, strict=True):
             for axes, own in zip(column, curves, strict=True):
-                for one in own:
+                for one in filter(lambda one: one.ends, own):
                     cross(axes, one.run, one.values, one.color)
             _head(column, members, several=several)
         _key(figure, runs)
@@ -143,9 +144,9 @@ def _along(
         own = _drawn(run, values.isel(kernel=place, drop=True))
         style = {"color": color, "linestyle": dashes, "linewidth": width, "alpha": alpha}
         style |= {"zorder": 2 if alpha < 1 else 3}
-        for piece in _positive(own):
+        for piece in (pieces := _positive(own)):
             drawn = curve(axes, run, f"{quantity} of {name}", piece, numbers, **style)
-            found.append(_Curve(run, drawn, color))
+            found.append(_Curve(run, drawn, color, piece is pieces[-1]))
     return found
 
 
@@ -162,8 +163,8 @@ def _draw_cosines(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> li
             numbers.add(run, DISCRETE, "gradient_cosine_largest", along.max())
             worst = max(worst, float(along.max()))
     if worst:
-        mantissa, exponent = f"{worst:.0e}".split("e")
-        text = f"$|\\cos(W, g)| \\leq {mantissa} \\cdot 10^{{{int(exponent)}}}$"
+        mantissa, exponent = f"{worst:.1e}".split("e")
+        text = f"max $|\\cos(W, g)| = {mantissa} \\cdot 10^{{{int(exponent)}}}$"
         note(axes, text, (1, 0), shift=(-2, 2), ha="right", va="bottom", fontsize=6.5, bbox=_BOX)
     return found
 
@@ -209,10 +210,10 @@ def _draw_rate(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> list[
 def _draw_loss(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> list[_Curve]:
     found = []
     for run in runs:
-        for piece in _positive(_drawn(run, run.series(DISCRETE)["loss"])):
+        for piece in (pieces := _positive(_drawn(run, run.series(DISCRETE)["loss"]))):
             look = {"color": _LOSS, "linewidth": 1.1, "zorder": 2}
             drawn = curve(axes, run, "loss", piece, numbers, **look)
-            found.append(_Curve(run, drawn, _LOSS))
+            found.append(_Curve(run, drawn, _LOSS, piece is pieces[-1]))
     return found
 
 
