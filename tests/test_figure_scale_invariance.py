@@ -14,31 +14,14 @@ from rodflow.figures import scale_invariance as figure
 from rodflow.figures.style import Drawing
 from rodflow.results import StoredRun
 from rodflow.settings import resolve
-from synthetic_results import STEPS, write_run
+from synthetic_results import KERNELS, STEPS, with_kernels, write_run
 
-KERNELS = ["Normalised_0.kernel", "Normalised_1.kernel"]
 ROWS = 4
-
-
-def with_kernels(process: str, data: xr.Dataset, radial: float = 0.0) -> xr.Dataset:
-    """Two kernels that grow by their squared steps, and the second by twice `radial` a step besides."""
-    at = np.arange(data.sizes["step"])[:, None]
-    squares = np.array([0.02, 0.01])
-    along = radial * np.array([0.0, 1.0])
-    values = {
-        "squared_norm": 4 + at * (squares + 2 * along),
-        "squared_update": squares + 0 * at,
-        "radial": along + 0 * at,
-        "alignment": 1e-8 * (-1.0) ** at * np.array([1.0, 3.0]),
-    }
-    dims = ("step", "kernel")
-    stored = {name: (dims, value.astype(np.float32)) for name, value in values.items()}
-    return data.assign(stored).assign_coords(kernel=KERNELS)
 
 
 def write(root: Path, optimizer: str, radial: float = 0.0, **options: Any) -> StoredRun:
     def change(process: str, data: xr.Dataset) -> xr.Dataset:
-        return with_kernels(process, data, radial)
+        return with_kernels(data, radial)
 
     return write_run(root, optimizer, flows=(), twins=None, replays={}, change=change, **options)
 
@@ -93,7 +76,7 @@ def test_the_sum_with_momentum_is_drawn_where_there_is_momentum(drawing: Drawing
 
 def test_no_line_bridges_a_growth_that_is_not_positive(tmp_path: Path) -> None:
     def change(process: str, data: xr.Dataset) -> xr.Dataset:
-        data = with_kernels(process, data)
+        data = with_kernels(data)
         sunk = (data["step"] > 20) & (data["step"] < 60)
         return data.assign(squared_norm=data["squared_norm"].where(~sunk, 3.9))
 

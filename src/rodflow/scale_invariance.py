@@ -63,10 +63,8 @@ def momentum_factor(optimizer: Mapping[str, Any]) -> float:
     Args:
         optimizer: name and hyperparameters.
     """
-    name = optimizer["name"]
-    if name not in _DECAY:
-        return float("nan")
-    decay = optimizer[_DECAY[name]] if _DECAY[name] else 0.0
+    key = _DECAY.get(optimizer["name"])
+    decay = 0.0 if key == "" else optimizer.get(key, float("nan"))
     return float((1 + decay) / (1 - decay))
 
 
