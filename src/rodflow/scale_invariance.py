@@ -63,7 +63,7 @@ def momentum_factor(optimizer: Mapping[str, Any]) -> float:
     Args:
         optimizer: name and hyperparameters.
     """
-    key = _DECAY.get(optimizer["name"])
+    key = _DECAY.get(optimizer["name"], "unknown")
     decay = 0.0 if key == "" else optimizer.get(key, float("nan"))
     return float((1 + decay) / (1 - decay))
 

@@ -56,7 +56,7 @@ _POINTS = 120  # steps that are drawn, at most
 _BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}  # below words
 _LOSS = process_style(DISCRETE).text_color
 
-_LEFT, _RIGHT, _BETWEEN, _PANEL, _SMALLEST = 0.72, 0.18, 0.21, 1.48, 5.4  # inches
+_LEFT, _RIGHT, _BETWEEN, _PANEL, _SMALLEST = 0.72, 0.18, 0.21, 1.48, 6.2  # inches
 _TALL, _GAP, _TOP, _BOTTOM = (1.05, 1.25, 1.0, 0.8), 0.14, 0.84, 0.4
 
 
