@@ -22,6 +22,8 @@ EIGENVECTOR = np.array([0.6, 0.8, 0.0])
 MOMENT = np.array([4.0, 9.0, 16.0])
 """Second moment of every optimizer that has one; the rods are along the eigenvector in P^(1/2) w."""
 
+KERNELS = ["Normalised_0.kernel", "Normalised_1.kernel"]
+
 TWINS, LEVEL = np.array([0.5, 2.0, 1.0, 4.0, 1.0]), 1e-4
 RESTART = 80
 
@@ -39,6 +41,7 @@ def write_run(
     twins: np.ndarray | None = TWINS,
     replays: dict[str, xr.Dataset] | None = None,
     settings: dict[str, Any] | None = None,
+    kernels: bool = False,
     change: Callable[[str, xr.Dataset], xr.Dataset] = lambda process, data: data,
     compared: Callable[[xr.Dataset], xr.Dataset] = lambda data: data,
 ) -> StoredRun:
@@ -55,6 +58,7 @@ def write_run(
         twins: the last tracking error of each twin, in units of LEVEL; None without twins.
         replays: "iterates" and "closeup", those of `iterates` and `closeup` unless given.
         settings: others than usual.
+        kernels: whether the discrete run is of a network with scale-invariant kernels.
         change: what to make of the trajectory of a process before it is stored.
         compared: what to make of the comparison before it is stored.
     """
@@ -83,6 +87,8 @@ def write_run(
             data = _not_started(process, diverged["discrete"])
         else:
             data = _trajectory(process, rng, diverged.get(process), adaptive=adaptive)
+        if kernels and process == "discrete":
+            data = with_kernels(data)
         data = change(process, data)
         limit = THRESHOLDS.get(optimizer, 2.0) / settings["optimizer"]["learning_rate"]
         measured = _sharpness(process, data, limit, rng)
@@ -101,6 +107,25 @@ def write_run(
         path, status = folder / f"{kind}.nc", data.attrs["status"]
         artifact.write(data, path, **where | {"kind": kind}, status=status)
     return StoredRun(folder)
+
+
+def with_kernels(data: xr.Dataset, radial: float = 0.0) -> xr.Dataset:
+    """A discrete run with two kernels that begin with 4 and grow by their squared steps.
+
+    The second one grows by twice `radial` a step besides.
+    """
+    at = np.arange(data.sizes["step"])[:, None]
+    squares, along = np.array([0.02, 0.01]), radial * np.array([0.0, 1.0])
+    values = {
+        "squared_norm": 4 + at * (squares + 2 * along),
+        "squared_update": squares + 0 * at,
+        "radial": along + 0 * at,
+        "alignment": 1e-8 * (-1.0) ** at * np.array([1.0, 3.0]),
+    }
+    stored = {
+        name: (("step", "kernel"), value.astype(np.float32)) for name, value in values.items()
+    }
+    return data.assign(stored).assign_coords(kernel=KERNELS)
 
 
 def is_open(step: np.ndarray) -> np.ndarray:

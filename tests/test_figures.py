@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from rodflow.figures.sources import modules
 from rodflow.figures.style import Drawing, Numbers, optimizer_label, process_style, save
 from rodflow.figures.style import _spread as spread
 from rodflow.results import StoredRun
-from synthetic_results import FLOWS, STEPS, write_run
+from synthetic_results import FLOWS, STEPS
 
 NAMES = list(figures.FIGURES)
 OF_RUNS = [name for name, entry in figures.FIGURES.items() if not entry.of_no_run]
@@ -29,6 +30,7 @@ NEEDED = {"closures": "closure", "eos_flow_comparison": "stable"}
 """Figure -> the flow without which the catalogue gives it no run."""
 CLOSURE = (*FLOWS, "closure")
 ROOT = Path(__file__).parents[1]
+write_run = partial(synthetic_results.write_run, kernels=True)
 
 
 @pytest.fixture(scope="module")

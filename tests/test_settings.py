@@ -94,7 +94,12 @@ def test_defaults_come_from_the_schema() -> None:
         "batch_size": None,
         "criterion": "mse",
         "dataset": {"name": "digits", "samples": 1000, "scaling": "standard", "size": 8},
-        "model": {"activation": "tanh", "hidden": [32, 32], "kind": "mlp"},
+        "model": {
+            "activation": "tanh",
+            "hidden": [32, 32],
+            "kind": "mlp",
+            "normalisation": "none",
+        },
         "optimizer": {"learning_rate": 0.1, "name": "gd"},
         "seed": 0,
         "snapshots": {"every": 10},

@@ -45,18 +45,25 @@ class ModelError(ValueError):
     """A model that cannot be built: one line with the setting, its value and what is allowed."""
 
 
+NORMALISATIONS = ("none", "layer")
+
+
 class MLP(nn.Module):
-    """Fully connected network on the flattened image."""
+    """Fully connected network on the flattened image; with `normalisation` "layer" its hidden
+    layers are `Normalised`.
+    """  # noqa: D205
 
     classes: int
     hidden: tuple[int, ...] = (32, 32)
     activation: str = "tanh"
+    normalisation: str = "none"
 
     @nn.compact
     def __call__(self, images: Images) -> Logits:
+        layer = Normalised if self.normalisation == "layer" else nn.Dense
         features = images.reshape(images.shape[0], -1)
         for width in self.hidden:
-            features = ACTIVATIONS[self.activation](nn.Dense(width)(features))
+            features = ACTIVATIONS[self.activation](layer(width)(features))
         return nn.Dense(self.classes)(features)
 
 
@@ -144,10 +151,26 @@ def build(settings: Mapping[str, Any], classes: int) -> nn.Module:
     if activation not in ACTIVATIONS:
         allowed = ", ".join(ACTIVATIONS)
         raise ModelError(f"activation is {activation!r}; it must be one of {allowed}")
+    normalisation = options.get("normalisation", "none")
+    if normalisation not in NORMALISATIONS:
+        allowed = ", ".join(NORMALISATIONS)
+        raise ModelError(f"normalisation is {normalisation!r}; it must be one of {allowed}")
     network = KINDS[kind](classes=classes, **options)
     if isinstance(network, ViT) and network.width % network.heads:
         raise ModelError(f"heads is {network.heads}; it must divide width, {network.width}")
     return network
+
+
+def scale_invariant(network: nn.Module) -> tuple[tuple[str, ...], ...]:
+    """Paths, in the tree of parameters, of the kernels whose scale the logits do not depend on.
+
+    Those of `Normalised` layers, each as a whole and in the order of the layers. No other parameter
+    of these networks has this property at all weights: not the scale and bias after the norm, not
+    the last layer, and no layer of a transformer, where norms stand before the kernels.
+    """
+    if isinstance(network, MLP) and network.normalisation == "layer":
+        return tuple((f"{Normalised.__name__}_{k}", "kernel") for k in range(len(network.hidden)))
+    return ()
 
 
 def initialise(network: nn.Module, images: Images, seed: int) -> PyTree[Float[np.ndarray, "..."]]:
@@ -193,6 +216,30 @@ def _initial(name: str, draw: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..
         case "bias":
             return np.zeros_like(draw)
     raise ModelError(f"parameter {name} has no initial value; it must be kernel, bias or scale")
+
+
+class Normalised(nn.Module):
+    """Linear map of the last axis, then mean 0 and variance 1 along it, then an affine map of each
+    feature: a layer that does not depend on the scale of its kernel.
+
+    The linear map has no bias, which would not be scaled with the kernel. The norm divides by
+    sqrt(variance + 1e-12): where the variance is above 1e-5, adding 1e-12 is below the rounding of
+    single precision, so that the invariance is exact but for rounding; and a sample whose features
+    are all equal gives 0.
+    """  # noqa: D205
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "sample feature"]) -> Float[Array, "sample out"]:
+        shape = (x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        scale = self.param("scale", nn.initializers.ones, shape[1:])
+        bias = self.param("bias", nn.initializers.zeros, shape[1:])
+        y = x @ kernel
+        y = y - y.mean(-1, keepdims=True)
+        y = y * jax.lax.rsqrt((y * y).mean(-1, keepdims=True) + 1e-12)
+        return scale * y + bias
 
 
 # Layers with features first and samples last; parameters have the shapes of flax's own layers.

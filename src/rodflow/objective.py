@@ -78,6 +78,14 @@ class Unravel:
         leaves = [x.reshape(shape) for x, shape in zip(pieces, self.shapes, strict=True)]
         return jax.tree.unflatten(self.structure, leaves)
 
+    @property
+    def places(self) -> dict[tuple[str, ...], slice]:
+        """Path of each parameter in the tree -> where it is in the flat vector."""
+        ends = list(itertools.accumulate(map(math.prod, self.shapes)))
+        ranges = jax.tree.unflatten(self.structure, list(map(slice, [0, *ends], ends)))
+        found = jax.tree_util.tree_leaves_with_path(ranges)
+        return {tuple(key.key for key in path): place for path, place in found}
+
 
 class Objective(eqx.Module):
     """Full-batch loss as a function of the flat weights.
@@ -112,6 +120,18 @@ class Objective(eqx.Module):
     def of(self, samples: Int[Array, " chosen"]) -> Objective:
         """The loss on some of the samples only."""
         return replace(self, inputs=self.inputs[samples], targets=self.targets[samples])
+
+    @property
+    def scale_invariant(self) -> dict[str, slice]:
+        """Name of each kernel W with L(cW) = L(W) for c > 0 -> where it is in the flat weights.
+
+        See `rodflow.models.scale_invariant`; empty for a network that is no `Network`.
+        """
+        if not isinstance(self.network, Network) or not isinstance(self.unravel, Unravel):
+            return {}
+        places = self.unravel.places
+        paths = models.scale_invariant(self.network.module)
+        return {".".join(path): places[path] for path in paths}
 
     def logits(self, weights: Float[Array, " parameter"]) -> Float[Array, "sample class"]:
         """What the network answers for every sample."""

@@ -230,4 +230,5 @@ def _label(
             "compile_time_s": recording.compile_time,
             "step_time_s": recording.step_time,
         },
+        kernels=[*dynamics.scale_invariant(optimizer)] if "alignment" in recording.series else (),
     )

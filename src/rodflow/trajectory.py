@@ -1,10 +1,11 @@
 """A trajectory as a labelled data set: one process of one run.
 
 Dimensions: `step` (every step observed), `snapshot` (the steps at which weights are kept), `parameter` (the flat
-weights) and, in a discrete run, `consecutive` (the three states from which flows start).
+weights) and, in a discrete run, `consecutive` (the three states from which flows start) and, of a network with
+scale-invariant kernels, `kernel`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,10 @@ LONG_NAMES = {
     "averaged_loss": "loss averaged over the oscillation, L + <H, Sigma> / 2",
     "averaged_squared_gradient": "squared gradient averaged over the oscillation, |g|^2 + tr H Sigma H",
     "oscillation": "root mean square of the oscillation of the weights, (tr Sigma)^(1/2)",
+    "squared_norm": "squared norm ||W[t]||^2 of a scale-invariant kernel",
+    "squared_update": "squared norm ||W[t+1] - W[t]||^2 of the step from here, of a scale-invariant kernel",
+    "radial": "component <W[t], W[t+1] - W[t]> of the step from here along a scale-invariant kernel, times its norm",
+    "alignment": "cosine <W, g> / (|W| |g|) of a scale-invariant kernel and the gradient that the step from here sees",
     "tracked": "directions near the threshold that take part in the complementarity problem",
     "untracked": "1 where a direction is at the threshold that takes no part in it",
     "unsolved": "complementarity problems of the unit of time that were not solved",
@@ -43,22 +48,25 @@ def trajectory(
     process: str,
     title: str,
     attributes: Mapping[str, Any] | None = None,
+    kernels: Sequence[str] = (),
 ) -> xr.Dataset:
     """Label a recording.
 
     Args:
-        steps: [step] int; series: name -> [step] float.
+        steps: [step] int; series: name -> [step] or [step, kernel] float.
         snapshot_steps: [snapshot] int; snapshots: name -> [snapshot] or [snapshot, parameter] float.
         process: "discrete" or the name of a flow.
         title: one line that says what it is.
         attributes: further global attributes.
+        kernels: names of the scale-invariant kernels, if some series are of them.
     """
     data: dict[str, Any] = {
-        name: ("step", values, _describe(name)) for name, values in series.items()
+        name: (("step", "kernel")[: values.ndim], values, _describe(name))
+        for name, values in series.items()
     }
     for name, values in snapshots.items():
         data[name] = (("snapshot", "parameter")[: values.ndim], values, _describe(name))
-    coordinates = {
+    coordinates: dict[str, Any] = {
         "step": ("step", steps.astype(np.int64), described("optimizer step")),
         "snapshot": (
             "snapshot",
@@ -66,6 +74,9 @@ def trajectory(
             described("optimizer step at which weights are kept"),
         ),
     }
+    if kernels:
+        what = "parameters, as wholes, on whose scale the loss does not depend"
+        coordinates["kernel"] = ("kernel", np.asarray(kernels, str), described(what))
     return xr.Dataset(data, coordinates, {"title": title, "process": process, **(attributes or {})})
 
 

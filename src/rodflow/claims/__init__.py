@@ -16,7 +16,13 @@ A claim with an `artifact` is about one of no run, such as adam_region.nc, and i
 To add a claim, add an entry to the module of its subject. No module here imports JAX.
 """
 
-from rodflow.claims import adam_in_continuous_time, central_flow, edge_of_stability, rod_flow
+from rodflow.claims import (
+    adam_in_continuous_time,
+    central_flow,
+    edge_of_stability,
+    rod_flow,
+    scale_invariance,
+)
 from rodflow.claims.claim import (
     Bound,
     Claim,
@@ -33,6 +39,7 @@ CLAIMS: tuple[Claim, ...] = (
     *central_flow.CLAIMS,
     *edge_of_stability.CLAIMS,
     *adam_in_continuous_time.CLAIMS,
+    *scale_invariance.CLAIMS,
 )
 """Every claim that an audit judges, in the order of its report."""
 

@@ -38,10 +38,15 @@ def digits_mlp(**chosen: Any) -> Callable[[Mapping[str, Any]], str]:
     }
 
     def about(settings: Mapping[str, Any]) -> str:
-        same = settings["criterion"] == "mse" and all(
-            settings[part].get(key) == value
-            for part, values in fixed.items()
-            for key, value in values.items()
+        plain = settings["model"].get("normalisation", "none") == "none"
+        same = (
+            plain
+            and settings["criterion"] == "mse"
+            and all(
+                settings[part].get(key) == value
+                for part, values in fixed.items()
+                for key, value in values.items()
+            )
         )
         options = settings["optimizer"] | {key: settings[key] for key in ("start", "steps")}
         same = same and all(options.get(key) == value for key, value in chosen.items())

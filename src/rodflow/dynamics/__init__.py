@@ -18,6 +18,7 @@ import jax
 
 from rodflow.dynamics.central_flow import CentralFlow
 from rodflow.dynamics.covariance_closure import CovarianceClosure
+from rodflow.dynamics.discrete import scale_invariant
 from rodflow.dynamics.edge_flow import EdgeFlow
 from rodflow.dynamics.optimizer_map import OptimizerError, OptimizerMap, State, optimizer_map
 from rodflow.dynamics.process import Process, Progress, Recording, grid, record
@@ -87,4 +88,5 @@ __all__ = [
     "grid",
     "integrate",
     "optimizer_map",
+    "scale_invariant",
 ]

@@ -2,6 +2,11 @@
 
 Flows are compared with the midpoint wbar_t = (w_{t-1} + 2 w_t + w_{t+1}) / 4, in which the oscillation cancels, and
 rods with the half-extent (2 w_t - w_{t-1} - w_{t+1}) / 4, so three consecutive states are carried.
+
+Of each kernel W whose scale the loss does not depend on, what its norm does is observed too, [kernel]: the terms of
+||W_{t+1}||^2 = ||W_t||^2 + ||W_{t+1} - W_t||^2 + 2 <W_t, W_{t+1} - W_t>, an identity, and the cosine of W and the
+gradient, which is 0 because <W, grad L> is the derivative of L(cW) by c (Gould and Tanaka 2024, arXiv 2411.05746).
+Other runs have none of these series.
 """
 
 from typing import NamedTuple
@@ -14,14 +19,40 @@ from rodflow.dynamics.optimizer_map import OptimizerMap, State
 from rodflow.dynamics.process import Observation, Process, Snapshot
 
 
+def scale_invariant(optimizer: OptimizerMap) -> dict[str, slice]:
+    """Name of each kernel whose scale the loss does not depend on -> where it is in the flat weights.
+
+    Empty where the loss does not say: see `rodflow.objective.Objective.scale_invariant`.
+    """
+    return getattr(optimizer.loss, "scale_invariant", {})
+
+
+def alignment(
+    optimizer: OptimizerMap,
+    weights: Float[Array, " parameter"],
+    gradient: Float[Array, " parameter"],
+) -> Float[Array, " kernel"] | None:
+    """Cosine of each scale-invariant kernel and its gradient; None if there are no such kernels."""
+    cosines = [
+        jnp.dot(weights[at], gradient[at])
+        / (jnp.linalg.norm(weights[at]) * jnp.linalg.norm(gradient[at]))
+        for at in scale_invariant(optimizer).values()
+    ]
+    return jnp.stack(cosines) if cosines else None
+
+
 class Consecutive(NamedTuple):
-    """Three consecutive states; loss and gradient norm at the middle one and, known already, at the last."""
+    """Three consecutive states; loss, gradient norm and alignment at the middle one.
+
+    The alignment is None of a run without scale-invariant kernels.
+    """
 
     before: State
     now: State
     after: State
     loss: Float[Array, ""]
     gradient_norm: Float[Array, ""]
+    alignment: Float[Array, " kernel"] | None = None
 
     @classmethod
     def around(
@@ -29,7 +60,8 @@ class Consecutive(NamedTuple):
     ) -> "Consecutive":
         """With loss and gradient norm evaluated at the middle state."""
         value, gradient, _ = optimizer.evaluate(now)
-        return cls(before, now, after, value, jnp.linalg.norm(gradient))
+        along = alignment(optimizer, now.weights, gradient)
+        return cls(before, now, after, value, jnp.linalg.norm(gradient), along)
 
 
 class Discrete(Process):
@@ -42,7 +74,8 @@ class Discrete(Process):
         del key
         start = optimizer.initial(weights)
         value, gradient, after = optimizer.evaluate(start)
-        return Consecutive(start, start, after, value, jnp.linalg.norm(gradient))
+        along = alignment(optimizer, weights, gradient)
+        return Consecutive(start, start, after, value, jnp.linalg.norm(gradient), along)
 
     def begin(
         self, optimizer: OptimizerMap, before: State, now: State, after: State
@@ -59,10 +92,25 @@ class Discrete(Process):
             "loss": carry.loss,
             "gradient_norm": carry.gradient_norm,
             "rod_length": jnp.linalg.norm(rod.extent.weights),
+            **self._kernels(optimizer, carry),
         }
-        return Consecutive(
-            carry.now, carry.after, following, value, jnp.linalg.norm(gradient)
-        ), seen
+        along = alignment(optimizer, carry.after.weights, gradient)
+        size = jnp.linalg.norm(gradient)
+        return Consecutive(carry.now, carry.after, following, value, size, along), seen
+
+    def _kernels(self, optimizer: OptimizerMap, carry: Consecutive) -> Observation:
+        """What the norm of each scale-invariant kernel does in the step from here, [kernel]."""
+        if carry.alignment is None:
+            return {}
+        places = scale_invariant(optimizer).values()
+        kernels = [carry.now.weights[at] for at in places]
+        updates = [carry.after.weights[at] - w for at, w in zip(places, kernels, strict=True)]
+        return {
+            "squared_norm": jnp.stack([jnp.dot(w, w) for w in kernels]),
+            "squared_update": jnp.stack([jnp.dot(u, u) for u in updates]),
+            "radial": jnp.stack([jnp.dot(w, u) for w, u in zip(kernels, updates, strict=True)]),
+            "alignment": carry.alignment,
+        }
 
     def snapshot(self, optimizer: OptimizerMap, carry: Consecutive) -> Snapshot:
         rod = from_consecutive(optimizer, carry.before, carry.now, carry.after)

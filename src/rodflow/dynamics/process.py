@@ -19,7 +19,8 @@ from jaxtyping import Array, Float, PyTree
 
 from rodflow.dynamics.optimizer_map import OptimizerMap, State
 
-Observation = dict[str, Float[Array, ""]]
+Observation = dict[str, Float[Array, "..."]]
+"""Numbers, or a few numbers of one kind such as one a kernel, that are to be seen at a step."""
 Snapshot = dict[str, PyTree]
 Progress = Callable[[int, float], None]
 """Called after every chunk with the step reached and the loss there."""
@@ -57,7 +58,7 @@ class Recording:
 
     Attributes:
         steps: the steps at which `series` was observed, [step].
-        series: name -> values, [step].
+        series: name -> values, [step] or [step, kernel].
         snapshot_steps: the steps of `snapshots`, [snapshot].
         snapshots: name -> values with a leading [snapshot] axis; `memory` is a pytree of them.
         status: "completed", or "diverged at step n" with n the first step whose loss is not finite; and after a

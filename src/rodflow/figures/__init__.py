@@ -48,6 +48,10 @@ def _gd_and_adam(runs: Sequence[Run]) -> Sequence[Run]:
     return [run for run in runs if run.optimizer in ("gd", "adam")]
 
 
+def _normalised(runs: Sequence[Run]) -> Sequence[Run]:
+    return [run for run in runs if run.settings["model"].get("normalisation", "none") != "none"]
+
+
 def _telling(runs: Sequence[Run]) -> Sequence[Run]:
     """Of the first model and seed, one run of each kind: plain, preconditioned, and with momentum."""
     first = [run for run in runs if (run.model, run.seed) == (runs[0].model, runs[0].seed)]
@@ -110,6 +114,7 @@ FIGURES = {
     "aeos_adam": Entry("sweeps", needs=_ALONG),
     "aeos_methods": Entry("model", needs=_ALONG, of=_adaptive),
     "aeos_curvature": Entry("model", needs=_ALONG, of=_gd_and_adam),
+    "scale_invariance": Entry("model", needs=("comparison", "trajectories"), of=_normalised),
     "aeos_minibatch": Entry("sweeps", needs=_ALONG),
     "aeos_small_b2": Entry("sweeps", needs=_ALONG),
     "k_adam": Entry("sweeps", needs=_ALONG),
