@@ -33,6 +33,28 @@ class State(NamedTuple):
     memory: PyTree
 
 
+class Fixed(eqx.Module):
+    """An optax transformation as a pytree without leaves: part of a program that is compiled with it.
+
+    Attributes:
+        of: the transformation.
+    """
+
+    of: optax.GradientTransformation = eqx.field(static=True)
+
+    def init(self, params: Any) -> PyTree:
+        """Of the transformation."""
+        return self.of.init(params)
+
+    def update(self, updates: Any, state: PyTree, params: Any = None) -> tuple[Any, PyTree]:
+        """Of the transformation."""
+        return self.of.update(updates, state, params)
+
+
+def _as_pytree(transformation: Any) -> Any:
+    return transformation if isinstance(transformation, eqx.Module) else Fixed(transformation)
+
+
 class OptimizerMap(eqx.Module):
     """One step of a deterministic optimizer on a full-batch loss, as a function of the state.
 
@@ -41,12 +63,12 @@ class OptimizerMap(eqx.Module):
 
     Attributes:
         loss: the full-batch loss of the flat weights.
-        transformation: the optax transformation.
+        transformation: the optax transformation, or `Fixed` of it, or `rodflow.optimizers.Tuned`.
         oscillating: for each leaf of a State, in order, whether it follows the gradient's sign.
     """
 
     loss: Loss
-    transformation: optax.GradientTransformation
+    transformation: Any = eqx.field(converter=_as_pytree)
     oscillating: tuple[bool, ...] = eqx.field(static=True)
 
     def initial(self, weights: Float[Array, " parameter"]) -> State:
