@@ -20,6 +20,7 @@ from rodflow.claims import (
     adam_in_continuous_time,
     central_flow,
     edge_of_stability,
+    k_adam,
     rod_flow,
     scale_invariance,
 )
@@ -40,6 +41,7 @@ CLAIMS: tuple[Claim, ...] = (
     *edge_of_stability.CLAIMS,
     *adam_in_continuous_time.CLAIMS,
     *scale_invariance.CLAIMS,
+    *k_adam.CLAIMS,
 )
 """Every claim that an audit judges, in the order of its report."""
 
