@@ -526,6 +526,13 @@ def test_tree_may_move(tmp_path):
     assert artifact.verify_tree(tmp_path / "b") + artifact.check_manifest(tmp_path / "b") == []
 
 
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "folder.nc").mkdir()
+    (tmp_path / "nowhere.nc").symlink_to(tmp_path / "gone")
+    problems = named(artifact.verify_tree(tmp_path))
+    assert all("cannot be read" in problems[name] for name in ("folder.nc", "nowhere.nc"))
+
+
 def test_empty_tree_is_a_problem(tmp_path):
     assert "no artifact" in named(artifact.verify_tree(tmp_path))["."]
 

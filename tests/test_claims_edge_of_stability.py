@@ -164,10 +164,8 @@ def test_flow_that_has_departed_before_the_onset_does_not_follow() -> None:
 def test_sharpness_that_falls_to_the_threshold_was_not_sharpened() -> None:
     run = make()
     ratio = run.comparison["sharpness_over_threshold"].copy()
-    ratio[:, 0] = 1.3  # but only from the third snapshot on does the onset count
     ratio[:, 0] = 0.99
-    ratio[:, 8] = 0.98
-    ratio[:, 9:] = 0.98
+    ratio[:, 8:] = 0.98
     onset = run.comparison["onset"] * 0 + ratio["snapshot"].values[8]
     changed = run.comparison.assign(sharpness_over_threshold=ratio, onset=onset)
     judgement = judged(

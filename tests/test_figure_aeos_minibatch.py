@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 
 from drawn import assert_drawn, lines, rows_of, words
+from rodflow.equilibrium import mean_and_error
 from rodflow.figures import aeos_minibatch
 from rodflow.figures.style import Drawing
 from rodflow.results import StoredRun
@@ -85,13 +86,13 @@ def test_averages_stand_at_their_batch_size_from_the_smallest_on(
 
 
 def test_the_standard_error_is_that_of_the_mean() -> None:
-    mean, error = aeos_minibatch.mean_and_error([1.0, 2.0, 3.0])
+    mean, error = mean_and_error([1.0, 2.0, 3.0])
     assert (mean, error) == (2, pytest.approx(1 / np.sqrt(3)))
 
 
 def test_one_seed_has_no_standard_error(runs: list[StoredRun]) -> None:
     drawing = aeos_minibatch.draw(runs[::3])
-    assert np.isnan(aeos_minibatch.mean_and_error([1.0])[1])
+    assert np.isnan(mean_and_error([1.0])[1])
     assert not any("error" in quantity for quantity in drawing.table["quantity"])
     assert not drawing.figure.axes[1].containers
 

@@ -321,6 +321,7 @@ def test_the_digest_of_a_run_changes_with_its_trajectory(change: str) -> None:
         ("sweeps.rates.over.seed: [-1]", "over.seed.0 is -1; it must be at least 0"),
         ("sweeps.rates.over.criterion: [mae]", 'over.criterion.0 is "mae"; it must be one of mse'),
         ("sweeps.rates.over.batch_size: [5000]", "batch_size.0 is 5000; the data set has 4000"),
+        ("sweeps.rates.over.batch_size: [all]", 'batch_size.0 is "all"; it must be a whole number'),
         ("sweeps.rates.over.batch_size: [0]", "over.batch_size.0 is 0; it must be at least 1"),
         ("sweeps.rates.over.batch_size: [9]", "rates.flows has stable for adam with batch_size 9;"),
         ("sweeps.rates.figures: [tracking]", 'rates.figures.0 is "tracking"; it must be one of'),

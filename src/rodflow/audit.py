@@ -600,9 +600,9 @@ def _found_words(judgement: Judgement) -> str:
     if claim.overall:
         found = judgement.findings[0]
         return f"{found.subject}: {_number(found.measured)}; {claim.allowed}"
-    failed = [f for f in judgement.findings if f.verdict == "fails"]
     if claim.artifact:
         return f"{_number(judgement.findings[0].measured)}; {claim.allowed}"
+    failed = [f for f in judgement.findings if f.verdict == "fails"]
     judged = judgement.count("holds") + len(failed)
     words = f"{judgement.count('holds')} of {judged} runs"
     shown = ", ".join(

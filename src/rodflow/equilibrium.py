@@ -6,6 +6,7 @@ with cross-entropy, where the sharpness falls once every sample is fitted, to th
 Sources: Cohen et al. 2021 (arXiv 2103.00065) and 2022 (2207.14484).
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -80,3 +81,10 @@ def growth(values: xr.DataArray) -> float:
     steps = values["snapshot"].values.astype(np.float64)
     slope = np.polyfit(steps, np.log(values.values.astype(np.float64)), 1)[0]
     return float(np.exp(slope * (steps[-1] - steps[0])))
+
+
+def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+    """Mean of seeds and its standard error, which is NaN of one seed."""
+    several = len(values) > 1
+    error = np.std(values, ddof=1) / np.sqrt(len(values)) if several else np.nan
+    return float(np.mean(values)), float(error)

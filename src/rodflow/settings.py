@@ -391,7 +391,7 @@ def _sweep(
 ) -> Sweep:
     """The main runs that a sweep starts from, and the runs of all its values that are not among them."""
     entry = full["sweeps"][name]
-    places = [*itertools.product(_names(entry["model"]), _names(entry["optimizer"]))]
+    places = _places(entry)
     seeds = [int(seed) for seed in entry["over"].get("seed", full["seeds"])]
     base = tuple(run for run in main if (run.model, run.optimizer) in places and run.seed in seeds)
     known = {run.digest for run in base}
@@ -406,6 +406,11 @@ def _sweep(
         found = _runs({**full, **own}, models[model], model, optimizer, chosen, place)
         runs += [run for run in found if run.digest not in known]
     return Sweep(name, base, tuple(runs), tuple(entry["figures"]))
+
+
+def _places(entry: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Model and optimizer of the runs of a sweep."""
+    return [*itertools.product(_names(entry["model"]), _names(entry["optimizer"]))]
 
 
 def _names(names: str | Sequence[str]) -> list[str]:
@@ -644,7 +649,7 @@ def _conflicts(
             yield (*place, "restart"), f"is {chosen['restart']}; {text} ({steps})"
         if model in _trains(full, optimizer):
             yield from _missing_flows(full, model, optimizer, chosen)
-        if (batch := chosen["batch_size"]) is not None and batch > dataset["samples"]:
+        if _above(batch := chosen["batch_size"], dataset["samples"]):
             own = full["optimizers"][optimizer]["models"].get(model, {})
             place = ("optimizers", optimizer, *(("models", model) if "batch_size" in own else ()))
             yield (
@@ -696,17 +701,13 @@ def _bad_sweeps(
             continue
         problems = [
             ((*place, *inner), text)
-            for model, optimizer in itertools.product(
-                _names(entry["model"]), _names(entry["optimizer"])
-            )
+            for model, optimizer in _places(entry)
             for inner, text in _bad_axes(full, entry, optimizer, options[model, optimizer], rules)
         ]
         yield from problems
         if problems:
             continue
-        for model, optimizer in itertools.product(
-            _names(entry["model"]), _names(entry["optimizer"])
-        ):
+        for model, optimizer in _places(entry):
             for values in _combinations(entry):
                 chosen = {**options[model, optimizer], **values}
                 start, steps, every = chosen["start"], chosen["steps"], full["snapshots"]["every"]
@@ -741,9 +742,14 @@ def _bad_axes(
             checked = rules.validator.evolve(schema={"$defs": rules.root["$defs"]} | rule)
             for error in checked.iter_errors(tried):
                 yield ("over", key, index), f"is {_show(value)}; {_allowed(error)}"
-            if key == "batch_size" and value is not None and value > full["dataset"]["samples"]:
+            if key == "batch_size" and _above(value, full["dataset"]["samples"]):
                 text = f"is {value}; the data set has {full['dataset']['samples']} images"
                 yield ("over", key, index), text
+
+
+def _above(value: Any, most: int) -> bool:
+    """Whether a value is a number above another; what is no number is refused elsewhere."""
+    return isinstance(value, int | float) and value > most
 
 
 def _refuse(problems: Iterable[Problem], config: Any) -> None:

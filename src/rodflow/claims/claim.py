@@ -169,51 +169,64 @@ def judge(
     return judged
 
 
+def _measured(claim: Claim, source: Any, silence: Callable[[], str]) -> Measured | str:
+    """The number of a claim in a run or an artifact, or why there is none.
+
+    Args:
+        claim: which.
+        source: what it is measured in.
+        silence: why that is not to be asked, or "".
+    """
+    try:
+        return silence() or claim.measure(source)
+    except NotApplicable as reason:
+        return str(reason)
+    except KeyError as lack:  # files of another version of the project
+        return str(lack.args[0]).split(". ")[0]
+
+
+def _verdict(claim: Claim, value: float) -> Verdict:
+    return "holds" if value in claim.allowed else "fails"
+
+
 def _of_no_run(claim: Claim, data: xr.Dataset | str) -> Finding:
     file = f"{claim.artifact}.nc"
-    try:
-        if isinstance(data, str):
-            raise NotApplicable(data)
-        value, note = claim.measure(data)
-    except NotApplicable as silence:
-        return Finding(file, "not applicable", note=str(silence))
-    except KeyError as lack:  # a file of another version of the project
-        return Finding(file, "not applicable", note=str(lack.args[0]).split(". ")[0])
-    return Finding(file, "holds" if value in claim.allowed else "fails", value, note, (file,))
+    found = _measured(claim, data, lambda: data if isinstance(data, str) else "")
+    if isinstance(found, str):
+        return Finding(file, "not applicable", note=found)
+    return Finding(file, _verdict(claim, found.value), *found, (file,))
 
 
 def _findings(claim: Claim, runs: Sequence[StoredRun], unsound: Mapping[str, str]) -> list[Finding]:
     measured: dict[str, Measured] = {}
     silent = []
     for run in runs:
-        name = run.path
-        try:
-            reason = unsound.get(name) or claim.about(artifact.settings(run.comparison))
-            if reason:
-                raise NotApplicable(reason)
-            measured[name] = claim.measure(run)
-        except NotApplicable as silence:
-            silent.append(Finding(name, "not applicable", note=str(silence)))
-        except KeyError as lack:  # files of another version of the project
-            silent.append(Finding(name, "not applicable", note=str(lack.args[0]).split(". ")[0]))
+
+        def silence(run: StoredRun = run) -> str:
+            return unsound.get(run.path) or claim.about(artifact.settings(run.comparison))
+
+        number = _measured(claim, run, silence)
+        if isinstance(number, str):
+            silent.append(Finding(run.path, "not applicable", note=number))
+        else:
+            measured[run.path] = number
 
     def found(subject: str, value: float, note: str, *names: str, **more: Any) -> Finding:
-        verdict: Verdict = "holds" if value in claim.allowed else "fails"
         files = tuple(f"{name}/{file}" for name in names for file in claim.files)
-        return Finding(subject, verdict, value, note, files, **more)
+        return Finding(subject, _verdict(claim, value), value, note, files, **more)
 
     if claim.overall is None:
         return [found(name, *numbers, name) for name, numbers in measured.items()] + silent
     if not measured:
         return silent
     by_path = {run.path: run for run in runs}
-    number = claim.overall.of(
+    value = claim.overall.of(
         [numbers.value for numbers in measured.values()], [by_path[name] for name in measured]
     )
-    if math.isnan(number):
+    if math.isnan(value):
         return [Finding(claim.overall.name, "not applicable", note="too few runs"), *silent]
     subject = f"{claim.overall.name}, {len(measured)} run{'s' if len(measured) > 1 else ''}"
-    return [found(subject, number, "", *measured, values=measured), *silent]
+    return [found(subject, value, "", *measured, values=measured), *silent]
 
 
 # Which numbers agree

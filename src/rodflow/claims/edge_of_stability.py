@@ -19,8 +19,8 @@ from rodflow.claims.claim import (
     at_least,
     at_most,
 )
-from rodflow.claims.measures import demand, failed, optimizer_in
-from rodflow.equilibrium import at_edge, growth, moving_average, restlessness
+from rodflow.claims.measures import demand, equilibrium, failed, onset_time, optimizer_in
+from rodflow.equilibrium import at_edge, growth, mean_and_error, moving_average, restlessness
 from rodflow.results import DISCRETE, StoredRun
 
 SHORTEST = 10
@@ -35,11 +35,9 @@ def _ratio(run: StoredRun) -> xr.DataArray:
 
 def _onset(run: StoredRun) -> int:
     """The snapshot at which the threshold is reached."""
-    ratio = _ratio(run)
-    onset = float(run.comparison["onset"].sel(process=DISCRETE))
-    if math.isnan(onset):
-        raise NotApplicable(f"threshold never reached, sharpness at most {float(ratio.max()):.2g}")
-    return int(onset)
+    if math.isinf((time := onset_time(run)).value):
+        raise NotApplicable(time.note)
+    return int(run.comparison["onset"].sel(process=DISCRETE))
 
 
 def _edge(run: StoredRun) -> xr.DataArray:
@@ -111,19 +109,6 @@ def departs(run: StoredRun) -> Measured:
     return Measured(last / there, f"{there:.2g} at step {onset}, {last:.2g} at the end")
 
 
-def held(run: StoredRun) -> Measured:
-    """Time average of sharpness over threshold in the last quarter, of a run that reached it before."""
-    onset = _onset(run)
-    steps = artifact.settings(run.comparison)["steps"]
-    if onset > 0.75 * steps:
-        raise NotApplicable(f"reached only at step {onset} of {steps}")
-    low, high = (
-        float(run.comparison[f"held_{end}"].sel(process=DISCRETE)) for end in ("lowest", "highest")
-    )
-    note = f"between {low:.3g} and {high:.3g}"
-    return Measured(float(run.comparison["held"].sel(process=DISCRETE)), note)
-
-
 def later_growth(run: StoredRun) -> Measured:
     """Factor by which the raw sharpness grows from the onset to the end, by its trend."""
     raw = run.sharpness(DISCRETE)["raw_sharpness"].sel(snapshot=slice(_onset(run), None))
@@ -158,8 +143,8 @@ def least_rise(values: Sequence[float], runs: Sequence[StoredRun]) -> float:
         if min(len(own) for _, own in sizes) < 3:
             return math.nan
         for (_, before), (_, after) in itertools.pairwise(sizes):
-            error = math.hypot(*(np.std(own, ddof=1) / len(own) ** 0.5 for own in (before, after)))
-            rises.append(float(np.mean(after) - np.mean(before)) / error)
+            (low, error), (high, other) = mean_and_error(before), mean_and_error(after)
+            rises.append((high - low) / math.hypot(error, other))
     return min(rises, default=math.nan)
 
 
@@ -250,7 +235,7 @@ CLAIMS: tuple[Claim, ...] = (
             "b1 = 0.9, for each learning rate and b1: its average over the last quarter is within 10% of it."
         ),
         quantity=_HELD,
-        measure=held,
+        measure=equilibrium,
         allowed=Bound(0.9, 1.1),
     ),
     Claim(
@@ -262,7 +247,7 @@ CLAIMS: tuple[Claim, ...] = (
             "last quarter is within 10% of it."
         ),
         quantity=_HELD,
-        measure=held,
+        measure=equilibrium,
         allowed=Bound(0.9, 1.1),
     ),
     Claim(
@@ -322,7 +307,7 @@ CLAIMS: tuple[Claim, ...] = (
             "is within 10% of it."
         ),
         quantity=_HELD,
-        measure=held,
+        measure=equilibrium,
         allowed=Bound(0.9, 1.1),
     ),
 )

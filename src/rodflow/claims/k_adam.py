@@ -1,32 +1,29 @@
 """k-Adam at the edge of stability: Gould and Tanaka 2024 built it, where it settles is this project's question."""
 
 from rodflow.claims.claim import Bound, Claim, Measured, NotApplicable, above
-from rodflow.claims.edge_of_stability import held
-from rodflow.claims.measures import stable_over
+from rodflow.claims.measures import equilibrium, stable_over
 from rodflow.results import StoredRun
 
 
-def _alternates(run: StoredRun) -> None:
-    """Raise `NotApplicable` unless the motion that becomes unstable first has period two."""
+def _alternates(run: StoredRun) -> bool:
+    """Whether the motion that becomes unstable first has period two."""
     given = run.settings["optimizer"]
     alternating = 2 * ((1 + given["b1"]) / (1 - given["b1"])) ** given["k"]
-    if run.threshold < 0.999 * alternating:
-        raise NotApplicable("a slow rotation becomes unstable first")
+    return run.threshold >= 0.999 * alternating
 
 
 def held_alternating(run: StoredRun) -> Measured:
     """Time average of sharpness over threshold in the last quarter, where the motion alternates."""
-    _alternates(run)
-    return held(run)
+    if not _alternates(run):
+        raise NotApplicable("a slow rotation becomes unstable first")
+    return equilibrium(run)
 
 
 def held_rotating(run: StoredRun) -> Measured:
     """The same where a slow rotation becomes unstable before."""
-    try:
-        _alternates(run)
-    except NotApplicable:
-        return held(run)
-    raise NotApplicable("the motion alternates")
+    if _alternates(run):
+        raise NotApplicable("the motion alternates")
+    return equilibrium(run)
 
 
 CLAIMS: tuple[Claim, ...] = (

@@ -90,11 +90,11 @@ def _train(
     hold: Sequence[int],
     progress: Progress | None,
 ) -> Recording:
-    # A step number that no later step has.
+    before = fold_in(key, jnp.asarray(steps + 1))  # of a step number that no later step has
     recording = record(
         process,
         optimizer,
-        eqx.filter_jit(process.first)(optimizer, weights, fold_in(key, jnp.asarray(steps + 1))),
+        eqx.filter_jit(process.first)(optimizer, weights, before),
         first=0,
         last=steps,
         snapshot_steps=snapshot_steps,

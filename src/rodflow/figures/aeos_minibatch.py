@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
+from rodflow.equilibrium import mean_and_error
 from rodflow.figures.marks import cross, curve, diverged, held, threshold_key
 from rodflow.figures.rows import by_row, describe_row, onset, sharpness
 from rodflow.figures.style import (
@@ -87,13 +88,6 @@ class _Batch:
             return None
         ratios = [sharpness(run, DISCRETE).dropna("snapshot") for run in self.completed]
         return cast(xr.DataArray, sum(xr.align(*ratios, join="inner")) / len(ratios))
-
-
-def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
-    """Mean of seeds and its standard error, which is NaN of one seed."""
-    several = len(values) > 1
-    error = np.std(values, ddof=1) / np.sqrt(len(values)) if several else np.nan
-    return float(np.mean(values)), float(error)
 
 
 def draw(runs: Sequence[StoredRun]) -> Drawing:
