@@ -43,7 +43,7 @@ def main(root: Path) -> None:
         settings = artifact.settings(data)
         if settings["criterion"] != "mse":
             continue
-        loss, _ = objective.build(dataset, settings["model"], "mse", settings["seed"])
+        loss, _ = objective.of_run(dataset, settings)
         gradient, limit = jax.jit(jax.grad(loss)), 2 / settings["optimizer"]["learning_rate"]
         for place in PLACES:
             here = data.isel(snapshot=int(place * data.sizes["snapshot"]))

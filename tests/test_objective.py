@@ -79,6 +79,14 @@ def test_gradient_agrees_with_finite_differences(model, criterion):
         assert gradient @ direction == pytest.approx(float(ahead - behind) / (2 * step), rel=1e-6)
 
 
+def test_the_loss_of_a_run_is_that_of_its_own_number_of_images():
+    settings = {"dataset": {"samples": 3}, "model": MLP, "criterion": "mse", "seed": 1}
+    loss, weights = objective.of_run(dataset(), settings)
+    all_images, same = objective.build(dataset(), MLP, "mse", seed=1)
+    np.testing.assert_array_equal(weights, same)
+    assert loss(weights) == all_images.of(jnp.arange(3))(weights)
+
+
 @each_kind
 def test_flat_weights_make_the_round_trip(model):
     loss, weights = objective.build(dataset(), model, "mse", seed=0)

@@ -108,6 +108,14 @@ def test_defaults_come_from_the_schema() -> None:
     }
 
 
+def test_a_model_may_be_trained_on_fewer_images_than_there_are() -> None:
+    config = changed("models.mlp.samples: 300", SMALLEST)
+    settings = resolve(config).runs[0].settings
+    assert settings["dataset"]["samples"] == 300
+    assert "samples" not in settings["model"]
+    assert resolve(config).dataset["samples"] == 1000
+
+
 @pytest.mark.parametrize(
     ("optimizer", "hyperparameters"),
     [
@@ -261,7 +269,7 @@ def test_the_digest_of_a_run_changes_with_its_trajectory(change: str) -> None:
         ("models: {a b: {kind: mlp}}", 'models."a b" is not a usable name; it must be lower-case'),
         ("models: {1: {kind: mlp}}", "models.1 is not a text key; write it in quotes"),
         ("models.mlp.kind: mpl", 'models.mlp.kind is "mpl"; it must be one of mlp, cnn, vit; did'),
-        ("models.mlp.widths: [3]", "but mlp has no widths; it takes kind, hidden, activation"),
+        ("models.mlp.widths: [3]", "but mlp has no widths; it takes kind, samples, hidden"),
         ("models.mlp.hidden: []", "models.mlp.hidden is []; it must not be empty"),
         ("models.mlp.hidden: [8, 0]", "models.mlp.hidden.1 is 0; it must be at least 1"),
         ("models.mlp: null", "models.mlp is null; it must be a mapping"),
@@ -304,9 +312,11 @@ def test_the_digest_of_a_run_changes_with_its_trajectory(change: str) -> None:
         ("optimizers.gd.restart: 1000", "optimizers.gd.restart is 1000; it must be from start +"),
         ("optimizers.gd.only: [mpl]", 'gd.only.0 is "mpl"; the models are mlp'),
         ("optimizers.gd.batch_size: 0", "optimizers.gd.batch_size is 0; it must be at least 1"),
-        ("optimizers.gd.batch_size: 4001", "gd.batch_size is 4001; the data set has 4000 images"),
+        ("optimizers.gd.batch_size: 4001", "gd.batch_size is 4001; mlp is trained on 4000 images"),
         ("optimizers.gd.batch_size: 9", "flows has stable for gd with batch_size 9; a flow follows"),
         ("optimizers.gd.flows: [egde]", 'optimizers.gd.flows.0 is "egde"; it must be one of'),
+        ("models.mlp.samples: 4001", "models.mlp.samples is 4001; dataset.samples is 4000"),
+        ("models.mlp.samples: 0", "models.mlp.samples is 0; it must be at least 1"),
         ("models: {sweeps: {kind: mlp}}", "models.sweeps is not a usable name; it is"),
         ("sweeps.rates.modl: mlp", "but rates has no modl; it takes model, optimizer, over, how"),
         ("sweeps.rates.model: cn", 'rates.model is "cn"; the models are mlp, cnn, vit; did you'),
@@ -320,7 +330,7 @@ def test_the_digest_of_a_run_changes_with_its_trajectory(change: str) -> None:
         ("sweeps.rates.over.steps: [5]", "over.steps start + snapshots.every (50 + 5) must be at"),
         ("sweeps.rates.over.seed: [-1]", "over.seed.0 is -1; it must be at least 0"),
         ("sweeps.rates.over.criterion: [mae]", 'over.criterion.0 is "mae"; it must be one of mse'),
-        ("sweeps.rates.over.batch_size: [5000]", "batch_size.0 is 5000; the data set has 4000"),
+        ("sweeps.rates.over.batch_size: [5000]", "batch_size.0 is 5000; the model is trained on 4000 images"),
         ("sweeps.rates.over.batch_size: [all]", 'batch_size.0 is "all"; it must be a whole number'),
         ("sweeps.rates.over.batch_size: [0]", "over.batch_size.0 is 0; it must be at least 1"),
         ("sweeps.rates.over.batch_size: [9]", "rates.flows has stable for adam with batch_size 9;"),

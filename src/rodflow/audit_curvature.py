@@ -60,11 +60,11 @@ def check(dataset: xr.Dataset, samples: Sequence[Sample]) -> Iterator[Recomputed
     """Verify the eigenpairs of samples of any models and optimizers on a data set."""
     losses: dict[str, Loss] = {}
     for one in samples:
-        model, criterion = one.settings["model"], one.settings["criterion"]
-        key = json.dumps([model, criterion], sort_keys=True)
+        what = [one.settings[part] for part in ("dataset", "model", "criterion")]
+        key = json.dumps(what, sort_keys=True)
         try:
             if key not in losses:
-                losses[key], _ = objective.build(dataset, model, criterion, one.settings["seed"])
+                losses[key], _ = objective.of_run(dataset, one.settings)
             pairs = list(_pairs(losses[key], one))
         except Exception as error:  # whatever a forged file may cause
             fault = f"cannot be checked: {error}"

@@ -138,6 +138,22 @@ class Objective(eqx.Module):
         return self.network(self.unravel(weights), self.inputs)
 
 
+def of_run(
+    dataset: xr.Dataset, settings: Mapping[str, Any]
+) -> tuple[Objective, Float[Array, " parameter"]]:
+    """The loss that a run trains on, of its own number of images, and its initial weights.
+
+    Args:
+        dataset: of the experiment, which may hold more images than the run is trained on.
+        settings: of a `rodflow.settings.Run`.
+
+    Raises:
+        ObjectiveError, ModelError: see `build`.
+    """
+    images = dataset.isel(sample=slice(settings["dataset"].get("samples")))
+    return build(images, settings["model"], settings["criterion"], settings["seed"])
+
+
 def build(
     dataset: xr.Dataset,
     model_settings: Mapping[str, Any],

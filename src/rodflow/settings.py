@@ -213,7 +213,7 @@ def resolve(config: Mapping[str, Any], schema: Path = SCHEMA) -> Experiment:
         for model in models
         for name, entry in full["optimizers"].items()
     }
-    _refuse([*_conflicts(full, models, options), *_bad_sweeps(full, options, rules)], plain)
+    _refuse([*_conflicts(full, models, options), *_bad_sweeps(full, models, options, rules)], plain)
 
     runs = tuple(
         itertools.chain(
@@ -451,17 +451,24 @@ def _run_settings(
 ) -> dict[str, Any]:
     times = {key: options[key] for key in ("start", "steps")}
     hyperparameters = {k: v for k, v in options.items() if k not in _NOT_HYPERPARAMETERS}
+    dataset = {key: value for key, value in full["dataset"].items() if key != "archive"}
     settings = {
         "batch_size": options["batch_size"],
-        "dataset": {key: value for key, value in full["dataset"].items() if key != "archive"},
+        "dataset": dataset | {"samples": _samples(full, model)},
         "criterion": full["criterion"],
-        "model": model,
+        "model": {key: value for key, value in model.items() if key != "samples"},
         "optimizer": {"name": optimizer, **hyperparameters},
         "seed": seed,
         "snapshots": full["snapshots"],
         **times,
     }
     return json.loads(_canonical(settings))
+
+
+def _samples(full: Mapping[str, Any], model: Mapping[str, Any]) -> int:
+    """How many images a model is trained on."""
+    own = model["samples"]
+    return full["dataset"]["samples"] if own is None else int(own)
 
 
 def _canonical(value: Any) -> str:
@@ -622,6 +629,9 @@ def _conflicts(
         if network["kind"] == "vit" and dataset["size"] % network["patch"]:
             text = f"is {network['patch']}; it must divide dataset.size, {dataset['size']}"
             yield ("models", model, "patch"), text
+        if _above(network["samples"], dataset["samples"]):
+            text = f"is {network['samples']}; dataset.samples is {dataset['samples']}"
+            yield ("models", model, "samples"), text
 
     for optimizer, entry in full["optimizers"].items():
         for model in entry["models"].keys() - models.keys():
@@ -649,12 +659,13 @@ def _conflicts(
             yield (*place, "restart"), f"is {chosen['restart']}; {text} ({steps})"
         if model in _trains(full, optimizer):
             yield from _missing_flows(full, model, optimizer, chosen)
-        if _above(batch := chosen["batch_size"], dataset["samples"]):
+        images = _samples(full, models[model])
+        if _above(batch := chosen["batch_size"], images):
             own = full["optimizers"][optimizer]["models"].get(model, {})
             place = ("optimizers", optimizer, *(("models", model) if "batch_size" in own else ()))
             yield (
                 (*place, "batch_size"),
-                f"is {batch}; the data set has {dataset['samples']} images",
+                f"is {batch}; {model} is trained on {images} images",
             )
 
 
@@ -684,9 +695,13 @@ def _without(optimizer: str, flows: Sequence[str], batch: int | None) -> Iterato
 
 
 def _bad_sweeps(
-    full: Mapping[str, Any], options: Mapping[tuple[str, str], Mapping[str, Any]], rules: _Rules
+    full: Mapping[str, Any],
+    models: Mapping[str, Mapping[str, Any]],
+    options: Mapping[tuple[str, str], Mapping[str, Any]],
+    rules: _Rules,
 ) -> Iterator[Problem]:
     """Sweeps over what is not there, or over values that cannot be run."""
+    images = {name: _samples(full, model) for name, model in models.items()}
     for name, entry in full["sweeps"].items():
         place: Place = ("sweeps", name)
         strange = False
@@ -702,7 +717,9 @@ def _bad_sweeps(
         problems = [
             ((*place, *inner), text)
             for model, optimizer in _places(entry)
-            for inner, text in _bad_axes(full, entry, optimizer, options[model, optimizer], rules)
+            for inner, text in _bad_axes(
+                full, entry, optimizer, options[model, optimizer], rules, images[model]
+            )
         ]
         yield from problems
         if problems:
@@ -725,6 +742,7 @@ def _bad_axes(
     optimizer: str,
     usual: Mapping[str, Any],
     rules: _Rules,
+    images: int,
 ) -> Iterator[Problem]:
     """Axes that an optimizer does not have, and values that it does not take."""
     properties = rules.root["properties"]
@@ -742,8 +760,8 @@ def _bad_axes(
             checked = rules.validator.evolve(schema={"$defs": rules.root["$defs"]} | rule)
             for error in checked.iter_errors(tried):
                 yield ("over", key, index), f"is {_show(value)}; {_allowed(error)}"
-            if key == "batch_size" and _above(value, full["dataset"]["samples"]):
-                text = f"is {value}; the data set has {full['dataset']['samples']} images"
+            if key == "batch_size" and _above(value, images):
+                text = f"is {value}; the model is trained on {images} images"
                 yield ("over", key, index), text
 
 

@@ -51,7 +51,7 @@ def sharpness(
         `sharpness_over_threshold`, and the `raw_sharpness` of H with `raw_residual`.
     """
     optimizer, hyperparameters = optimizer_of(settings)
-    loss, _ = objective.build(dataset, settings["model"], settings["criterion"], settings["seed"])
+    loss, _ = objective.of_run(dataset, settings)
     data = data.isel(snapshot=slice(None, None, every))
     limit = optimizer.limit(**hyperparameters)
     parameters = data.sizes["parameter"]

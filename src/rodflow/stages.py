@@ -60,9 +60,7 @@ def preconditioner(settings: Settings, here: xr.Dataset) -> Float[np.ndarray, " 
 
 def build(dataset: xr.Dataset, settings: Settings) -> tuple[OptimizerMap, Array]:
     """The optimizer map of a run and its initial weights."""
-    loss, weights = objective.build(
-        dataset, settings["model"], settings["criterion"], settings["seed"]
-    )
+    loss, weights = objective.of_run(dataset, settings)
     optimizer, hyperparameters = optimizer_of(settings)
     transformation = optimizer.tuned(weights.dtype, **hyperparameters)
     return dynamics.optimizer_map(loss, transformation, weights), weights
