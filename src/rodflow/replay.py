@@ -13,7 +13,7 @@ from jaxtyping import Array
 from rodflow import dynamics
 from rodflow.comparison import onset, opening
 from rodflow.dynamics import OptimizerMap, Progress, Recording, State
-from rodflow.dynamics.discrete import Consecutive, Discrete
+from rodflow.dynamics.discrete import Consecutive, Discrete, consecutive
 from rodflow.dynamics.iterates import Iterates
 from rodflow.stages import Settings, build, not_started, preconditioner, states_at_start
 from rodflow.trajectory import described
@@ -143,24 +143,24 @@ def iterates(
         return _no_iterates(weights.size, attributes | {"status": refusal})
 
     start, steps, every = settings["start"], settings["steps"], settings["snapshots"]["every"]
-    carry = Consecutive.around(optimizer, *around)
+    carry = Discrete().begin(optimizer, *around)
     to_restart = dynamics.grid(start, start, restart, every)
     held = _run_on(optimizer, carry, start, restart, to_restart, progress, hold=restart)
-    states: list[State] = jax.tree.map(jnp.asarray, list(held.held[restart][:3]))
+    reached: Consecutive = jax.tree.map(jnp.asarray, held.held[restart])
 
     here = discrete.sel(snapshot=restart)
     eigenvector = sharpness["eigenvector"].sel(snapshot=restart).values
     process = Iterates(
-        jnp.asarray(preconditioner(settings, here) ** 0.5 * eigenvector), states[1].weights
+        jnp.asarray(preconditioner(settings, here) ** 0.5 * eigenvector), reached.now.weights
     )
-    recording = dynamics.integrate(
+    recording = dynamics.record(
         process,
         optimizer,
-        (states[0], states[1], states[2]),
-        start=restart,
-        stop=steps,
-        every=every,
-        seed=settings["seed"],
+        eqx.filter_jit(process.beside)(optimizer, reached),
+        first=restart,
+        last=steps,
+        snapshot_steps=dynamics.grid(restart, restart, steps, every),
+        key=jax.random.key(settings["seed"]),
         progress=progress,
     )
     stored = here["iterate"].values
@@ -170,7 +170,7 @@ def iterates(
         | {
             "status": recording.status,
             # 0 where the replay is the stored run to the last bit
-            "replay_difference": float(np.abs(np.asarray(states[1].weights) - stored).max()),
+            "replay_difference": float(np.abs(np.asarray(reached.now.weights) - stored).max()),
         },
     )
 
@@ -212,7 +212,7 @@ def closeup(
     )
     attributes["centre"] = middle
     first, last = max(start, middle - AROUND_OPENING), min(steps, middle + AROUND_OPENING)
-    carry = Consecutive.around(optimizer, *around)
+    carry = Discrete().begin(optimizer, *around)
     recording = _run_on(optimizer, carry, start, last, range(first, last + 1), progress)
 
     there = sharpness.sel(snapshot=middle, method="nearest")
@@ -238,7 +238,6 @@ def _opened(discrete: xr.Dataset, ratio: xr.DataArray, settings: Settings) -> in
     return int(later[0]) if later.size else None
 
 
-@eqx.filter_jit
 def _perturbed(
     optimizer: OptimizerMap, around: tuple[State, State, State], key: Array
 ) -> Consecutive:
@@ -246,7 +245,7 @@ def _perturbed(
     before, now, _ = around
     noise = jax.random.normal(key, now.weights.shape, now.weights.dtype)
     moved = now._replace(weights=now.weights * (1 + PERTURBATION * noise))
-    return Consecutive.around(optimizer, before, moved, optimizer(moved))
+    return consecutive(optimizer, before, moved)
 
 
 def _run_on(

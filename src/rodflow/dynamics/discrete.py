@@ -11,6 +11,7 @@ Other runs have none of these series.
 
 from typing import NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -54,14 +55,16 @@ class Consecutive(NamedTuple):
     gradient_norm: Float[Array, ""]
     alignment: Float[Array, " kernel"] | None = None
 
-    @classmethod
-    def around(
-        cls, optimizer: OptimizerMap, before: State, now: State, after: State
-    ) -> "Consecutive":
-        """With loss and gradient norm evaluated at the middle state."""
-        value, gradient, _ = optimizer.evaluate(now)
-        along = alignment(optimizer, now.weights, gradient)
-        return cls(before, now, after, value, jnp.linalg.norm(gradient), along)
+
+@eqx.filter_jit
+def consecutive(optimizer: OptimizerMap, before: State, now: State) -> Consecutive:
+    """The state after two others, and what is to be seen at the middle one, for one gradient.
+
+    Compiled by itself, so that a run, its twins and its iterates begin with the same program.
+    """
+    value, gradient, after = optimizer.evaluate(now)
+    along = alignment(optimizer, now.weights, gradient)
+    return Consecutive(before, now, after, value, jnp.linalg.norm(gradient), along)
 
 
 class Discrete(Process):
@@ -73,14 +76,12 @@ class Discrete(Process):
         """The carry at step 0, where the state before is taken as the initial one."""
         del key
         start = optimizer.initial(weights)
-        value, gradient, after = optimizer.evaluate(start)
-        along = alignment(optimizer, weights, gradient)
-        return Consecutive(start, start, after, value, jnp.linalg.norm(gradient), along)
+        return consecutive(optimizer, start, start)
 
     def begin(
         self, optimizer: OptimizerMap, before: State, now: State, after: State
     ) -> Consecutive:
-        return Consecutive.around(optimizer, before, now, after)
+        return consecutive(optimizer, before, now)._replace(after=after)
 
     def advance(
         self, optimizer: OptimizerMap, carry: Consecutive, key: Array

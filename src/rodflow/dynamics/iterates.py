@@ -41,12 +41,13 @@ class Iterates(Process):
     flow: RodProcess = RodUnitStep()
 
     def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> Both:
+        return self.beside(optimizer, Discrete().begin(optimizer, before, now, after))
+
+    def beside(self, optimizer: OptimizerMap, run: Consecutive) -> Both:
+        """The carry where the discrete run has got to."""
         # The rod through three states has the end +X at the middle one.
-        return Both(
-            self.flow.begin(optimizer, before, now, after),
-            Consecutive.around(optimizer, before, now, after),
-            jnp.ones([], now.weights.dtype),
-        )
+        rod = self.flow.begin(optimizer, run.before, run.now, run.after)
+        return Both(rod, run, jnp.ones([], run.now.weights.dtype))
 
     def advance(self, optimizer: OptimizerMap, carry: Both, key: Array) -> tuple[Both, Observation]:
         actual, predicted = carry.iterates.now.weights, self._predicted(carry)

@@ -36,6 +36,7 @@ class Minibatch(Process):
 
     size: int = eqx.field(static=True)
 
+    @eqx.filter_jit
     def first(
         self, optimizer: OptimizerMap, weights: Float[Array, " parameter"], key: Array
     ) -> Shuffled:
@@ -46,7 +47,8 @@ class Minibatch(Process):
 
     def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> Shuffled:
         order = jnp.arange(optimizer.loss.samples)  # type: ignore[attr-defined]
-        return Shuffled(Consecutive.around(optimizer, before, now, after), order, jnp.asarray(0))
+        run = Discrete().begin(optimizer, before, now, after)
+        return Shuffled(run, order, jnp.asarray(0))
 
     def advance(
         self, optimizer: OptimizerMap, carry: Shuffled, key: Array

@@ -46,6 +46,7 @@ class SideBySide(Process):
 
     process: Any  # a process with `first`: the discrete run
 
+    @eqx.filter_jit
     def first(self, optimizer: OptimizerMap, weights: Array, key: Array) -> PyTree:
         """The carries at step 0; weights [run, parameter]."""
         return self._over(self.process.first, optimizer, weights, key)

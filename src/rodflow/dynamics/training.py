@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -94,7 +93,7 @@ def _train(
     recording = record(
         process,
         optimizer,
-        eqx.filter_jit(process.first)(optimizer, weights, before),
+        process.first(optimizer, weights, before),
         first=0,
         last=steps,
         snapshot_steps=snapshot_steps,
