@@ -19,6 +19,8 @@ IN_VENV   = PATH="$(CURDIR)/.venv/bin:$$PATH"; export PATH;
 # Targets precede options: --configfile takes every word that follows it.
 OPTIONS   = --profile workflow/profiles/default --cores $(CORES) \
             $(if $(CONFIG),--configfile "$(CONFIG)") $(ARGS)
+# Snakemake answers some files that are no YAML with a traceback, so they do not reach it.
+CHECKED   = $(IN_VENV) python -m rodflow.settings --quiet "$(or $(CONFIG),config.yaml)" &&
 PIP       = .venv/bin/python -m pip --quiet --disable-pip-version-check
 COMPILE   = $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
             --generate-hashes --no-emit-index-url --no-emit-find-links \
@@ -65,13 +67,13 @@ help: ## this list
 	echo ".venv is ready"
 
 reproduce: .venv ## run the whole workflow, to the last figure and the audit
-	@$(IN_VENV) snakemake $(OPTIONS)
+	@$(CHECKED) snakemake $(OPTIONS)
 
 smoke: CONFIG = workflow/configs/smoke.yaml
 smoke: reproduce ## the same on an experiment of a few seconds
 
 figures: .venv ## bring the figures up to date
-	@$(IN_VENV) snakemake figures $(OPTIONS)
+	@$(CHECKED) snakemake figures $(OPTIONS)
 
 audit: .venv ## recompute every number and claim from stored files, without training
 	@$(IN_VENV) python workflow/scripts/audit.py $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)

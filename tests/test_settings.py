@@ -1,6 +1,7 @@
 """The config layer: what resolves to what, and what is refused with which words."""
 
 import copy
+import itertools
 import json
 import subprocess
 import sys
@@ -44,6 +45,12 @@ figures: [tracking]
 sweeps:
   rates: {model: mlp, optimizer: adam, over: {learning_rate: [0.01, 0.005], b1: [0.5]}}
 """
+
+
+BILLION_LAUGHS = b"".join(
+    f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n".encode()
+    for old, new in itertools.pairwise("abcdefghij")
+)
 
 
 def parsed(text: str) -> dict[str, Any]:
@@ -184,6 +191,8 @@ def test_a_run_can_have_its_own_flows_and_restart() -> None:
     assert cnn.processes == ("discrete", "closure")
     assert mlp.processes == ("discrete", "stable", "rod")
     assert mlp.restart == 80  # the nearest snapshot
+    config["optimizers"]["adam"] |= {"restart": 599, "models": {}}
+    assert resolve(config).run("mlp/adam/seed0").restart == 595  # the last one before the end
     assert mlp.settings == resolve(parsed(FULL)).run("mlp/adam/seed0").settings
 
 
@@ -265,6 +274,7 @@ def test_the_digest_of_a_run_changes_with_its_trajectory(change: str) -> None:
         ("dataset.size: 12", "dataset.size is 12; it must be one of 32, 16, 8"),
         ("dataset.archive: 3", "dataset.archive is 3; it must be text or null"),
         ("models: {}", "models is {}; it must not be empty"),
+        ("models: {summary: {kind: mlp}}", "models.summary is not a usable name; it is"),
         ("models: {figures: {kind: mlp}}", "models.figures is not a usable name; it is"),
         ("models: {a b: {kind: mlp}}", 'models."a b" is not a usable name; it must be lower-case'),
         ("models: {1: {kind: mlp}}", "models.1 is not a text key; write it in quotes"),
@@ -272,6 +282,8 @@ def test_the_digest_of_a_run_changes_with_its_trajectory(change: str) -> None:
         ("models.mlp.widths: [3]", "but mlp has no widths; it takes kind, samples, hidden"),
         ("models.mlp.hidden: []", "models.mlp.hidden is []; it must not be empty"),
         ("models.mlp.hidden: [8, 0]", "models.mlp.hidden.1 is 0; it must be at least 1"),
+        ("models.mlp.hidden: [65537]", "hidden.0 is 65537; it must be at least 1 and at most 65536"),
+        ("models.cnn.channels: [1, 1, 1, 1, 1]", "has 5 entries; each halves the image, whose side"),
         ("models.mlp: null", "models.mlp is null; it must be a mapping"),
         ("models.vit.heads: 3", "models.vit.heads is 3; it must divide width, 16"),
         ("models.vit.patch: 3", "models.vit.patch is 3; it must divide dataset.size, 16"),
@@ -300,12 +312,14 @@ def test_the_digest_of_a_run_changes_with_its_trajectory(change: str) -> None:
         ("optimizers.adam.models.cnn.steps: 54", "optimizers.adam.models.cnn.steps is 54; start +"),
         ("optimizers.adam.models.cnn.models: {}", "models.cnn.models is {}; it is not allowed"),
         ("seeds: []", "seeds is []; it must not be empty"),
+        (f"seeds: {[*range(9000)]}", "seeds has 9000 entries, which makes 108000 runs; at most 1000"),
         ("seeds: 0", "seeds is 0; it must be a list"),
         ("seeds: [1, 1]", "seeds is [1, 1]; no entry may be repeated"),
         ("seeds: [-1]", "seeds.0 is -1; it must be at least 0"),
         ("flows: [rod, rod]", 'flows is ["rod", "rod"]; no entry may be repeated'),
         ("flows: [rods]", 'flows.0 is "rods"; it must be one of stable, rod, rod_unit_step, '),
         ("snapshots.every: 0", "snapshots.every is 0; it must be at least 1"),
+        ("sharpness.count: 29", "sharpness.count is 29; it must be at least 1 and at most 28"),
         ("sharpness.tolerance: 1", "sharpness.tolerance is 1; it must be greater than 0 and less"),
         ("sharpness.count: 2020-01-01", 'sharpness.count is "2020-01-01"; it must be a whole'),
         ("twins: -1", "twins is -1; it must be at least 0"),
@@ -335,9 +349,11 @@ def test_the_digest_of_a_run_changes_with_its_trajectory(change: str) -> None:
         ("sweeps.rates.over.batch_size: [0]", "over.batch_size.0 is 0; it must be at least 1"),
         ("sweeps.rates.over.batch_size: [9]", "rates.flows has stable for adam with batch_size 9;"),
         ("sweeps.rates.figures: [tracking]", 'rates.figures.0 is "tracking"; it must be one of'),
+        (f"sweeps.rates.over.steps: {[*range(100, 9000)]}", "rates.over makes 17806 runs; a sweep"),
         ("sweeps.rates.how: all", 'sweeps.rates.how is "all"; it must be one of each, product'),
         ("figures: [trackin]", 'figures.0 is "trackin"; it must be one of tracking, '),
     ],
+    ids=lambda value: value[:40],
 )  # fmt: skip
 def test_a_bad_value_is_refused_in_one_line(change: str, message: str) -> None:
     text = refusal(changed(change))
@@ -360,8 +376,20 @@ def test_a_config_that_is_no_mapping_is_refused(config: Any) -> None:
 
 def test_a_config_that_holds_itself_is_refused() -> None:
     config = parsed(SMALLEST)
-    config["models"] = config
-    assert len(refusal(config).splitlines()) == 1
+    config["models"] = {"a": config, "b": config, "c": config}
+    assert refusal(config) == "models is too large; a config has at most 20000 values"
+
+
+def test_a_config_without_any_run_is_refused() -> None:
+    config = changed("optimizers.gd.only: []", base=SMALLEST)
+    assert refusal(config).startswith("optimizers.gd.only is []; no run is left: name a model, or")
+    config["sweeps"] = {"s": {"model": "mlp", "optimizer": "gd", "over": {"learning_rate": [1]}}}
+    assert len(resolve(config).all_runs) == 1
+
+
+def test_values_of_a_sweep_that_hardly_differ_have_folders_of_their_own() -> None:
+    (sweep,) = resolve(changed("sweeps.rates.over.b1: [0.3, 0.30000000000000004]")).sweeps
+    assert len({run.path for run in sweep.runs}) == len(sweep.runs)
 
 
 @pytest.mark.parametrize(
@@ -376,12 +404,17 @@ def test_a_config_that_holds_itself_is_refused() -> None:
         (b"models:\n  mlp: {kind: mlp, kind: cnn}\n", ", line 2: kind is given twice"),
         (b"name: a\n---\nname: b\n", "line 2: but found another document"),
         (b"name: !!python/name:os.system\n", ", line 1: could not determine a constructor"),
-        (b"name: 2020-99-99\n", "month must be in 1..12"),
+        (b"name: 2020-99-99\n", ', line 1: "2020-99-99" cannot be read as timestamp; write text in'),
+        (b"a: 1\nb: !!bool x\n", ', line 2: "x" cannot be read as bool; write text in quotes'),
+        (b"a: 1\nb: " + b"9" * 5000, '... cannot be read as int; write text'),
+        (b"a: &a [*a]\n", "line 1: is too large; a config has at most 20000 values, aliases"),
+        (b"a: &a [0, 0]\n" + BILLION_LAUGHS, "line 1: is too large; a config has at most 20000"),
         (b"name: \xff\n", "can't decode byte"),
         (b"name: \x00\n", "special characters are not allowed"),
         (b"[" * 1000, "nested too deeply"),
     ],
-)
+    ids=lambda value: str(value)[:40],
+)  # fmt: skip
 def test_a_file_that_is_no_config_is_refused_in_one_line(
     text: bytes, message: str, tmp_path: Path
 ) -> None:
@@ -554,6 +587,13 @@ def test_the_command_prints_every_run(capsys: pytest.CaptureFixture[str]) -> Non
     printed = capsys.readouterr().out
     assert "mlp/adam/seed1" in printed
     assert "learning_rate 0.005" in printed
+
+
+def test_the_command_can_keep_quiet_about_a_config_that_is_right(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["--quiet", str(ROOT / "config.yaml")]) == 0
+    assert capsys.readouterr() == ("", "")
 
 
 def test_the_command_prints_one_line_and_fails_on_a_bad_config(

@@ -40,6 +40,8 @@ Problem = tuple[Place, str]
 
 _DEEPEST = 20  # levels of nesting; a config has six
 _LARGEST = 2**63  # what other readers of the JSON settings can hold
+_MOST_VALUES = 20_000  # in a config, aliases written out; the largest of ours has 250
+_MOST_RUNS = 10_000
 _PER_CLASS = 5000  # training images of each CIFAR-10 class
 
 
@@ -174,7 +176,7 @@ def load(path: str | Path) -> dict[str, Any]:
         raise ConfigError(f"{path}{line}: {_one_line(error.problem or error)}") from error
     except RecursionError as error:
         raise ConfigError(f"{path}: nested too deeply") from error
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # no YAML characters, or no UTF-8
         raise ConfigError(f"{path}: {_one_line(error)}") from error
     if config is None:
         raise ConfigError(f"{path}: is empty; it must be a mapping of keys to settings")
@@ -194,7 +196,7 @@ def resolve(config: Mapping[str, Any], schema: Path = SCHEMA) -> Experiment:
     """
     rules = _rules(schema)
     problems: list[Problem] = []
-    plain = _plain(config, (), problems)
+    plain = _plain(config, (), problems, itertools.count())
     for error in rules.validator.iter_errors(plain):
         problems.extend(_explain(error))
     _refuse(problems, plain)
@@ -271,16 +273,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print what a config resolves to, or in one line why it does not (exit status 1)."""
     parser = argparse.ArgumentParser(prog="python -m rodflow.settings", description=main.__doc__)
     parser.add_argument("config", type=Path, help="the YAML file of an experiment")
-    path = parser.parse_args(arguments).config
+    parser.add_argument("--quiet", action="store_true", help="print nothing if it is right")
+    options = parser.parse_args(arguments)
+    path = options.config
     try:
         config = load(path)
         try:
-            print(describe(resolve(config)))
+            described = describe(resolve(config))
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
+    if not options.quiet:
+        print(described)
     return 0
 
 
@@ -365,8 +371,9 @@ def _runs(
 ) -> tuple[Run, ...]:
     """One run a seed."""
     start, every, restart = options["start"], full["snapshots"]["every"], options["restart"]
-    if restart is not None:  # to the nearest snapshot
-        restart = start + max(1, round((restart - start) / every)) * every
+    if restart is not None:  # to the nearest snapshot, after the first and before the end
+        last = (options["steps"] - 1 - start) // every
+        restart = start + min(max(1, round((restart - start) / every)), last) * every
     flows = full["flows"] if options["flows"] is None else options["flows"]
     return tuple(
         Run(
@@ -421,7 +428,10 @@ def _word(value: Any) -> str:
     """A value of an axis in the name of a folder."""
     if value is None:
         return "full"
-    return value if isinstance(value, str) else f"{value:.12g}"
+    if isinstance(value, str):
+        return value
+    short = f"{value:.12g}"
+    return short if float(short) == value else repr(value)
 
 
 def _combinations(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -433,6 +443,13 @@ def _combinations(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
     if entry["how"] == "each":
         return [{key: value} for key, values in over.items() for value in values]
     return [dict(zip(over, values, strict=True)) for values in itertools.product(*over.values())]
+
+
+def _run_count(entry: Mapping[str, Any], seeds: Sequence[int]) -> int:
+    """How many runs a sweep has at most."""
+    values = [len(axis) for axis in entry["over"].values()]
+    combinations = sum(values) if entry["how"] == "each" else math.prod(values)
+    return len(_places(entry)) * combinations * (1 if "seed" in entry["over"] else len(seeds))
 
 
 def _number(value: Any, *, whole: bool) -> Any:
@@ -478,17 +495,46 @@ def _canonical(value: Any) -> str:
 # What can be wrong
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML's safe loader, which names the line of a value that is not what its tag or form says."""
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (yaml.YAMLError, RecursionError):
+            raise
+        except Exception as error:  # ValueError of 2020-99-99, KeyError of !!bool x, and others
+            value = _show(node.value if isinstance(node, yaml.ScalarNode) else node.id)
+            kind = _key(node.tag.rpartition(":")[2])
+            text = f"{value} cannot be read as {kind}; write text in quotes"
+            raise yaml.MarkedYAMLError(problem=text, problem_mark=node.start_mark) from error
+
+
 def _parse(text: str) -> Any:
-    """The value of a YAML document in which no mapping repeats a key."""
-    loader = yaml.SafeLoader(text)
+    """The value of a YAML document in which no mapping repeats a key and no alias multiplies the size."""
+    loader = _Loader(text)
     try:
         root = loader.get_single_node()
         if root is None:
             return None
         _refuse_repeated_keys(root, set())
+        if _size(root, {}) > _MOST_VALUES:
+            text = f"is too large; a config has at most {_MOST_VALUES} values, aliases written out"
+            raise yaml.MarkedYAMLError(problem=text, problem_mark=root.start_mark)
         return loader.construct_document(root)
     finally:
         loader.dispose()
+
+
+def _size(node: yaml.Node, known: dict[int, float]) -> float:
+    """How many values a node stands for; infinitely many if it holds itself."""
+    if not isinstance(node, yaml.CollectionNode):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        parts = itertools.chain(*node.value) if isinstance(node, yaml.MappingNode) else node.value
+        known[id(node)] = 1 + sum(_size(part, known) for part in parts)
+    return known[id(node)]
 
 
 def _refuse_repeated_keys(node: yaml.Node, seen: set[int]) -> None:
@@ -509,18 +555,21 @@ def _refuse_repeated_keys(node: yaml.Node, seen: set[int]) -> None:
             _refuse_repeated_keys(item, seen)
 
 
-def _plain(value: Any, place: Place, problems: list[Problem]) -> Any:
+def _plain(value: Any, place: Place, problems: list[Problem], count: Iterator[int]) -> Any:
     """`value` as JSON has it (dict, list, scalars); what JSON cannot hold joins `problems`."""
     if len(place) > _DEEPEST:
         problems.append((place, "is nested too deeply"))
         return None
+    if next(count) > _MOST_VALUES:
+        owner = _key(place[0]) if place else "the config"
+        raise ConfigError(f"{owner} is too large; a config has at most {_MOST_VALUES} values")
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
                 problems.append(((*place, str(key)), "is not a text key; write it in quotes"))
-        return {str(k): _plain(v, (*place, str(k)), problems) for k, v in value.items()}
+        return {str(k): _plain(v, (*place, str(k)), problems, count) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(item, (*place, i), problems) for i, item in enumerate(value)]
+        return [_plain(item, (*place, i), problems, count) for i, item in enumerate(value)]
     if isinstance(value, (int, float)) and not -_LARGEST < value < _LARGEST:
         shown = value if isinstance(value, float) else "beyond 64 bits"
         problems.append((place, f"is {shown}; a number must be finite and below 2^63"))
@@ -536,7 +585,7 @@ def _explain(error: ValidationError) -> Iterator[Problem]:
         known = list(schema["properties"])
         for key in value:
             if key not in known:
-                owner = place[-1] if place else "the config"
+                owner = _key(place[-1]) if place else "the config"
                 takes = f"{owner} has no {_key(key)}; it takes {', '.join(known)}"
                 text = f"is {_show(value[key])}, but {takes}{_suggest(key, known)}"
                 yield (*place, key), text
@@ -585,6 +634,8 @@ def _allowed(error: ValidationError) -> str:
             return (
                 "it must not be empty" if limit == 1 else f"it must have at least {limit} entries"
             )
+        case "maxItems":
+            return f"it must have at most {limit} entries"
         case "uniqueItems":
             return "no entry may be repeated"
         case "pattern" | "maxLength" if "description" in schema:
@@ -623,6 +674,9 @@ def _conflicts(
         yield ("dataset", "samples"), text
 
     for model, network in models.items():
+        if network["kind"] == "cnn" and 2 ** len(network["channels"]) > dataset["size"]:
+            text = f"has {len(network['channels'])} entries; each halves the image, whose side is {dataset['size']}"
+            yield ("models", model, "channels"), text
         if network["kind"] == "vit" and network["width"] % network["heads"]:
             text = f"is {network['heads']}; it must divide width, {network['width']}"
             yield ("models", model, "heads"), text
@@ -635,14 +689,23 @@ def _conflicts(
 
     for optimizer, entry in full["optimizers"].items():
         for model in entry["models"].keys() - models.keys():
-            known = f"the models are {', '.join(models)}{_suggest(model, models)}"
+            known = f"the models are {_all_of(models)}{_suggest(model, models)}"
             yield ("optimizers", optimizer, "models", model), f"is no model; {known}"
 
     for optimizer, entry in full["optimizers"].items():
         for index, model in enumerate(entry["only"] or ()):
             if model not in models:
-                known = f"the models are {', '.join(models)}{_suggest(model, models)}"
+                known = f"the models are {_all_of(models)}{_suggest(model, models)}"
                 yield ("optimizers", optimizer, "only", index), f"is {_show(model)}; {known}"
+
+    trained = [name for name in full["optimizers"] for model in _trains(full, name)]
+    if not trained and not full["sweeps"]:
+        name = next(iter(full["optimizers"]))
+        text = "is []; no run is left: name a model, or give a sweep of this optimizer"
+        yield ("optimizers", name, "only"), text
+    if (runs := len(trained) * len(full["seeds"])) > _MOST_RUNS:
+        text = f"has {len(full['seeds'])} entries, which makes {runs} runs; at most {_MOST_RUNS}"
+        yield ("seeds",), text
 
     for (model, optimizer), chosen in options.items():
         start, steps = chosen["start"], chosen["steps"]
@@ -710,9 +773,13 @@ def _bad_sweeps(
                 if word not in (known := full[f"{part}s"]):
                     strange = True
                     inner = (part,) if isinstance(entry[part], str) else (part, index)
-                    text = f"is {_show(word)}; the {part}s are {', '.join(known)}"
+                    text = f"is {_show(word)}; the {part}s are {_all_of(known)}"
                     yield (*place, *inner), text + _suggest(word, known)
         if strange:
+            continue
+        runs = _run_count(entry, full["seeds"])
+        if runs > _MOST_RUNS:
+            yield (*place, "over"), f"makes {runs} runs; a sweep may have at most {_MOST_RUNS}"
             continue
         problems = [
             ((*place, *inner), text)
@@ -807,7 +874,15 @@ def _show(value: Any) -> str:
 
 
 def _one_line(message: object) -> str:
-    return " ".join(str(message).split())
+    text = " ".join(str(message).split())
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
+def _all_of(names: Iterable[str]) -> str:
+    """Names of the user's choice, the first of them if there are many."""
+    shown = [*names]
+    more = f" and {len(shown) - 12} more" if len(shown) > 12 else ""
+    return ", ".join(shown[:12]) + more
 
 
 def _suggest(word: Any, known: Iterable[Any]) -> str:
