@@ -1,6 +1,5 @@
 """The audit: what is intact passes, and every kind of damage is found and named."""
 
-import hashlib
 import json
 import shutil
 import subprocess
@@ -9,13 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import h5netcdf
-import jax
 import numpy as np
 import pytest
 import xarray as xr
 import yaml
 
-from rodflow import artifact, audit_curvature, datasets, figures, layout, objective
+from audited_results import rewrite, seal, write_results
+from rodflow import artifact, audit_curvature
 from rodflow.audit import (
     AuditError,
     Report,
@@ -28,12 +27,8 @@ from rodflow.audit import (
     summary,
     write,
 )
-from rodflow.comparison import compare
-from rodflow.figures.style import save
-from rodflow.optimizers import TABLE
-from rodflow.results import StoredRun, stored_runs
-from rodflow.settings import Experiment, Run, resolve
-from rodflow.trajectory import trajectory
+from rodflow.results import stored_runs
+from rodflow.settings import Experiment, resolve
 
 CONFIG = {
     "name": "toy",
@@ -62,111 +57,7 @@ def experiment() -> Experiment:
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory, experiment: Experiment) -> Path:
-    root = tmp_path_factory.mktemp("results") / "toy"
-    dataset = datasets.load(experiment.dataset)
-    options = {"root": root, "settings": experiment.dataset}
-    artifact.write(dataset, root / "dataset.nc", kind="dataset", **options)
-    first = experiment.runs[0].settings
-    loss, weights = objective.build(dataset, first["model"], first["criterion"], seed=0)
-    hessian = jax.jit(jax.hessian(loss))
-    for run in experiment.runs:
-        store_run(root, run, experiment, np.asarray(weights), hessian)
-    draw(root, experiment)
-    artifact.write_manifest(root)
-    return root
-
-
-def store_run(root: Path, run: Run, experiment: Experiment, weights: np.ndarray, hessian) -> None:
-    trajectories, sharpness = {}, {}
-    folder, data = root / run.path, {"dataset": root / "dataset.nc"}
-    for number, process in enumerate(run.processes):
-        rng = np.random.default_rng([number, *run.optimizer.encode()])
-        trajectories[process] = walk(process, rng, weights, TABLE[run.optimizer].adaptive)
-        sharpness[process] = curvature(trajectories[process], run, hessian)
-        options = {"root": root, "settings": run.settings}
-        path = folder / f"{process}.nc"
-        inputs = data | ({} if process == "discrete" else {"discrete": folder / "discrete.nc"})
-        artifact.write(trajectories[process], path, kind="trajectory", inputs=inputs, **options)
-        options["settings"] = run.settings | {"sharpness": experiment.sharpness}
-        inputs = data | {"trajectory": path}
-        path = folder / f"sharpness/{process}.nc"
-        artifact.write(sharpness[process], path, kind="sharpness", inputs=inputs, **options)
-    walks = [walk("stable", np.random.default_rng(k), weights, False) for k in (7, 8)]
-    twins = xr.concat([one[["weights"]] for one in walks], "twin").assign_attrs(title="twins")
-    options["settings"] = run.settings | {"twins": 2}
-    inputs = data | {"discrete": folder / "discrete.nc"}
-    artifact.write(twins, folder / "twins.nc", kind="twins", inputs=inputs, **options)
-    store_comparison(root, run, trajectories, sharpness, twins)
-
-
-def store_comparison(
-    root: Path, run: Run, trajectories: dict, sharpness: dict, twins: xr.Dataset
-) -> None:
-    folder = root / run.path
-    inputs = {name: folder / f"{name}.nc" for name in trajectories}
-    inputs |= {f"sharpness/{name}": folder / f"sharpness/{name}.nc" for name in sharpness}
-    inputs |= {"twins": folder / "twins.nc"}
-    artifact.write(
-        compare(trajectories, sharpness, twins=twins, start=20, steps=60),
-        folder / "comparison.nc",
-        kind="comparison",
-        root=root,
-        settings=run.settings,
-        inputs=inputs,
-    )
-
-
-def walk(process: str, rng: np.random.Generator, weights: np.ndarray, adaptive: bool) -> xr.Dataset:
-    """Weights that wander off, and a loss that falls."""
-    kept = np.arange(10 if process == "discrete" else 20, 61, 10)
-    steps = np.arange(0 if process == "discrete" else 20, 61)
-    path = weights + rng.normal(0, 0.03, (kept.size, weights.size)).cumsum(0)
-    snapshots = {"weights": path.astype(np.float32)}
-    if adaptive:
-        snapshots["second_moment"] = rng.uniform(0.5, 2, path.shape).astype(np.float32)
-    level = np.exp(-steps / 60)
-    series = {"loss": level}
-    if process != "stable":
-        series["rod_length"] = 1 - level
-    if process == "rod":
-        series |= {"loss_plus": level, "loss_minus": level}
-    status = {"status": "completed"}
-    return trajectory(
-        steps, series, kept, snapshots, process=process, title=process, attributes=status
-    )
-
-
-def curvature(data: xr.Dataset, run: Run, hessian) -> xr.Dataset:
-    """What `rodflow.sharpness.sharpness` stores, from the whole Hessian."""
-    rate = run.settings["optimizer"]["learning_rate"]
-    limit = 2 / rate
-    rows = []
-    for at in data["snapshot"].values:
-        here = data.sel(snapshot=at)
-        matrix = np.asarray(hessian(here["weights"].values), np.float64)
-        moment = here["second_moment"].values if "second_moment" in data else np.ones(len(matrix))
-        scale = 1 / np.sqrt(np.sqrt(moment) + (1e-8 if "second_moment" in data else 0))
-        values, vectors = np.linalg.eigh(scale[:, None] * matrix * scale)
-        raw = np.linalg.eigvalsh(matrix)[-1]
-        rows.append((values[:-4:-1], np.full(3, 1e-7), vectors[:, -1], raw, 1e-7))
-    dims = [("eigenvalue_rank",), ("eigenvalue_rank",), ("parameter",), (), ()]
-    names = ["eigenvalue", "residual", "eigenvector", "raw_sharpness", "raw_residual"]
-    found = xr.Dataset(
-        {
-            name: (("snapshot", *dim), np.array(values, np.float32))
-            for name, dim, values in zip(names, dims, zip(*rows, strict=True), strict=True)
-        },
-        {"snapshot": data["snapshot"]},
-        {"threshold": limit, "status": "completed"},
-    )
-    ratio = found["eigenvalue"].isel(eigenvalue_rank=0) / limit
-    return found.assign(sharpness_over_threshold=ratio)
-
-
-def draw(root: Path, experiment: Experiment) -> None:
-    for figure in layout.figures(experiment):
-        runs = [StoredRun(root / run.path) for run in figure.runs]
-        save(figures.load(figure.name).draw(runs), root / figure.stem)
+    return write_results(tmp_path_factory.mktemp("results") / "toy", experiment)
 
 
 @pytest.fixture
@@ -243,14 +134,6 @@ def test_status_of_an_artifact_is_reported(root, experiment, no_eigenvectors):
 # What is damaged
 
 
-def rewrite(path: Path, root: Path, change: Callable[[xr.Dataset], xr.Dataset], **other) -> None:
-    """Forge an artifact: other content, with seal, digests and provenance that fit it."""
-    data = artifact.read(path)
-    inputs = {name: root / recorded["path"] for name, recorded in artifact.inputs(data).items()}
-    options = {"settings": artifact.settings(data), "inputs": inputs, "status": "completed"} | other
-    artifact.write(change(data), path, kind=data.attrs["kind"], root=root, **options)
-
-
 def set_value(name: str, value: float, **where) -> Callable[[xr.Dataset], xr.Dataset]:
     def change(data: xr.Dataset) -> xr.Dataset:
         data[name].loc[where] = value
@@ -290,11 +173,6 @@ def edit_a_comparison(root: Path) -> None:
     with h5netcdf.File(path, "r+") as file:
         file["error_last"][:] = file["error_last"][:] / 2
     seal(path)
-
-
-def seal(path: Path) -> None:
-    image = path.read_bytes()
-    path.write_bytes(image + f"\nsha256:{hashlib.sha256(image).hexdigest()}\n".encode())
 
 
 def forge_a_comparison(root: Path) -> None:

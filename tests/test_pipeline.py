@@ -28,6 +28,7 @@ ROOT = "results/tiny"
 ADAM, GD = f"{ROOT}/mlp/adam/seed0", f"{ROOT}/mlp/gd/seed0"
 PROCESSES = ("discrete", "stable", "rod_unit_step")
 AUDIT = "audit: integrity, numbers computed again, claims"
+MANIFEST = "manifest of all artifacts and figures"
 CONFIG = {
     "name": "tiny",
     "dataset": {"name": "digits", "samples": 60},
@@ -248,11 +249,12 @@ def test_touching_a_figure_module_draws_that_figure_again(tree):
     before = tree.written()
     (tree.folder / "src/rodflow/figures/thresholds.py").touch()
     status, output = tree.snakemake()
-    assert (status, jobs(output)) == (0, {"figure thresholds", AUDIT}), output
+    assert (status, jobs(output)) == (0, {"figure thresholds", MANIFEST, AUDIT}), output
     after = tree.written()
     again = {path for path in after if after[path] != before.get(path) and "/logs/" not in path}
     thresholds = {f"{ROOT}/figures/thresholds.{suffix}" for suffix in ("png", "pdf", "csv")}
-    assert again == thresholds | {f"{ROOT}/audit.json", f"{ROOT}/audit.md"}
+    listed = {f"{ROOT}/{name}" for name in ("manifest.json", "audit.json", "audit.md")}
+    assert again == thresholds | listed
 
 
 def test_a_changed_hyperparameter_reruns_what_depends_on_it(tree):
@@ -269,7 +271,7 @@ def test_a_changed_hyperparameter_reruns_what_depends_on_it(tree):
         f"sharpness: {run}",
         f"twins: {run}",
         f"comparison: {run}",
-        "manifest of all artifacts",
+        MANIFEST,
         "figure tracking_mlp",
         "figure thresholds",
         "figure tracking_summary",

@@ -350,18 +350,20 @@ def _problems(path: Path, root: StrPath, digests: Mapping[str, str]) -> list[Pro
 
 
 def manifest(root: StrPath) -> dict[str, Any]:
-    """Every artifact below the results root, with the digest of the list itself.
+    """Every artifact below the results root and every file of a figure, with the digest of the list itself.
 
     Returns:
-        ``artifacts``, relative path -> ``sha256``, ``bytes``, ``kind`` and ``status``; and
+        ``artifacts``, relative path -> ``sha256``, ``bytes``, ``kind`` ("figure" for those in the
+        folder ``figures``, which carry no seal of their own) and ``status``; and
         ``manifest_sha256``, over the canonical JSON of ``artifacts``.
 
     Raises:
-        ArtifactError: an artifact cannot be read.
+        ArtifactError: a file cannot be read.
     """
     artifacts = {}
-    for path in _artifacts(root):
-        attributes = _attributes(path)
+    for path in _listed(root):
+        figure = {"kind": "figure", "status": "completed"}
+        attributes = _attributes(path) if path.suffix == ".nc" else figure
         artifacts[_relative(path, root)] = {
             "sha256": sha256(path),
             "bytes": path.stat().st_size,
@@ -394,7 +396,7 @@ def check_manifest(root: StrPath) -> list[Problem]:
         return [Problem(MANIFEST, f"is not a manifest: {' '.join(str(error).split())}")]
     if not intact:
         return [Problem(MANIFEST, "was edited: its entries differ from manifest_sha256")]
-    present = {_relative(path, root): path for path in _artifacts(root)}
+    present = {_relative(path, root): path for path in _listed(root)}
     problems = []
     for place in sorted(present.keys() | recorded.keys()):
         if place not in present:
@@ -667,3 +669,9 @@ def _relative(path: StrPath, root: StrPath) -> str:
 
 def _artifacts(root: StrPath) -> list[Path]:
     return sorted(Path(root).rglob("*.nc"))
+
+
+def _listed(root: StrPath) -> list[Path]:
+    """What a manifest lists: all artifacts, and the files of the figures."""
+    drawn = (path for path in Path(root, "figures").glob("[!.]*") if path.suffix != ".nc")
+    return sorted([*_artifacts(root), *drawn])

@@ -1,4 +1,4 @@
-# What the stored files are worth: a manifest of all of them, then the audit, which trains nothing.
+# What the stored files are worth: a manifest of all of them, figures included, then the audit, which trains nothing.
 # `make audit` calls the same script without Snakemake, which would make an altered file again.
 
 import os
@@ -12,11 +12,11 @@ def config_file():
 
 rule manifest:
     message:
-        "manifest of all artifacts"
+        "manifest of all artifacts and figures"
     input:
         rules.dataset.output,
         of_all_runs("trajectory", "sharpness", "twins", "iterates", "closeup", "comparison"),
-        [f"{ROOT}/{path}" for figure in FIGURES for path in figure.sources],
+        [f"{ROOT}/{path}" for figure in FIGURES for path in (*figure.sources, *figure.files)],
     output:
         ROOT + "/manifest.json",
     log:
@@ -36,8 +36,6 @@ rule audit:
     input:
         code=code("audit.py", "audit.py", "audit_curvature.py", *CLAIMS_CODE),
         manifest=rules.manifest.output,
-        comparisons=rules.comparisons.input,
-        figures=[f"{ROOT}/{path}" for figure in FIGURES for path in figure.files],
     output:
         json=ROOT + "/audit.json",
         md=report(ROOT + "/audit.md", caption="../report/audit.rst", category="Audit"),
