@@ -24,7 +24,7 @@ import multiprocessing
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from itertools import zip_longest
 from pathlib import Path
@@ -512,15 +512,25 @@ def _row_difference(found: Sequence[str], expected: Sequence[str]) -> float:
 # The report in words
 
 
-def write(report: Report, path: str | Path) -> None:
+def write(report: Report, path: str | Path) -> tuple[Path, ...]:
     """Store a report as JSON, and beside it as Markdown.
+
+    Returns:
+        The files that stood there and said something else: an audit of other files or another
+        config, or reports that were altered.
 
     Raises:
         ArtifactError: a file cannot be written.
     """
     path = Path(path)
-    artifact.write_bytes(path, as_json(report).encode())
-    artifact.write_bytes(path.with_suffix(".md"), as_markdown(report).encode())
+    contents = {path: as_json(report), path.with_suffix(".md"): as_markdown(report)}
+    other = []
+    for file, text in contents.items():
+        with suppress(OSError):
+            if file.read_bytes() != text.encode():
+                other.append(file)
+        artifact.write_bytes(file, text.encode())
+    return tuple(other)
 
 
 def as_json(report: Report) -> str:

@@ -38,7 +38,8 @@ def main() -> None:
     root = args.root or Path("results") / experiment.name
     output = args.output or root / "audit.json"
     report = audit(root, experiment, workers=CORES)
-    write(report, output)
+    for path in write(report, output):
+        print(f"note: {path} said something else than this audit: it is written again")
     print(summary(report))
     print(f"details: {output.with_suffix('.md')}")
     for problem in report.problems:
