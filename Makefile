@@ -5,6 +5,7 @@
 #   CONFIG=workflow/configs/NAME.yaml  another experiment than config.yaml
 #   CORES=4                            how many cores Snakemake may use
 #   ARGS="..."                         further arguments for the program a target runs
+#   A=results/digits B=/elsewhere/digits   two results folders to compare
 
 PYTHON       ?= python3
 REQUIREMENTS ?= requirements.txt
@@ -28,7 +29,7 @@ COMPILE   = $(UV) pip compile --quiet --universal --python-version 3.11 --fork-s
 INSTALLED = .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv reproduce smoke figures audit report test test-slow lint gallery bench lock clean \
+.PHONY: help .venv reproduce smoke figures audit compare report test test-slow lint gallery bench lock clean \
         clean-results
 
 help: ## this list
@@ -77,6 +78,10 @@ figures: .venv ## bring the figures up to date
 
 audit: .venv ## recompute every number and claim from stored files, without training
 	@$(IN_VENV) python workflow/scripts/audit.py $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
+
+compare: .venv ## compare two results folders: make compare A=results/digits B=/elsewhere/digits
+	@$(if $(and $(A),$(B)),,echo 'usage: make compare A=results/digits B=/elsewhere/digits' >&2; exit 1;) \
+	$(IN_VENV) python workflow/scripts/agreement.py "$(A)" "$(B)"
 
 report: .venv ## write the HTML report of a finished run to results/report.html
 	@$(IN_VENV) snakemake --report "$(REPORT)" $(OPTIONS)
