@@ -99,29 +99,38 @@ def test_weights_may_differ_by_a_few_times_what_the_twins_do(one, two):
     )
     apart = (twins - run).isel(snapshot=-1)
     spread = np.linalg.norm(apart, axis=1).max() / np.linalg.norm(run.isel(snapshot=-1))
-    expected = agreement.SPREADS * float(spread)
+    expected = {
+        "discrete": agreement.SPREADS * float(spread),
+        "rod": agreement.SPREADS_OF_FLOWS * float(spread),
+    }
 
-    def moved(share: float) -> agreement.Difference:
-        """What is found when the flow's last weights are off by this share of their norm."""
+    def moved(process: str, share: float) -> agreement.Difference:
+        """What is found when its last weights are off by this share of their norm."""
+        path = f"{RUN}/{process}.nc"
 
         def change(data):
             weights = data["weights"].copy()
             weights[-1] += share * weights[-1]
             return data.assign(weights=weights)
 
-        shutil.copy(one / RUN / "rod.nc", two / RUN / "rod.nc")
-        rewrite(two / RUN / "rod.nc", two, change)
+        rewrite(two / path, two, change)
         (difference,) = agree(one, two).differences["trajectory"]
+        shutil.copy(one / path, two / path)
         assert difference.value == pytest.approx(share, rel=1e-3)
         return difference
 
-    assert moved(0.9 * expected).holds and not moved(1.1 * expected).holds
-    assert moved(0.9 * expected).allowed == pytest.approx(expected, rel=1e-3)
-    (one / RUN / "twins.nc").rename(two / "elsewhere")
-    try:
-        assert moved(0.9 * expected).allowed == agreement.WITHOUT_TWINS
-    finally:
-        (two / "elsewhere").rename(one / RUN / "twins.nc")
+    for process, allowed in expected.items():
+        near = moved(process, 0.9 * allowed)
+        assert near.holds and near.allowed == pytest.approx(allowed, rel=1e-3)
+        assert not moved(process, 1.1 * allowed).holds
+
+
+def test_without_twins_weights_may_differ_by_a_fixed_share(two, tmp_path):
+    (two / RUN / "twins.nc").unlink()
+    other = Path(shutil.copytree(two, tmp_path / "other"))
+    scaled(other, f"{RUN}/rod.nc", "weights", 1.01)
+    (difference,) = agree(two, other).differences["trajectory"]
+    assert (difference.allowed, difference.holds) == (agreement.WITHOUT_TWINS, True)
 
 
 @pytest.mark.parametrize(
@@ -170,14 +179,17 @@ def test_other_number_in_a_table_is_measured_and_other_picture_noted(one, two):
     assert "figures/toy.png: not the same picture to the last byte" in notes
 
 
-def test_other_verdict_is_named(one, two, tmp_path):
-    first = Path(shutil.copytree(one, tmp_path / "first"))
-    for root, verdict in ((first, "fails"), (two, "holds")):
-        claims = [{"id": "onset", "verdict": verdict}, {"id": "opening", "verdict": "holds"}]
-        (root / "audit.json").write_text(json.dumps({"claims": claims}))
-    found = agree(first, two)
-    assert (found.files["claim"], found.identical["claim"]) == (2, 1)
-    assert found.faults == [f"claim onset: fails in {first}, holds in {two}"]
+def test_other_verdict_is_named_with_its_number(two, tmp_path):
+    first = Path(shutil.copytree(two, tmp_path / "first"))
+    for root, numbers in ((first, (0.91, 1.0)), (two, (0.89, 1.01))):
+        findings = [
+            {"subject": f"run {k}", "verdict": "holds" if x > 0.9 else "fails", "measured": x}
+            for k, x in enumerate(numbers)
+        ]
+        claim = {"id": "held", "allowed": "0.9 to 1.1", "findings": findings}
+        (root / "audit.json").write_text(json.dumps({"claims": [claim]}))
+    fault = "run 0: holds (0.91, 0.9 to 1.1 allowed) and fails (0.89, 0.9 to 1.1 allowed)"
+    assert agree(first, two).faults == [f"claim held: {fault}"]
     (first / "audit.json").write_text("[]")
     (fault,) = agree(first, two).faults
     assert fault.startswith(f"{first}/audit.json: is no audit: ")
