@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import xarray as xr
 import yaml
 
 from rodflow import artifact
+from rodflow.agreement import agree, as_text
 
 REPOSITORY = Path(__file__).parents[1]
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
@@ -364,3 +366,127 @@ def test_a_bad_config_stops_in_one_line(change, words, tmp_path):
     assert line.startswith("config: ")
     assert all(word in line for word in words), line
     assert not (tmp_path / "results").exists()
+
+
+# A disk that refuses, a clock that jumps, calls side by side
+
+
+def test_files_of_a_clock_that_was_ahead_are_dated_now_and_nothing_runs(tree):
+    """Without this they would be newer than what is made from them, at every call until the clock is there again."""
+    ahead = time.time() + 86400
+    results = [path for path in (tree.folder / ROOT).rglob("*") if path.is_file()]
+    for path in [*results, *(tree.folder / "src").rglob("*.py")]:
+        os.utime(path, (ahead, ahead))
+    status, output = tree.snakemake()
+    assert (status, jobs(output)) == (0, set()), output
+    assert re.search(r"^note: dated now, for the clock was ahead: .+ and \d+ more$", output, re.M)
+    assert all(path.stat().st_mtime < ahead for path in results)
+
+
+def test_an_input_of_the_future_is_counted_as_made_now_once(tree):
+    ahead = time.time() + 86400
+    os.utime(tree.folder / ROOT / "figures/thresholds.csv", (ahead, ahead))
+    status, output = tree.snakemake()
+    assert (status, jobs(output)) == (0, {MANIFEST, AUDIT}), output
+    status, output = tree.snakemake()
+    assert (status, jobs(output)) == (0, set()), output
+
+
+def refused(tree: Tree) -> str:
+    """The last line of a call that could not write its results."""
+    status, output = tree.snakemake("results/tiny/dataset.nc")
+    assert status == 1 and jobs(output) == set() and "Traceback" not in output, output
+    return output.splitlines()[-1]
+
+
+def test_a_file_in_the_place_of_the_results_is_one_line(shared, tmp_path):
+    tree = Tree.new(tmp_path / "tree", shared)
+    (tree.folder / "results").write_text("mine")
+    words = "cannot be written: Not a directory; move the file that stands where a folder is needed"
+    assert refused(tree) == f"error: {ROOT}: {words}"
+    assert (tree.folder / "results").read_text() == "mine"
+
+
+@pytest.fixture
+def disk(shared, tmp_path) -> Iterator[tuple[Tree, Callable[[str], None]]]:
+    """A tree with its results on a disk of its own, and a function that mounts it again with other options."""
+    tree = Tree.new(tmp_path / "tree", shared)
+    place = tree.folder / "results"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", place], stderr=subprocess.DEVNULL
+    )
+    if mounted.returncode:
+        pytest.skip("a disk can be mounted by root only")
+
+    def remount(options: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{options}", place], check=True)
+
+    try:
+        yield tree, remount
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="needs mount")
+def test_a_disk_that_refuses_is_one_line_and_loses_nothing(disk):
+    tree, remount = disk
+    remount("ro")
+    words = "cannot be written: Read-only file system; make its folder writable and run again"
+    assert refused(tree) == f"error: {ROOT}: {words}"
+
+    remount("rw,size=160k")  # enough for the data set, not for the runs
+    status, output = tree.snakemake("comparisons")
+    assert status == 1
+    full = r"^error: results/tiny/.+: cannot be written: No space left on device; free some space"
+    assert re.search(full, output, re.M) or "No space left" in output, output
+    whole = [*(tree.folder / ROOT).rglob("*.nc")]
+    assert whole and tree.folder / GD / "comparison.nc" not in whole
+    for path in whole:
+        artifact.verify(path)
+    before = tree.written()
+
+    remount("rw,size=64m")
+    status, output = tree.snakemake("comparisons")
+    assert status == 0, output
+    assert artifact.verify_tree(tree.folder / ROOT) == []
+    kept = {path.relative_to(tree.folder).as_posix() for path in whole}
+    assert all(tree.written()[path] == before[path] for path in kept)
+
+
+@pytest.mark.slow
+def test_a_second_call_is_refused_and_the_first_finishes(shared, tmp_path):
+    tree = Tree.new(tmp_path / "tree", shared)
+    first = tree.start(*SNAKEMAKE, f"{ADAM}/discrete.nc", *OPTIONS)
+    wait_for((tree.folder / ".snakemake/rodflow.lock").exists)
+    time.sleep(0.5)
+    status, output = tree.snakemake(f"{ADAM}/discrete.nc")
+    assert (status, jobs(output)) == (1, set()), output
+    assert output.splitlines()[-1] == "another call of snakemake is running in this folder"
+    output, _ = first.communicate(timeout=300)
+    assert first.returncode == 0, output
+    artifact.verify(tree.folder / ADAM / "discrete.nc")
+
+
+@pytest.mark.slow
+def test_clones_that_share_compiled_programs_agree_to_the_last_bit(cold, shared, tmp_path):
+    """Two at once find an empty cache, a third, on one core, what killed writers leave of one."""
+    both = tmp_path / "both"
+    both.mkdir()
+    shutil.copy(shared / "sitecustomize.py", both)
+    trees = [Tree.new(tmp_path / name, both) for name in ("one", "two")]
+    calls = [tree.start(*SNAKEMAKE, *OPTIONS) for tree in trees]
+    for call in calls:
+        output, _ = call.communicate(timeout=600)
+        assert call.returncode == 0, output
+    programs = [path for path in (both / "cache").rglob("*-cache") if path.is_file()]
+    assert programs
+    for path in programs:
+        os.truncate(path, path.stat().st_size // 2)
+    trees.append(Tree.new(tmp_path / "three", both))
+    status, output = trees[-1].call(*SNAKEMAKE, *OPTIONS[:-1], "1")
+    assert status == 0, output
+    for tree in trees:
+        found = agree(cold[0].folder / ROOT, tree.folder / ROOT)
+        assert found.files == found.identical and not found.faults, as_text(found)

@@ -3,6 +3,9 @@
 import fcntl
 import os
 import re
+import time
+
+from rodflow import artifact
 
 # Seen from the working directory, so that a clone that is moved has nothing to run again.
 HERE = Path(os.path.relpath(workflow.basedir))
@@ -33,18 +36,45 @@ def lock_folder():
         sys.exit("another call of snakemake is running in this folder")
 
 
+def try_to_write():
+    """A results folder that cannot be written stops the call in one line, before a job has run."""
+    probe = Path(ROOT, f".probe{os.getpid()}")
+    try:
+        artifact.write_bytes(probe, bytes(4096))
+        probe.unlink()
+    except artifact.ArtifactError as error:
+        _, what, remedy = error.args
+        sys.exit(f"error: {ROOT}: {what}; {remedy}")
+
+
+def date_back(*folders):
+    """Date files of the future now: they would be newer than what is made from them, at every call.
+
+    They are left by a clock that was ahead. A difference of a minute is none: a file server's clock.
+    """
+    now = time.time()
+    files = [path for folder in folders for path in Path(folder).rglob("*") if path.is_file()]
+    ahead = [path for path in files if path.stat().st_mtime > now + 60]
+    for path in ahead:
+        os.utime(path, (now, now))
+    if ahead:
+        print(f"note: dated now, for the clock was ahead: {ahead[0]} and {len(ahead) - 1} more", file=sys.stderr)
+
+
 sys.path.append(str(SCRIPTS.resolve()))
 import warm
 
 
 onstart:
     lock_folder()
+    try_to_write()
     warm.start()
 
 
 EXPERIMENT = experiment_from_config()
 ROOT = f"results/{EXPERIMENT.name}"
 RUN = ROOT + "/{run}"
+date_back(ROOT, LIBRARY, SCRIPTS)
 
 
 def any_of(runs):
