@@ -22,7 +22,7 @@ OPTIONS   = --profile workflow/profiles/default --cores $(CORES) \
 PIP       = .venv/bin/python -m pip --quiet --disable-pip-version-check
 COMPILE   = $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
             --generate-hashes --no-emit-index-url --no-emit-find-links \
-            --custom-compile-command "make lock" --extra dev
+            --custom-compile-command "make lock" --extra dev --extra cluster
 INSTALLED = .venv/installed
 
 .DEFAULT_GOAL := help
