@@ -14,7 +14,9 @@ def submit(arguments: list[str]) -> None:
     number = sum(1 for _ in QUEUE.glob("*.asked"))
     (QUEUE / f"{number}.asked").write_text(" ".join(asked))
     status, output = QUEUE / f"{number}.status", QUEUE / f"{number}.output"
-    command = f'sh "{script}" > "{output}" 2>&1; echo $? > "{status}.new"; mv "{status}.new" "{status}"'
+    command = (
+        f'sh "{script}" > "{output}" 2>&1; echo $? > "{status}.new"; mv "{status}.new" "{status}"'
+    )
     nothing = subprocess.DEVNULL
     subprocess.Popen(
         ["sh", "-c", command], stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True

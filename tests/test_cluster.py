@@ -41,15 +41,24 @@ def test_an_experiment_goes_through_a_queue_to_its_audit(tmp_path, monkeypatch):
     status, output = tree.call(
         *SNAKEMAKE,
         *("--configfile", "tiny.yaml", "--profile", "workflow/profiles/cluster"),
-        *("--cluster-generic-submit-cmd", f"{QUEUE} submit {{threads}} {{resources.mem_mb}} {{rule}}"),
+        *(
+            "--cluster-generic-submit-cmd",
+            f"{QUEUE} submit {{threads}} {{resources.mem_mb}} {{resources.gpu}} {{rule}}",
+        ),
         *("--cluster-generic-status-cmd", f"{QUEUE} status"),
+        *("--default-resources", "gpu=1"),
         *("--seconds-between-status-checks", "1", "--latency-wait", "5"),
     )
     outputs = "\n".join(path.read_text() for path in sorted(queue.glob("*.output")))
     assert status == 0, output + outputs
     assert (tree.folder / "results/tiny/audit.json").exists()
     asked = {path.read_text() for path in queue.glob("*.asked")}
-    assert asked == {"1 2000 discrete", "1 2000 sharpness", "1 1000 comparison", "8 4000 audit"}
+    assert asked == {
+        "1 2000 1 discrete",
+        "1 2000 1 sharpness",
+        "1 1000 0 comparison",
+        "8 4000 0 audit",
+    }
 
     status, output = tree.call(
         *SNAKEMAKE, "--configfile", "tiny.yaml", "--profile", "workflow/profiles/default"
