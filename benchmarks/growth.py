@@ -2,9 +2,9 @@
 
     python benchmarks/growth.py         # a few minutes on one core; writes its section of docs/scaling.md
 
-Gradient descent on digits, an MLP of two layers of equal width, one thread; all processes of a size in turn, the fastest
-of a few rounds, compilation left out. Memory is what XLA reserves for temporaries, which is exact; with the number of
-steps it is the peak of a process of its own.
+Gradient descent on digits, an MLP of two layers of equal width, one thread; all processes of a size in turn, the
+fastest of a few rounds, compilation left out. Memory is what XLA reserves for temporaries, which is exact; with the
+number of steps it is the peak of a process of its own.
 """
 
 import os
