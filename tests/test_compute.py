@@ -17,17 +17,24 @@ from test_objective import MLP, dataset
 CNN = {"kind": "cnn", "channels": [4]}
 
 
-@pytest.fixture(scope="module")
-def found():
+def on_four_devices(*arguments):
     """What spread.py finds on four devices that are threads of this machine."""
     flags = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
     program = Path(__file__).with_name("spread.py")
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     ended = subprocess.run(
-        [sys.executable, "-W", "error", program], env=environment, capture_output=True, text=True
+        [sys.executable, "-W", "error", program, *arguments],
+        env=environment,
+        capture_output=True,
+        text=True,
     )
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
+
+
+@pytest.fixture(scope="module")
+def found():
+    return on_four_devices()
 
 
 def test_every_device_has_an_equal_share_of_the_samples(found):
@@ -44,8 +51,16 @@ def test_runs_and_flows_are_the_same_to_double_precision(found, part):
     assert found[f"{part} both"] < 1e-12
 
 
-def test_run_and_flow_of_the_stages_are_the_same_to_single_precision(found):
-    assert found["stages both"] < 1e-4
+@pytest.mark.slow
+def test_run_and_flow_of_the_stages_are_the_same_to_single_precision():
+    assert 0 < on_four_devices("stages") < 1e-4
+
+
+def test_a_run_computes_as_its_settings_say():
+    settings = {"dataset": {}, "model": MLP, "criterion": "mse", "seed": 0}
+    way = {"compute": {"devices": 1, "samples_at_once": 3}}
+    assert objective.of_run(dataset(), settings)[0].at_once is None
+    assert objective.of_run(dataset(), settings | way)[0].at_once == 3
 
 
 def temporary(**way) -> list[int]:
