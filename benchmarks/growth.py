@@ -57,13 +57,13 @@ class Cost:
 
 
 def settings(width: int, samples: int, steps: int = 20) -> dict[str, Any]:
-    """Of a run of gradient descent."""
+    """Of a run of gradient descent, with a step size at which no width diverges."""
     return {
         "batch_size": None,
         "criterion": "mse",
         "dataset": {"name": "digits", "samples": samples, "size": 8, "scaling": "unit"},
         "model": {"kind": "mlp", "hidden": [width, width], "activation": "tanh"},
-        "optimizer": {"name": "gd", "learning_rate": 0.1},
+        "optimizer": {"name": "gd", "learning_rate": 0.1 * WIDTH / width},
         "seed": 1,
         "snapshots": {"every": 10},
         "start": 10,
@@ -119,6 +119,9 @@ def costs(width: int, samples: int) -> tuple[int, dict[str, Cost]]:
             began = time.process_time()
             results[name] = jax.block_until_ready(program())
             best[name] = min(best[name], time.process_time() - began)
+    for name in processes:
+        if not np.isfinite(results[name][1]["loss"]).all():
+            raise RuntimeError(f"{name} diverges at width {width}: its time means nothing")
     found = {}
     for name, seconds in best.items():
         seen = {} if name == "sharpness" else results[name][1]
