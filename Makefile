@@ -3,14 +3,16 @@
 #   PYTHON=python3.12                  the interpreter .venv is made with
 #   REQUIREMENTS=requirements-cuda.txt the lock file .venv is made from
 #   CONFIG=workflow/configs/NAME.yaml  another experiment than config.yaml
-#   CORES=4                            how many cores Snakemake may use
+#   CORES=4                            how many cores Snakemake may use; default: all
+#   PROFILE=slurm                      another way to run than on this machine: workflow/profiles, docs/scaling.md
 #   ARGS="..."                         further arguments for the program a target runs
 #   A=results/digits B=/elsewhere/digits   two results folders to compare
 
 PYTHON       ?= python3
 REQUIREMENTS ?= requirements.txt
 CONFIG       =
-CORES        = all
+CORES        =
+PROFILE      = default
 REPORT       = results/report.html
 ARGS         =
 UV           ?= uv
@@ -18,14 +20,14 @@ UV           ?= uv
 # Jobs of a workflow call `python`, so .venv comes first in their PATH too.
 IN_VENV   = PATH="$(CURDIR)/.venv/bin:$$PATH"; export PATH;
 # Targets precede options: --configfile takes every word that follows it.
-OPTIONS   = --profile workflow/profiles/default --cores $(CORES) \
+OPTIONS   = --profile workflow/profiles/$(PROFILE) $(if $(CORES),--cores $(CORES)) \
             $(if $(CONFIG),--configfile "$(CONFIG)") $(ARGS)
 # Snakemake answers some files that are no YAML with a traceback, so they do not reach it.
 CHECKED   = $(IN_VENV) python -m rodflow.settings --quiet "$(or $(CONFIG),config.yaml)" &&
 PIP       = .venv/bin/python -m pip --quiet --disable-pip-version-check
 COMPILE   = $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
             --generate-hashes --no-emit-index-url --no-emit-find-links \
-            --custom-compile-command "make lock" --extra dev
+            --custom-compile-command "make lock" --extra dev --extra cluster
 INSTALLED = .venv/installed
 
 .DEFAULT_GOAL := help

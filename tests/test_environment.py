@@ -17,7 +17,8 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
 
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-DIRECT = PROJECT["project"]["dependencies"] + EXTRAS["dev"] + PROJECT["build-system"]["requires"]
+DIRECT = PROJECT["project"]["dependencies"] + EXTRAS["dev"] + EXTRAS["cluster"]
+DIRECT += PROJECT["build-system"]["requires"]
 LOCKS = {"requirements.txt": DIRECT, "requirements-cuda.txt": DIRECT + EXTRAS["cuda"]}
 
 NAME = r"[a-z0-9]+(?:-[a-z0-9]+)*"

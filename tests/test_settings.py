@@ -96,6 +96,7 @@ def test_defaults_come_from_the_schema() -> None:
     assert experiment.runs[0].flows == ("stable", "rod", "rod_unit_step")
     assert experiment.twins == 3
     assert experiment.sweeps == ()
+    assert experiment.compute == {"devices": 1, "samples_at_once": None}
     assert experiment.sharpness == {"count": 3, "tolerance": 1e-3, "every": 1}
     assert experiment.run("mlp/gd/seed0").settings == {
         "batch_size": None,
@@ -121,6 +122,21 @@ def test_a_model_may_be_trained_on_fewer_images_than_there_are() -> None:
     assert settings["dataset"]["samples"] == 300
     assert "samples" not in settings["model"]
     assert resolve(config).dataset["samples"] == 1000
+
+
+def test_how_a_job_computes_is_among_the_settings_where_it_is_not_the_default() -> None:
+    plain, usual, other = (
+        resolve(parsed(SMALLEST + text)).runs[0]
+        for text in ("", "\ncompute: {devices: 1}", "\ncompute: {samples_at_once: 10}")
+    )
+    assert plain.digest == usual.digest
+    assert other.settings == plain.settings | {"compute": {"devices": 1, "samples_at_once": 10}}
+
+
+def test_batches_are_shared_out_equally_too() -> None:
+    config = parsed(SMALLEST + "\nflows: []\ncompute: {devices: 4}")
+    config["optimizers"]["gd"]["batch_size"] = 50
+    assert refusal(config).startswith("compute.devices is 4; it must divide batch_size, 50: 2 does")
 
 
 @pytest.mark.parametrize(
@@ -323,6 +339,11 @@ def test_the_digest_of_a_run_changes_with_its_trajectory(change: str) -> None:
         ("sharpness.tolerance: 1", "sharpness.tolerance is 1; it must be greater than 0 and less"),
         ("sharpness.count: 2020-01-01", 'sharpness.count is "2020-01-01"; it must be a whole'),
         ("twins: -1", "twins is -1; it must be at least 0"),
+        ("compute.device: 2", "compute has no device; it takes devices, samples_at_once; did you"),
+        ("compute.devices: 0", "compute.devices is 0; it must be at least 1"),
+        ("compute.devices: 3", "compute.devices is 3; it must divide dataset.samples, 4000: 2 does"),
+        ("compute.samples_at_once: 0", "compute.samples_at_once is 0; it must be at least 1"),
+        ("compute: {devices: 4, samples_at_once: 1001}", "is 1001; a device has 1000 samples: give"),
         ("optimizers.gd.restart: 1000", "optimizers.gd.restart is 1000; it must be from start +"),
         ("optimizers.gd.only: [mpl]", 'gd.only.0 is "mpl"; the models are mlp'),
         ("optimizers.gd.batch_size: 0", "optimizers.gd.batch_size is 0; it must be at least 1"),

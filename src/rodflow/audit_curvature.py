@@ -64,7 +64,8 @@ def check(dataset: xr.Dataset, samples: Sequence[Sample]) -> Iterator[Recomputed
         key = json.dumps(what, sort_keys=True)
         try:
             if key not in losses:
-                losses[key], _ = objective.of_run(dataset, one.settings)
+                on_one = {"compute": {**one.settings.get("compute", {}), "devices": 1}}
+                losses[key], _ = objective.of_run(dataset, {**one.settings, **on_one})
             pairs = list(_pairs(losses[key], one))
         except Exception as error:  # whatever a forged file may cause
             fault = f"cannot be checked: {error}"

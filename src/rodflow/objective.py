@@ -4,10 +4,15 @@ A loss is called like the function that it is:
 
     loss, weights = build(dataset, {"kind": "mlp", "hidden": [32, 32]}, "mse", seed=0)
     value, gradient = jax.value_and_grad(loss)(weights)
+
+The samples may be spread over devices, each of which adds up the loss of its share, and a device may work on a few of
+its samples at a time, so that it holds the activations of those only. Both change what a step costs and its rounding,
+nothing else: gradients, Hessian-vector products and all that is built of them follow by differentiation.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Mapping
@@ -18,9 +23,11 @@ import equinox as eqx
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 import xarray as xr
 from jax.flatten_util import ravel_pytree
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, DTypeLike, Float, Int, PyTree
 
 from rodflow import models
@@ -41,6 +48,9 @@ def cross_entropy(
     """Cross-entropy of the softmax of the logits, in nats, averaged over samples, a scalar."""
     return jnp.mean(optax.softmax_cross_entropy(logits, targets))
 
+
+SAMPLE = "sample"
+"""Name of the mesh axis over which samples are spread."""
 
 CRITERIA: dict[str, Callable[[Array, Array], Array]] = {"mse": mse, "cross_entropy": cross_entropy}
 
@@ -100,7 +110,9 @@ class Objective(eqx.Module):
         targets: what it should answer, one-hot.
         network: from parameters and inputs to logits.
         unravel: from flat weights to parameters.
-        criterion: from logits and targets to the loss.
+        criterion: from logits and targets to the loss, a mean over samples.
+        mesh: the devices over which the samples are spread in equal shares; None: where the data are.
+        at_once: how many of its samples a device works on at a time; None: all.
     """
 
     inputs: Float[Array, "sample ..."]
@@ -108,9 +120,51 @@ class Objective(eqx.Module):
     network: Callable[[PyTree[Array], Array], Array] = eqx.field(static=True)
     unravel: Callable[[Array], PyTree[Array]] = eqx.field(static=True)
     criterion: Callable[[Array, Array], Array] = eqx.field(static=True)
+    mesh: Mesh | None = eqx.field(static=True, default=None)
+    at_once: int | None = eqx.field(static=True, default=None)
 
     def __call__(self, weights: Float[Array, " parameter"]) -> Float[Array, ""]:
-        return self.criterion(self.logits(weights), self.targets)
+        if self.mesh is None:
+            return self._mean(weights, self.inputs, self.targets)
+
+        def of_share(weights: Array, inputs: Array, targets: Array) -> Array:
+            # Once, so that the derivative is summed over devices once, and not in every chunk.
+            weights = jax.lax.pcast(weights, SAMPLE, to="varying")
+            return jax.lax.pmean(self._mean(weights, inputs, targets), SAMPLE)
+
+        everywhere, spread = PartitionSpec(), PartitionSpec(SAMPLE)
+        mean = jax.shard_map(
+            of_share,
+            mesh=self.mesh,
+            in_specs=(everywhere, spread, spread),
+            out_specs=everywhere,
+        )
+        return mean(weights, self.inputs, self.targets)
+
+    def _mean(self, weights: Array, inputs: Array, targets: Array) -> Float[Array, ""]:
+        """The mean loss of some samples, in as many equal chunks as hold `at_once` at most.
+
+        `jax.checkpoint` keeps nothing of a chunk for a derivative but computes it again, of any order. The last chunk
+        overlaps the one before where the samples are no multiple, and what it has twice does not count.
+        """
+        samples = inputs.shape[0]
+        chunks = math.ceil(samples / (self.at_once or samples))
+        if chunks == 1:
+            return self.criterion(self.network(self.unravel(weights), inputs), targets)
+        size = math.ceil(samples / chunks)
+        each = jax.vmap(lambda logit, target: self.criterion(logit[None], target[None]))
+
+        @functools.partial(jax.checkpoint, prevent_cse=False)
+        def total(weights: Array, first: Array) -> Array:
+            start = jnp.minimum(first, samples - size)
+            few, answers = (
+                jax.lax.dynamic_slice_in_dim(data, start, size) for data in (inputs, targets)
+            )
+            losses = each(self.network(self.unravel(weights), few), answers)
+            return jnp.sum(losses, where=start + jnp.arange(size) >= first)
+
+        firsts = size * jnp.arange(chunks)
+        return jnp.sum(jax.lax.map(lambda first: total(weights, first), firsts)) / samples
 
     @property
     def samples(self) -> int:
@@ -151,7 +205,13 @@ def of_run(
         ObjectiveError, ModelError: see `build`.
     """
     images = dataset.isel(sample=slice(settings["dataset"].get("samples")))
-    return build(images, settings["model"], settings["criterion"], settings["seed"])
+    return build(
+        images,
+        settings["model"],
+        settings["criterion"],
+        settings["seed"],
+        **settings.get("compute", {}),
+    )
 
 
 def build(
@@ -160,6 +220,9 @@ def build(
     criterion: str,
     seed: int,
     dtype: DTypeLike = jnp.float32,
+    *,
+    devices: int = 1,
+    samples_at_once: int | None = None,
 ) -> tuple[Objective, Float[Array, " parameter"]]:
     """The loss of a model on a data set, and the initial weights of a seed.
 
@@ -170,9 +233,12 @@ def build(
         criterion: a key of `CRITERIA`.
         seed: of the initial weights, which are drawn in single precision whatever the dtype.
         dtype: of data and weights; float64 where JAX has it enabled.
+        devices: over how many the samples are spread, in equal shares.
+        samples_at_once: how many samples each device works on at a time; None: all of its share.
 
     Raises:
-        ObjectiveError: an unknown criterion, or float64 where JAX has it disabled.
+        ObjectiveError: an unknown criterion, float64 where JAX has it disabled, more devices than there are, or a
+            number of them that does not divide that of the samples.
         ModelError: the model cannot be built, or does not fit the images.
     """
     if criterion not in CRITERIA:
@@ -183,8 +249,30 @@ def build(
     images = dataset["image"].transpose("sample", "row", "column", "channel")
     inputs = jnp.asarray(images.values, dtype)
     targets = jnp.asarray(dataset["target"].transpose("sample", "class").values, dtype)
+    mesh = _mesh(devices, inputs.shape[0])
     module = models.build(model_settings, targets.shape[1])
     parameters = models.initialise(module, inputs, seed)
-    weights, _ = ravel_pytree(parameters)
-    loss = Objective(inputs, targets, Network(module), Unravel.of(parameters), CRITERIA[criterion])
-    return loss, jnp.asarray(weights, dtype)
+    weights = jnp.asarray(ravel_pytree(parameters)[0], dtype)
+    if mesh is not None:
+        inputs, targets = jax.device_put(
+            (inputs, targets), NamedSharding(mesh, PartitionSpec(SAMPLE))
+        )
+        weights = jax.device_put(weights, NamedSharding(mesh, PartitionSpec()))
+    network, unravel = Network(module), Unravel.of(parameters)
+    loss = Objective(inputs, targets, network, unravel, CRITERIA[criterion], mesh, samples_at_once)
+    return loss, weights
+
+
+def _mesh(devices: int, samples: int) -> Mesh | None:
+    """So many devices in a row; None for a single one."""
+    if devices == 1:
+        return None
+    if samples % devices:
+        raise ObjectiveError(f"compute.devices is {devices}; it must divide the {samples} samples")
+    found = jax.devices()
+    if devices > len(found):
+        why = (
+            f"compute.devices is {devices}; JAX finds {len(found)} of the kind {found[0].platform}"
+        )
+        raise ObjectiveError(f"{why}: ask for fewer, or run where there are more")
+    return Mesh(np.array(found[:devices]), SAMPLE)

@@ -64,7 +64,7 @@ class Run:
         settings: everything that determines the trajectory, as plain JSON values with sorted keys:
             ``batch_size`` (null: all images), ``criterion``, ``dataset``, ``model`` (``kind`` and its
             settings), ``optimizer`` (``name`` and its hyperparameters), ``seed``, ``snapshots``, ``start``
-            and ``steps``.
+            and ``steps``; and ``compute`` (``devices`` and ``samples_at_once``) where it is not the default.
             Where the images are read from (``dataset.archive``) is not among them.
     """
 
@@ -121,6 +121,7 @@ class Experiment:
         runs: models x optimizers x seeds, in the order of the config.
         sweeps: further runs with other values.
         twins: how many twins each main run has.
+        compute: how a job uses the machine.
         sharpness: settings of the sharpness stage.
         figures: names of the figures of the main runs.
     """
@@ -131,6 +132,7 @@ class Experiment:
     runs: tuple[Run, ...]
     sweeps: tuple[Sweep, ...]
     twins: int
+    compute: dict[str, Any] = field(hash=False)
     sharpness: dict[str, Any] = field(hash=False)
     figures: tuple[str, ...]
 
@@ -233,6 +235,7 @@ def resolve(config: Mapping[str, Any], schema: Path = SCHEMA) -> Experiment:
         runs=runs,
         sweeps=tuple(_sweep(full, models, options, name, runs) for name in full["sweeps"]),
         twins=full["twins"],
+        compute=full["compute"],
         sharpness=full["sharpness"],
         figures=tuple(full["figures"]),
     )
@@ -245,6 +248,7 @@ def describe(experiment: Experiment) -> str:
         "dataset": _listed(experiment.dataset),
         "criterion": experiment.criterion,
         "twins": str(experiment.twins),
+        "compute": _listed(experiment.compute),
         "sharpness": _listed(experiment.sharpness),
         "figures": ", ".join(experiment.figures),
     }
@@ -351,6 +355,8 @@ FLOWS_OF = {
 """Flows that exist for some optimizers only: which, and why."""
 
 _NOT_HYPERPARAMETERS = ("start", "steps", "restart", "batch_size", "flows", "models", "only")
+_USUAL = {"devices": 1, "samples_at_once": None}
+"""How a job uses the machine unless told otherwise; results of the two ways agree up to rounding."""
 _AXES = ("start", "steps", "batch_size")
 """Of an optimizer's options those that a sweep may change besides the hyperparameters."""
 
@@ -479,6 +485,8 @@ def _run_settings(
         "snapshots": full["snapshots"],
         **times,
     }
+    if full["compute"] != _USUAL:
+        settings["compute"] = full["compute"]
     return json.loads(_canonical(settings))
 
 
@@ -673,6 +681,8 @@ def _conflicts(
         text = f"is {dataset['samples']}; the chosen classes have {available} images"
         yield ("dataset", "samples"), text
 
+    yield from _bad_compute(full, models, options)
+
     for model, network in models.items():
         if network["kind"] == "cnn" and 2 ** len(network["channels"]) > dataset["size"]:
             text = f"has {len(network['channels'])} entries; each halves the image, whose side is {dataset['size']}"
@@ -730,6 +740,32 @@ def _conflicts(
                 (*place, "batch_size"),
                 f"is {batch}; {model} is trained on {images} images",
             )
+
+
+def _bad_compute(
+    full: Mapping[str, Any],
+    models: Mapping[str, Mapping[str, Any]],
+    options: Mapping[tuple[str, str], Mapping[str, Any]],
+) -> Iterator[Problem]:
+    """Devices whose shares are not equal, and more samples at once than a share has."""
+    devices, at_once = full["compute"]["devices"], full["compute"]["samples_at_once"]
+    own = {model: network["samples"] is not None for model, network in models.items()}
+    sizes = [
+        (f"models.{model}.samples" if own[model] else "dataset.samples", _samples(full, network))
+        for model, network in models.items()
+    ]
+    samples = max(size for _, size in sizes)
+    sizes += [("batch_size", chosen["batch_size"]) for chosen in options.values()]
+    for sweep in full["sweeps"].values():
+        sizes += [("batch_size", size) for size in sweep["over"].get("batch_size", ())]
+    for name, size in sizes:
+        if isinstance(size, int | float) and size % devices:
+            fewer = next(n for n in range(min(devices, samples), 0, -1) if size % n == 0)
+            text = f"is {devices}; it must divide {name}, {size}: {fewer} does"
+            yield ("compute", "devices"), text
+    if at_once is not None and at_once > samples // devices:
+        text = f"is {at_once}; a device has {samples // devices} samples: give no more, or null for all"
+        yield ("compute", "samples_at_once"), text
 
 
 def _missing_flows(

@@ -108,7 +108,8 @@ def discrete_runs(
     }
     if side_by_side is None:
         small = first["batch_size"] is None and maps[0].loss.samples * weights[0].size < SMALL
-        side_by_side = small or jax.default_backend() != "cpu"
+        faster = small or jax.default_backend() != "cpu"
+        side_by_side = faster and "compute" not in first  # which is there for want of memory
     if side_by_side and len(settings) > 1:
         recordings = iter(dynamics.discrete_side_by_side(maps, weights, seeds=seeds, **how))
     else:

@@ -14,6 +14,8 @@ rule adam_region:
         dataset=rules.dataset.output,
     output:
         ROOT + "/adam_region.nc",
+    resources:
+        **COMPUTING,
     log:
         ROOT + "/logs/adam_region.log",
     shell:

@@ -19,6 +19,7 @@ rule manifest:
         [f"{ROOT}/{path}" for figure in FIGURES for path in (*figure.sources, *figure.files)],
     output:
         ROOT + "/manifest.json",
+    localrule: True  # moments
     log:
         ROOT + "/logs/manifest.log",
     shell:
@@ -43,7 +44,9 @@ rule audit:
         config=config_file(),
         overrides=json.dumps(dict(workflow.config_settings.config), sort_keys=True),
         runs=[run.digest for run in EXPERIMENT.all_runs],
-    threads: workflow.cores
+    threads: 8
+    resources:
+        **job(4000, 60, gpu=0),
     log:
         ROOT + "/logs/audit.log",
     shell:

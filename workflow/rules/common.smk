@@ -5,8 +5,6 @@ import os
 import re
 import time
 
-from rodflow import artifact
-
 # Seen from the working directory, so that a clone that is moved has nothing to run again.
 HERE = Path(os.path.relpath(workflow.basedir))
 SCRIPTS = HERE / "workflow/scripts"
@@ -27,17 +25,24 @@ def experiment_from_config():
 
 
 def lock_folder():
-    """One call at a time in a folder. The system frees the lock when the call ends or is killed."""
+    """One call at a time in a folder. The system frees the lock when the call ends or is killed.
+
+    The jobs' own calls of Snakemake on the nodes of a cluster have no hooks, and so take no lock.
+    """
     global LOCK
     LOCK = open(".snakemake/rodflow.lock", "w")
     try:
         fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except BlockingIOError:
         sys.exit("another call of snakemake is running in this folder")
+    except OSError as error:  # such as Lustre mounted without flock
+        print(f"warning: this file system has no locks ({error.strerror}): call snakemake once at a time", file=sys.stderr)
 
 
 def try_to_write():
     """A results folder that cannot be written stops the call in one line, before a job has run."""
+    from rodflow import artifact  # with its libraries half a second, which a call with nothing to do need not wait
+
     probe = Path(ROOT, f".probe{os.getpid()}")
     try:
         artifact.write_bytes(probe, bytes(4096))
@@ -68,7 +73,8 @@ import warm
 onstart:
     lock_folder()
     try_to_write()
-    warm.start()
+    if workflow.local_exec:  # a job of a cluster must not run outside its allotment
+        warm.start()
 
 
 EXPERIMENT = experiment_from_config()
@@ -110,6 +116,19 @@ def of_all_runs(*kinds):
         for path, (kind, _) in layout.run_files(run, EXPERIMENT).items()
         if kind in kinds
     ]
+
+
+def job(mem_mb, runtime, gpu=None):
+    """What a job of a cluster is given: memory, twice as much at each new attempt; minutes; and devices, if not the
+    profile's default. A file's `peak_memory_mib` says what was needed.
+    """
+    resources = {"mem_mb": lambda wildcards, attempt: mem_mb * 2 ** (attempt - 1), "runtime": runtime}
+    return resources | ({} if gpu is None else {"gpu": gpu})
+
+
+DEVICES = EXPERIMENT.compute["devices"]
+COMPUTING = job(2000, 240, gpu=DEVICES if DEVICES > 1 else None)
+READING = job(1000, 30, gpu=0)
 
 
 def code(script, *modules):

@@ -10,6 +10,8 @@ rule comparison:
         RUN + "/comparison.nc",
     params:
         settings=run_settings,
+    resources:
+        **READING,
     log:
         RUN + "/logs/comparison.log",
     shell:

@@ -7,6 +7,7 @@ rule dataset:
         ROOT + "/dataset.nc",
     params:
         settings=json.dumps(EXPERIMENT.dataset, sort_keys=True),
+    localrule: True  # nodes of a cluster may have no network
     log:
         ROOT + "/logs/dataset.log",
     shell:

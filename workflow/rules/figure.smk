@@ -34,6 +34,8 @@ for figure in FIGURES:
             figure=figure.name,
             part=figure.part,
             sources=[f"{ROOT}/{path}" for path in figure.drawn_from],
+        resources:
+            **READING,
         log:
             f"{ROOT}/logs/figure-{figure.stem.removeprefix('figures/')}.log",
         shell:

@@ -9,6 +9,8 @@ rule flow:
         RUN + "/{flow}.nc",
     params:
         settings=run_settings,
+    resources:
+        **COMPUTING,
     log:
         RUN + "/logs/{flow}.log",
     shell:

@@ -22,6 +22,8 @@ for kinds in dict.fromkeys(layout.replays(run, EXPERIMENT) for run in EXPERIMENT
             params:
                 settings=run_settings,
                 restart=lambda wildcards: json.dumps(EXPERIMENT.run(wildcards.run).restart),
+            resources:
+                **COMPUTING,
             log:
                 RUN + "/logs/replay.log",
             shell:

@@ -27,6 +27,8 @@ for index, processes in enumerate(dict.fromkeys(run.processes for run in ALONE))
         params:
             settings=lambda wildcards: settings_of([EXPERIMENT.run(wildcards.run)]),
             sharpness=json.dumps(EXPERIMENT.sharpness, sort_keys=True),
+        resources:
+            **COMPUTING,
         log:
             RUN + "/logs/sharpness.log",
         shell:
@@ -49,6 +51,8 @@ for index, batch in enumerate(BATCHES):
         params:
             settings=settings_of(batch),
             sharpness=json.dumps(EXPERIMENT.sharpness, sort_keys=True),
+        resources:
+            **COMPUTING,
         log:
             f"{ROOT}/{batch[0].path}/logs/sharpness.log",
         shell:

@@ -14,6 +14,8 @@ rule toy:
         ),
     output:
         ROOT + "/toy.nc",
+    resources:
+        **COMPUTING,
     log:
         ROOT + "/logs/toy.log",
     shell:

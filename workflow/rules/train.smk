@@ -29,6 +29,8 @@ rule discrete:
         run=any_of(ALONE),
     params:
         settings=lambda wildcards: settings_of([EXPERIMENT.run(wildcards.run)]),
+    resources:
+        **COMPUTING,
     log:
         RUN + "/logs/discrete.log",
     shell:
@@ -49,6 +51,8 @@ for index, batch in enumerate(BATCHES):
             [f"{ROOT}/{run.path}/discrete.nc" for run in batch],
         params:
             settings=settings_of(batch),
+        resources:
+            **COMPUTING,
         log:
             f"{ROOT}/{batch[0].path}/logs/discrete.log",
         shell:

@@ -10,6 +10,7 @@ def main() -> None:
     from rodflow.adam_bound import TRAINING, adam_region
 
     args = stage.arguments(__doc__, dataset=stage.PATH)
+    stage.take_devices({})
     clock = stage.Clock("adam_region", 0)
     data = adam_region(artifact.read(args.dataset, kind="dataset"))
     artifact.write(

@@ -33,6 +33,7 @@ def main() -> None:
     from rodflow.audit import audit, summary, write
     from rodflow.settings import load, resolve
 
+    stage.stay_on_the_cpu()
     args = arguments()
     experiment = resolve(load(args.config) | args.overrides)
     root = args.root or Path("results") / experiment.name

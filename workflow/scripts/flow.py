@@ -9,6 +9,7 @@ def main() -> None:
     args = stage.arguments(
         __doc__, settings=stage.JSON, dataset=stage.PATH, discrete=stage.PATH, flow={}
     )
+    stage.take_devices(args.settings)
     clock = stage.Clock(args.flow, args.settings["steps"])
     data = stages.flow_run(
         artifact.read(args.dataset, kind="dataset"),

@@ -16,6 +16,7 @@ def main() -> None:
         twins={"type": int},
         output=stage.PATHS,
     )
+    stage.take_devices(args.settings)
     dataset = artifact.read(args.dataset, kind="dataset")
     discrete = artifact.read(args.discrete, kind="trajectory")
     sharpness = artifact.read(args.sharpness, kind="sharpness")

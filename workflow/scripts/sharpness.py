@@ -15,6 +15,7 @@ def main() -> None:
         trajectories=stage.PATHS,
         output=stage.PATHS,
     )
+    stage.take_devices(args.settings[0])
     dataset = artifact.read(args.dataset, kind="dataset")
     each = len(args.trajectories) // len(args.settings)
     # The discrete run of each comes first, and its flows stay near it.

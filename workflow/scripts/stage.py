@@ -5,10 +5,12 @@ A script is called by Snakemake or by hand; the command is in the log of a faile
 
 import argparse
 import fcntl
+import importlib.util
 import json
 import os
 import resource
 import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
 
-_core: IO[str] | None = None  # held while the job lives
+_held: list[IO[str]] = []  # locks, while the job lives
 
 
 WARM = "RODFLOW_WARM"
@@ -84,22 +86,75 @@ def _take_a_core() -> None:
     """Keep to a core that no other job of the user has taken, where the system allows it.
 
     XLA hands even the work of one thread around between a few; moved between cores, they cost a job up to
-    twice its time. The system frees the lock when the job ends or is killed.
+    twice its time.
     """
-    global _core
     if not hasattr(os, "sched_setaffinity"):
         return
     for core in sorted(os.sched_getaffinity(0)):
-        path = Path(tempfile.gettempdir()) / f"rodflow-{os.getuid()}-core{core}.lock"
-        lock = path.open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            continue
-        os.sched_setaffinity(0, {core})
-        _core = lock
+        if lock := _lock(f"core{core}"):
+            os.sched_setaffinity(0, {core})
+            _held.append(lock)
+            return
+
+
+def take_devices(settings: dict[str, Any]) -> None:
+    """Keep to as many GPUs as the settings want, which no other job of the user has; wait until there are so many.
+
+    To be called before JAX looks for devices. Nothing happens on a machine without GPUs, or where JAX has no plugin for
+    them. Matrix products are then of full single precision, where a GPU would round their factors to ten bits.
+    """
+    count, known = settings.get("compute", {}).get("devices", 1), _gpus()
+    if not known:
         return
+    import jax
+
+    jax.config.update("jax_default_matmul_precision", "highest")
+    while len(known) >= count:  # with fewer the objective says so
+        locks = {gpu: lock for gpu in known if (lock := _lock(f"gpu-{gpu}"))}
+        for gpu in [*locks][count:]:
+            locks.pop(gpu).close()
+        if len(locks) == count:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ",".join(locks)
+            _held.extend(locks.values())
+            return
+        for lock in locks.values():
+            lock.close()
+        time.sleep(1)
+
+
+def stay_on_the_cpu() -> None:
+    """Use no GPU, for work that is not worth one."""
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    if jax := sys.modules.get("jax"):  # which has read its environment, as in the warm process
+        jax.config.update("jax_platforms", "cpu")
+
+
+def _gpus() -> list[str]:
+    """The GPUs that JAX could use, by the names that are theirs wherever they are seen from: UUIDs."""
+    plugins = (importlib.util.find_spec(f"jax_cuda{version}_plugin") for version in (12, 13))
+    if os.environ.get("JAX_PLATFORMS") == "cpu" or not any(plugins):
+        return []
+    command = ["nvidia-smi", "--query-gpu=uuid", "--format=csv,noheader"]
+    try:
+        answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return []
+    every, chosen = answer.stdout.split(), os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return every
+    numbers = {str(number): gpu for number, gpu in enumerate(every)}
+    return [numbers.get(gpu, gpu) for gpu in chosen.split(",") if gpu]
+
+
+def _lock(what: str) -> IO[str] | None:
+    """Take a part of this machine, if no other job of the user has it. The system frees it when the job ends."""
+    file = (Path(tempfile.gettempdir()) / f"rodflow-{os.getuid()}-{what}.lock").open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file
 
 
 def arguments(description: str | None, **options: dict[str, Any]) -> argparse.Namespace:

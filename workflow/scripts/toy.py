@@ -9,6 +9,7 @@ def main() -> None:
     from rodflow import artifact, toy
 
     args = stage.arguments(__doc__)
+    stage.take_devices({})
     clock = stage.Clock("toy", 0)
     data = toy.toy_dataset()
     artifact.write(

@@ -7,6 +7,7 @@ def main() -> None:
     from rodflow import artifact, stages
 
     args = stage.arguments(__doc__, settings=stage.JSON, dataset=stage.PATH, output=stage.PATHS)
+    stage.take_devices(args.settings[0])
     dataset = artifact.read(args.dataset, kind="dataset")
     clock = stage.Clock("discrete", args.settings[0]["steps"])
     runs = stages.discrete_runs(dataset, args.settings, clock)
