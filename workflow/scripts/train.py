@@ -9,7 +9,8 @@ def main() -> None:
     args = stage.arguments(__doc__, settings=stage.JSON, dataset=stage.PATH, output=stage.PATHS)
     dataset = artifact.read(args.dataset, kind="dataset")
     clock = stage.Clock("discrete", args.settings[0]["steps"])
-    runs = stages.discrete_runs(dataset, args.settings, clock)
+    scratch = stage.scratch(args, args.output[0], clock)
+    runs = stages.discrete_runs(dataset, args.settings, clock, scratch)
     for data, settings, output in zip(runs, args.settings, args.output, strict=True):
         stage.store(
             data,
@@ -21,6 +22,7 @@ def main() -> None:
             inputs={"dataset": args.dataset},
         )
         clock.restart()
+    scratch.remove()
 
 
 stage.run(main)
