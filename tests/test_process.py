@@ -247,9 +247,7 @@ def lengthening(most, rate=0.1, stop=26, **how):
     optimizer = descent(rate)
     state = optimizer.initial(jnp.ones(2))
     states = (state, state, state)
-    return integrate(
-        Lengthening(most=most), optimizer, states, start=5, stop=stop, every=10, **how
-    )
+    return integrate(Lengthening(most=most), optimizer, states, start=5, stop=stop, every=10, **how)
 
 
 def test_between_two_chunks_a_process_may_change_the_shapes_of_its_carry():

@@ -10,13 +10,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from small import WEIGHTS, network_loss
-from test_process import lengthening
 
 from rodflow.dynamics import FLOWS, Recording, discrete, discrete_side_by_side, grid, integrate
 from rodflow.dynamics.optimizer_map import OptimizerMap
 from rodflow.journal import Journal, Scratch
 from rodflow.optimizers import TABLE
+from small import WEIGHTS, network_loss
+from test_process import lengthening
 
 START, STEPS, EVERY = 4, 40, 6
 SNAPSHOTS = grid(START, 1, STEPS, EVERY)

@@ -212,7 +212,8 @@ class Journal:
         """
         column = self._columns[name]
         if not column.written or self._scratch is None:
-            column.waiting = [np.concatenate(column.waiting)]
+            nothing = np.zeros((0, *column.shape), column.dtype)
+            column.waiting = [np.concatenate([nothing, *column.waiting])]
             return column.waiting[0]
         self._flush(self._scratch)
         shape = (column.written, *column.shape)
@@ -258,7 +259,7 @@ class Journal:
             return None
         folder = self._folder(self._scratch)
         try:
-            with np.load(folder / _CHECKPOINT, allow_pickle=False) as stored:
+            with (folder / _CHECKPOINT).open("rb") as file, np.load(file) as stored:
                 text, *state = [stored[f"arr_{index}"] for index in range(len(stored.files))]
             header = json.loads(str(text))
             columns = {
@@ -297,7 +298,7 @@ class Journal:
         try:
             self._folder(scratch).mkdir(exist_ok=True)
             for name, column in self._columns.items():
-                with self._file(name).open("ab") as file:
+                with self._file(name).open("ab" if column.written else "wb") as file:
                     for rows in column.waiting:
                         content = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
                         file.write(content)

@@ -57,7 +57,6 @@ def twins(
     start, steps, every = settings["start"], settings["steps"], settings["snapshots"]["every"]
     snapshots = np.array(dynamics.grid(start, start, steps, every))
     kept = Journal(scratch, "twins")
-    kept.resume()  # which empties it: it is never saved, because the twins' own journals are
     losses = np.full((count, steps + 1 - start), np.nan, np.float32)
     status = "completed" if around else not_started(discrete)
     keys = [jax.random.fold_in(jax.random.key(settings["seed"]), k) for k in range(count)]
