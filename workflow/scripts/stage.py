@@ -182,8 +182,7 @@ def _key(args: argparse.Namespace) -> str:
     code = sorted(Path(rodflow.__file__).parent.rglob("*.py"))
     parts = [
         given,
-        {path.name: artifact.sha256(path) for path in map(Path, sys.argv[:1])},
-        [artifact.sha256(path) for path in code],
+        [artifact.sha256(path) for path in (sys.argv[0], *code)],
         artifact.versions(),
         [device.device_kind for device in jax.devices()],
         [os.environ.get(name) for name in ("XLA_FLAGS", "JAX_ENABLE_X64")],
