@@ -14,8 +14,8 @@ from rodflow.settings import resolve
 pytestmark = pytest.mark.slow
 
 SCRIPTS = Path(__file__).parents[1] / "workflow/scripts"
-STEPS = 60, 600
-WEIGHTS = 300_000
+STEPS = 100, 1000
+WEIGHTS = 50_000
 
 
 def experiment(steps: int):
