@@ -639,7 +639,7 @@ def _places(variable: xr.Variable) -> Iterator[tuple[Any, ...]]:
             yield (*(slice(at, at + 1) for at in before), slice(first, first + rows))
 
 
-def _decoded(source: StrPath | io.BytesIO, *, create_default_indexes: bool = False) -> xr.Dataset:
+def _decoded(source: StrPath, *, create_default_indexes: bool = False) -> xr.Dataset:
     """The dataset in a file, its values and attributes as stored and not yet read."""
     return xr.open_dataset(
         source,

@@ -147,6 +147,8 @@ class Scratch:
                         f"{self.folder}: another process makes the same file; run one at a time"
                     ) from None
                 time.sleep(0.1)
+            except OSError:  # a file system without locks
+                return descriptor
 
 
 @dataclass
