@@ -463,22 +463,63 @@ def test_disk_that_refuses_is_one_line(tmp_path, monkeypatch, code, remedy):
 
 
 def test_full_disk_leaves_the_process_clean(tmp_path):
+    """Wherever in the file it is full: in the variables, in what HDF5 writes at the end, in the seal."""
     code = """
-import resource, signal, sys, numpy, xarray
+import os, pathlib, resource, signal, sys, h5py, numpy, xarray
 from rodflow import artifact
+path = pathlib.Path(sys.argv[1])
+data = xarray.Dataset({"w": (("snapshot", "i"), numpy.random.rand(20, 9999)), "t": ("k", ["a"])})
+artifact.write(data, path, kind="t")
+size = path.stat().st_size
+path.unlink()
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
-try:
-    artifact.write(xarray.Dataset({"x": ("i", numpy.random.rand(9999))}), sys.argv[1], kind="t")
-except artifact.ArtifactError as error:
-    print(error)
+for room in (0, 10, 3000, 10_000, size // 2, size - 2000, size - 80, size - 1):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+    try:
+        artifact.write(data, path, kind="t")
+    except artifact.ArtifactError as error:
+        print(error)
+    assert not os.listdir(path.parent)
+    assert not h5py.h5f.get_obj_count(h5py.h5f.OBJ_ALL, h5py.h5f.OBJ_FILE)
 """
     path = tmp_path / "x.nc"
     done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True)
-    assert done.returncode == 0
-    assert done.stdout.startswith(f"{path}: cannot be written: File too large")
-    assert not done.stderr
-    assert not list(tmp_path.iterdir())
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert len(lines) == 8
+    assert all(line.startswith(f"{path}: cannot be written: File too large") for line in lines)
+
+
+def test_a_variable_that_is_mapped_from_a_file_is_stored_in_blocks(tmp_path, monkeypatch):
+    values = np.random.default_rng(0).random((3, 40, 500))
+    values.tofile(tmp_path / "column")
+    mapped = np.memmap(tmp_path / "column", values.dtype, mode="r", shape=values.shape)
+    dims = ("twin", "snapshot", "parameter")
+    dataset = xr.Dataset({"whole": (dims, mapped), "one": (dims[1:], mapped[1])})
+    monkeypatch.setattr(artifact, "_CHUNK", 7 * 500 * 8)
+    parts = [place for place, _ in artifact._blocks(dataset.variables["whole"])]
+    assert len(parts) == 3 * 6
+    path = store(tmp_path / "x.nc", dataset)
+    artifact.verify(path)
+    monkeypatch.undo()
+    artifact.verify(path)
+    read = artifact.read(path)
+    np.testing.assert_array_equal(read.whole, values)
+    np.testing.assert_array_equal(read.one, values[1])
+
+
+def test_lazily_opened_values_are_read_where_they_are_asked_for(tmp_path):
+    path = store(tmp_path / "x.nc")
+    with artifact.open_lazily(path, kind="trajectory") as opened:
+        assert not opened.weights.variable._in_memory
+        np.testing.assert_array_equal(opened.weights.sel(snapshot=5), trajectory().weights[1])
+        assert not opened.weights.variable._in_memory
+    with pytest.raises(ArtifactError, match="'trajectory', not 'sharpness'"):
+        with artifact.open_lazily(path, kind="sharpness"):
+            pass
+    with pytest.raises(ValueError, match="of the caller"):
+        with artifact.open_lazily(path):
+            raise ValueError("of the caller")
 
 
 def test_unwritable_folder_is_one_line(tmp_path):
@@ -498,6 +539,12 @@ def test_two_writers_of_one_file_lose_nothing(tmp_path, monkeypatch):
     with pytest.raises(ArtifactError, match="another process"):
         store(path)
     artifact.verify(path)
+
+
+def test_what_a_killed_run_would_continue_from_is_named(tmp_path):
+    root = tree(tmp_path)
+    (root / "gd/.rod.nc.partial/run").mkdir(parents=True)
+    assert "left by a killed run" in named(artifact.verify_tree(root))["gd/.rod.nc.partial"]
 
 
 def test_missing_input_is_named(tmp_path):

@@ -308,7 +308,8 @@ def test_a_failed_job_says_why(tree):
     assert re.search(rf"^error: {ROOT}/dataset.nc: .+$", output, re.MULTILINE), output
 
 
-def test_a_killed_run_leaves_whole_files_and_the_next_call_finishes(shared, tmp_path):
+def test_a_killed_run_leaves_whole_files_and_the_next_call_finishes(shared, tmp_path, monkeypatch):
+    monkeypatch.setenv("RODFLOW_CHECKPOINT", "0")
     gd = CONFIG["optimizers"]["gd"] | {"learning_rate": 0.1}
     tree = Tree.new(
         tmp_path / "tree", shared, CONFIG | {"optimizers": {"gd": gd}, "flows": ["rod"]}

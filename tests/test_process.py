@@ -1,5 +1,7 @@
 """Recording: chunks, snapshots, held carries, divergence, and the midpoints of the discrete run."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -235,13 +237,17 @@ class Lengthening(Process):
         return f"too long at {beyond.size} steps from step {beyond[0]} on" if beyond.size else ""
 
 
-def lengthening(most, rate=0.1, stop=26):
+@functools.cache
+def descent(rate):
+    return OptimizerMap(parabola, optax.sgd(rate), (True,))
+
+
+def lengthening(most, rate=0.1, stop=26, **how):
     """From step 5 on, with snapshots at 15 and 25."""
-    optimizer = OptimizerMap(parabola, optax.sgd(rate), (True,))
+    optimizer = descent(rate)
     state = optimizer.initial(jnp.ones(2))
-    return integrate(
-        Lengthening(most=most), optimizer, (state, state, state), start=5, stop=stop, every=10
-    )
+    states = (state, state, state)
+    return integrate(Lengthening(most=most), optimizer, states, start=5, stop=stop, every=10, **how)
 
 
 def test_between_two_chunks_a_process_may_change_the_shapes_of_its_carry():

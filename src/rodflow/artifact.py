@@ -33,7 +33,9 @@ import functools
 import glob
 import hashlib
 import io
+import itertools
 import json
+import math
 import os
 import platform
 import secrets
@@ -49,6 +51,8 @@ from typing import Any
 import h5netcdf
 import numpy as np
 import xarray as xr
+
+from rodflow.journal import let_go
 
 StrPath = str | os.PathLike[str]
 
@@ -128,9 +132,10 @@ def write(
     dimension ``snapshot`` have one chunk a snapshot, so that reading one does not read the file.
     What is stored is read back and compared before it takes the file's name.
 
-    The file is built in memory, which takes its compressed size on top of the dataset: a full
-    disk is then an ordinary error of the operating system, where the HDF5 library would be left
-    with an open file that it can neither write nor close.
+    Variables are written, read and digested a few megabytes at a time: one that is mapped from a
+    file, such as a column of a :class:`rodflow.journal.Journal`, is never in memory as a whole.
+    What the disk refuses is kept from the HDF5 library, which would be left with an open file that
+    it can neither write nor close, and is raised as an ordinary error afterwards.
 
     Args:
         dataset: integers, floats (32 or 64 bits), booleans or text; attributes likewise.
@@ -183,43 +188,66 @@ def write(
         stored.attrs = provenance | own
         stored.attrs["data_sha256"] = _data_sha256(stored)
         stored.attrs["content_sha256"] = _content_sha256(stored)
-        image = _image(stored)
-        with _decoded(io.BytesIO(image)) as copy:
-            fault = _fault(copy)
     except (ImportError, MemoryError):
         raise
     except Exception as error:
-        remedy = "give it variables and attributes that are numbers or text"
-        raise ArtifactError(path, f"cannot be stored as NetCDF: {error}", remedy) from error
-    if fault:
-        remedy = "store the part as plain numbers or text"
-        raise ArtifactError(path, f"NetCDF would change the dataset: {fault}", remedy)
-    digest = hashlib.sha256(image)
-    seal = _SEAL.format(digest.hexdigest()).encode()
-    digest.update(seal)
-    write_bytes(path, image, seal)
+        raise _cannot_be_stored(path, error) from error
+    with _placed(path) as temporary:
+        try:
+            _write_netcdf(stored, temporary)
+            with _decoded(temporary) as copy:
+                fault = _fault(copy)
+        except (ImportError, MemoryError, OSError):
+            raise
+        except Exception as error:
+            raise _cannot_be_stored(path, error) from error
+        if fault:
+            remedy = "store the part as plain numbers or text"
+            raise ArtifactError(path, f"NetCDF would change the dataset: {fault}", remedy)
+        digest = hashlib.sha256()
+        with temporary.open("r+b") as file:
+            while block := file.read(_CHUNK):
+                digest.update(block)
+            seal = _SEAL.format(digest.hexdigest()).encode()
+            file.write(seal)
+        digest.update(seal)
     return digest.hexdigest()
+
+
+def _cannot_be_stored(path: Path, error: Exception) -> ArtifactError:
+    remedy = "give it variables and attributes that are numbers or text"
+    return ArtifactError(path, f"cannot be stored as NetCDF: {error}", remedy)
 
 
 def write_bytes(path: StrPath, *parts: bytes) -> None:
     """Store bytes in a file that appears complete or not at all.
 
-    They go to a temporary file in the same folder, ``.<name>.<token>.tmp``, reach the disk, and
-    only then take the file's name. What a killed writer of the same file left behind is removed.
+    Raises:
+        ArtifactError: the folder or the file cannot be written.
+    """
+    with _placed(Path(path)) as temporary, temporary.open("wb") as file:
+        file.writelines(parts)
+
+
+@contextmanager
+def _placed(path: Path) -> Iterator[Path]:
+    """A file to write, which then takes the name of another one.
+
+    It is a temporary file in the same folder, ``.<name>.<token>.tmp``, that reaches the disk before
+    it is renamed. What a killed writer of the same file left behind is removed.
 
     Raises:
         ArtifactError: the folder or the file cannot be written.
     """
-    path = Path(path)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for leftover in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
             leftover.unlink(missing_ok=True)
         try:
-            with temporary.open("xb") as file:
-                file.writelines(parts)
-                file.flush()
+            temporary.touch(exist_ok=False)
+            yield temporary
+            with temporary.open("rb") as file:
                 os.fsync(file.fileno())
             temporary.replace(path)
         except BaseException:
@@ -254,8 +282,19 @@ def read(path: StrPath, *, kind: str | None = None) -> xr.Dataset:
         ArtifactError: the file is missing, truncated or altered, is no artifact, or is of another
             kind.
     """
-    with _opened(path, kind, create_default_indexes=True) as dataset:
+    with open_lazily(path, kind=kind) as dataset, _unreadable(path):
         return dataset.load()
+
+
+@contextmanager
+def open_lazily(path: StrPath, *, kind: str | None = None) -> Iterator[xr.Dataset]:
+    """As :func:`read`, but values are read from the file where they are asked for, as long as it is open.
+
+    Raises:
+        ArtifactError: as :func:`read`.
+    """
+    with _checked(path, kind, create_default_indexes=True) as dataset:
+        yield dataset
 
 
 def verify(path: StrPath, *, kind: str | None = None) -> None:
@@ -311,8 +350,8 @@ def verify_tree(root: StrPath, each: Callable[..., Iterable[list[Problem]]] = ma
     """Every artifact below the results root that is damaged, misplaced or out of date.
 
     Checks each file as :func:`verify` does, that it stands where it was written (two swapped files
-    do not), that its inputs are the files it was made from, and that no killed writer left a
-    temporary file.
+    do not), that its inputs are the files it was made from, and that no killed run left a
+    temporary file or what it would continue from.
 
     Args:
         root: the results folder.
@@ -329,6 +368,9 @@ def verify_tree(root: StrPath, each: Callable[..., Iterable[list[Problem]]] = ma
         problems.append(Problem(".", f"no artifact below {os.fspath(root)}"))
     for path in sorted(Path(root).rglob(".*.tmp")):
         problems.append(Problem(_relative(path, root), "left by a killed run: delete it"))
+    for path in sorted(Path(root).rglob(".*.partial")):
+        what = "left by a killed run: run again, which continues there, or delete it"
+        problems.append(Problem(_relative(path, root), what))
     return problems
 
 
@@ -498,7 +540,8 @@ def _encoding(variable: xr.Variable) -> dict[str, Any]:
     if variable.size and variable.ndim:
         chunks = list(variable.shape)
         if "snapshot" in variable.dims:
-            chunks[variable.dims.index("snapshot")] = 1
+            axis = variable.dims.index("snapshot")
+            chunks[: axis + 1] = [1] * (axis + 1)
         else:
             row = variable.nbytes // chunks[0]
             chunks[0] = min(chunks[0], max(1, _CHUNK // row))
@@ -507,21 +550,98 @@ def _encoding(variable: xr.Variable) -> dict[str, Any]:
     return encoding
 
 
-def _image(dataset: xr.Dataset) -> bytes:
-    """The NetCDF file of a dataset, in the HDF5 1.10 format, which checksums its own metadata."""
-    buffer = io.BytesIO()
-    store = xr.backends.H5NetCDFStore.open(
-        buffer, mode="w", driver_kwds={"libver": ("v110", "v110")}
-    )
-    try:
-        encoding = {name: _encoding(variable) for name, variable in dataset.variables.items()}
-        dataset.dump_to_store(store, encoding=encoding)
-    finally:
-        store.close()
-    return buffer.getvalue()
+def _write_netcdf(dataset: xr.Dataset, path: Path) -> None:
+    """Write a dataset to a file, in the HDF5 1.10 format, which checksums its own metadata.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    with _Patient(path) as file:
+        try:
+            versions = {"libver": ("v110", "v110")}
+            store = xr.backends.H5NetCDFStore.open(file, mode="w", driver_kwds=versions)
+            try:
+                encoding = {
+                    name: _encoding(variable) for name, variable in dataset.variables.items()
+                }
+                dataset.dump_to_store(store, encoding=encoding, writer=_ByBlocks(dataset, file))
+            finally:
+                store.close()
+        except Exception:
+            if file.error is None:
+                raise
+        if file.error is not None:
+            raise file.error
 
 
-def _decoded(source: StrPath | io.BytesIO, *, create_default_indexes: bool = False) -> xr.Dataset:
+class _Patient(io.FileIO):
+    """A file that takes everything: the first error is kept, and what is written after it is lost.
+
+    Attributes:
+        error: what the disk refused.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "r+")
+        self.error: OSError | None = None
+
+    def write(self, content: Any) -> int:
+        view = memoryview(content).cast("B")
+        done = 0
+        while done < len(view) and self.error is None:
+            try:
+                done += super().write(view[done:])
+            except OSError as error:
+                self.error = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.error = self.error or error
+            return self.tell() if size is None else size
+
+
+class _ByBlocks(xr.backends.common.ArrayWriter):
+    """Writes variables block by block, and stops when the disk refuses."""
+
+    __slots__ = ("dataset", "file")
+
+    def __init__(self, dataset: xr.Dataset, file: _Patient) -> None:
+        super().__init__()
+        self.dataset, self.file = dataset, file
+
+    def add(self, source: Any, target: Any, region: Any = None) -> None:
+        if source.dtype.kind not in "iuf":
+            return super().add(source, target, region)
+        for place, block in _blocks(self.dataset.variables[target.variable_name]):
+            target[place] = block
+            if self.file.error is not None:
+                raise self.file.error
+
+
+def _blocks(variable: xr.Variable) -> Iterator[tuple[tuple[Any, ...], np.ndarray]]:
+    """Parts of a variable with their places, in the order of its bytes: whole chunks, of a few megabytes."""
+    for place in _places(variable):
+        block = variable[place].values
+        yield place, block
+        let_go(block)
+
+
+def _places(variable: xr.Variable) -> Iterator[tuple[Any, ...]]:
+    if variable.nbytes <= _CHUNK or not variable.ndim:
+        yield (...,)
+        return
+    axis = variable.dims.index("snapshot") if "snapshot" in variable.dims else 0
+    row = variable.nbytes // math.prod(variable.shape[: axis + 1])
+    rows = max(1, _CHUNK // row)
+    for before in itertools.product(*(range(size) for size in variable.shape[:axis])):
+        for first in range(0, variable.shape[axis], rows):
+            yield (*(slice(at, at + 1) for at in before), slice(first, first + rows))
+
+
+def _decoded(source: StrPath, *, create_default_indexes: bool = False) -> xr.Dataset:
     """The dataset in a file, its values and attributes as stored and not yet read."""
     return xr.open_dataset(
         source,
@@ -538,18 +658,36 @@ def _decoded(source: StrPath | io.BytesIO, *, create_default_indexes: bool = Fal
 
 
 @contextmanager
-def _opened(
+def _opened(path: StrPath, kind: str | None = None) -> Iterator[xr.Dataset]:
+    """An artifact as :func:`_checked`, of which whatever goes wrong is a fault of the file."""
+    dataset = _checked(path, kind)
+    with _unreadable(path), dataset:
+        yield dataset
+
+
+def _checked(
     path: StrPath, kind: str | None = None, *, create_default_indexes: bool = False
-) -> Iterator[xr.Dataset]:
+) -> xr.Dataset:
     """An artifact (of this kind), its seal and attributes checked, its variables not yet read."""
     _check_seal(path)
-    try:
-        with _decoded(path, create_default_indexes=create_default_indexes) as dataset:
+    with _unreadable(path):
+        dataset = _decoded(path, create_default_indexes=create_default_indexes)
+        try:
             if missing := [name for name in _REQUIRED if name not in dataset.attrs]:
                 raise ArtifactError(path, f"lacks the attribute {missing[0]}")
             if kind is not None and (found := dataset.attrs["kind"]) != kind:
                 raise ArtifactError(path, f"is of the kind {found!r}, not {kind!r}")
-            yield dataset
+        except BaseException:
+            dataset.close()
+            raise
+    return dataset
+
+
+@contextmanager
+def _unreadable(path: StrPath) -> Iterator[None]:
+    """Errors in here are a fault of the file."""
+    try:
+        yield
     except (ArtifactError, ImportError, MemoryError):
         raise
     except Exception as error:
@@ -618,18 +756,21 @@ def _data_sha256(dataset: xr.Dataset) -> str:
     digest = hashlib.sha256()
     for name in sorted(map(str, dataset.variables)):
         variable = dataset.variables[name]
-        values = variable.values
-        text = values.dtype.kind not in "iuf"
+        text = variable.dtype.kind not in "iuf"
         header = {
             "name": name,
             "coordinate": name in dataset.coords,
             "dims": variable.dims,
             "shape": variable.shape,
-            "dtype": "text" if text else values.dtype.newbyteorder("<").str,
+            "dtype": "text" if text else variable.dtype.newbyteorder("<").str,
             "attributes": {k: _hashable(v) for k, v in variable.attrs.items()},
         }
         digest.update(_canonical(header).encode() + b"\n")
-        digest.update(_canonical(values.tolist()).encode() if text else _raw(values))
+        if text:
+            digest.update(_canonical(variable.values.tolist()).encode())
+        else:
+            for _, block in _blocks(variable):
+                digest.update(_raw(block))
     return digest.hexdigest()
 
 

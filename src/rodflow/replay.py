@@ -12,9 +12,10 @@ from jaxtyping import Array
 
 from rodflow import dynamics
 from rodflow.comparison import onset, opening
-from rodflow.dynamics import OptimizerMap, Progress, Recording, State
+from rodflow.dynamics import Keep, OptimizerMap, Progress, Recording, State
 from rodflow.dynamics.discrete import Consecutive, Discrete, consecutive
 from rodflow.dynamics.iterates import Iterates
+from rodflow.journal import Journal, Scratch, let_go
 from rodflow.stages import Settings, build, not_started, preconditioner, states_at_start
 from rodflow.trajectory import described
 
@@ -40,6 +41,7 @@ def twins(
     *,
     count: int,
     progress: Progress | None = None,
+    scratch: Scratch | None = None,
 ) -> xr.Dataset:
     """Twins of the discrete run: the same optimizer from weights that differ at the start by rounding.
 
@@ -54,23 +56,38 @@ def twins(
     around = states_at_start(optimizer, weights, discrete)
     start, steps, every = settings["start"], settings["steps"], settings["snapshots"]["every"]
     snapshots = np.array(dynamics.grid(start, start, steps, every))
-    kept = np.full((count, len(snapshots), weights.size), np.nan, np.float32)
+    kept = Journal(scratch, "twins")
     losses = np.full((count, steps + 1 - start), np.nan, np.float32)
     status = "completed" if around else not_started(discrete)
     keys = [jax.random.fold_in(jax.random.key(settings["seed"]), k) for k in range(count)]
-    carries = [_perturbed(optimizer, around, key) for key in keys] if around else []
-    for twin, carry in enumerate(carries):
-        recording = _run_on(optimizer, carry, start, steps, snapshots, progress)
-        found = recording.snapshots["weights"]
-        kept[twin, : len(found)] = found
-        losses[twin, : len(recording.steps)] = recording.series["loss"]
-        if recording.status != "completed" and status == "completed":
-            status = f"twin {twin + 1} {recording.status}"
+    nowhere = np.full((1, weights.size), np.nan, np.float32)
+    for twin, key in enumerate(keys):
+        found: list[np.ndarray] = []
+        if around:
+            recording = _run_on(
+                optimizer,
+                _perturbed(optimizer, around, key),
+                start,
+                steps,
+                snapshots,
+                progress,
+                keep=lambda snapshot: {"weights": snapshot["weights"]},
+                journal=Journal(scratch, f"twin{twin + 1}"),
+            )
+            found = list(recording.snapshots["weights"])
+            losses[twin, : len(recording.steps)] = recording.series["loss"]
+            if recording.status != "completed" and status == "completed":
+                status = f"twin {twin + 1} {recording.status}"
+        for row in found:
+            kept.append("weights", row[None])
+            let_go(row)
+        for _ in range(len(snapshots) - len(found)):
+            kept.append("weights", nowhere)
     return xr.Dataset(
         {
             "weights": (
                 ("twin", "snapshot", "parameter"),
-                kept,
+                kept.column("weights").reshape(count, len(snapshots), weights.size),
                 described("flat weights: midpoint of the twin's iterates"),
             ),
             "loss": (
@@ -100,6 +117,7 @@ def iterates(
     *,
     restart: int | None = None,
     progress: Progress | None = None,
+    scratch: Scratch | None = None,
 ) -> xr.Dataset:
     """The rod flow started once more, at the edge of stability, where it predicts single iterates.
 
@@ -145,7 +163,17 @@ def iterates(
     start, steps, every = settings["start"], settings["steps"], settings["snapshots"]["every"]
     carry = Discrete().begin(optimizer, *around)
     to_restart = dynamics.grid(start, start, restart, every)
-    held = _run_on(optimizer, carry, start, restart, to_restart, progress, hold=restart)
+    held = _run_on(
+        optimizer,
+        carry,
+        start,
+        restart,
+        to_restart,
+        progress,
+        keep=lambda snapshot: {},
+        journal=Journal(scratch, "to_restart"),
+        hold=restart,
+    )
     reached: Consecutive = jax.tree.map(jnp.asarray, held.held[restart])
 
     here = discrete.sel(snapshot=restart)
@@ -162,6 +190,8 @@ def iterates(
         snapshot_steps=dynamics.grid(restart, restart, steps, every),
         key=jax.random.key(settings["seed"]),
         progress=progress,
+        keep=lambda snapshot: {"weights": snapshot["weights"]},
+        journal=Journal(scratch, "iterates"),
     )
     stored = here["iterate"].values
     return _label_iterates(
@@ -182,6 +212,7 @@ def closeup(
     settings: Settings,
     *,
     progress: Progress | None = None,
+    scratch: Scratch | None = None,
 ) -> xr.Dataset:
     """The optimizer's own weights at every step around the opening of the rod, when the oscillation sets in.
 
@@ -213,7 +244,16 @@ def closeup(
     attributes["centre"] = middle
     first, last = max(start, middle - AROUND_OPENING), min(steps, middle + AROUND_OPENING)
     carry = Discrete().begin(optimizer, *around)
-    recording = _run_on(optimizer, carry, start, last, range(first, last + 1), progress)
+    recording = _run_on(
+        optimizer,
+        carry,
+        start,
+        last,
+        range(first, last + 1),
+        progress,
+        keep=lambda snapshot: {"iterate": snapshot["iterate"]},
+        journal=Journal(scratch, "closeup"),
+    )
 
     there = sharpness.sel(snapshot=middle, method="nearest")
     here = discrete.sel(snapshot=int(there["snapshot"]))
@@ -255,6 +295,9 @@ def _run_on(
     last: int,
     snapshot_steps: "np.ndarray | list[int] | range",
     progress: Progress | None,
+    *,
+    keep: Keep,
+    journal: Journal,
     hold: int | None = None,
 ) -> Recording:
     """The discrete run from a carry on."""
@@ -268,6 +311,8 @@ def _run_on(
         key=jax.random.key(0),
         hold=[] if hold is None else [hold],
         progress=progress,
+        keep=keep,
+        journal=journal,
     )
 
 

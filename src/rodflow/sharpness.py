@@ -10,6 +10,7 @@ import xarray as xr
 from rodflow import objective
 from rodflow.curvature import top_eigenpairs
 from rodflow.eigensolver import random_guess
+from rodflow.journal import Journal, let_go
 from rodflow.optimizers import Optimizer
 from rodflow.stages import Settings, optimizer_of, preconditioner
 from rodflow.trajectory import described
@@ -32,12 +33,14 @@ def sharpness(
     tolerance: float,
     every: int,
     known: dict[int, Eigenvectors] | None = None,
+    journal: Journal | None = None,
 ) -> xr.Dataset:
     """The largest eigenvalues of the (preconditioned) Hessian along a stored trajectory.
 
     Args:
         dataset: the training data.
-        data: a trajectory with weights, and the second moment where the optimizer has one.
+        data: a trajectory with weights, and the second moment where the optimizer has one; one that
+            `rodflow.artifact.open_lazily` gives is read snapshot by snapshot.
         settings: of the run.
         count: how many eigenvalues of the preconditioned Hessian.
         tolerance: relative residual at which an eigenpair is accepted.
@@ -45,6 +48,7 @@ def sharpness(
         known: snapshot -> eigenvectors of another process of the run, such as the discrete run. Where its
             weights are nearer than those of the snapshot before, the search starts there. What is found
             at snapshots that it does not have is entered.
+        journal: of this process of the run and no other. If it has a checkpoint the search continues there.
 
     Returns:
         By snapshot: `eigenvalue` of P^{-1/2} H P^{-1/2} with `residual`, its leading `eigenvector`,
@@ -59,16 +63,24 @@ def sharpness(
     last = Eigenvectors(np.full(parameters, np.inf, np.float32), random, random[:, :1])
     known = {} if known is None else known
     ones = jnp.ones(parameters)
-    rows: list[dict[str, np.ndarray]] = []
-    for snapshot in data["snapshot"].values:
-        here = data.sel(snapshot=snapshot)
+    journal = Journal() if journal is None else journal
+    snapshots = data["snapshot"].values
+    done = 0
+    if (begun := journal.resume()) is not None:
+        last, done = Eigenvectors(*begun[0]), begun[1]["done"]
+        journal.tell(f"continues after {done} of {len(snapshots)} snapshots")
+    needed = data[[name for name in ("weights", "second_moment", "gain") if name in data]]
+    for index in range(done, len(snapshots)):
+        here = needed.isel(snapshot=index).load()
         weights = jnp.asarray(here["weights"].values)
         scale = jnp.asarray(preconditioner(settings, here))
         nearest = min(
-            (last, known.get(int(snapshot), last)),
+            (last, known.get(int(snapshots[index]), last)),
             key=lambda found: float(np.linalg.norm(found.weights - here["weights"].values)),
         )
-        start, raw_start = jnp.asarray(nearest.preconditioned), jnp.asarray(nearest.raw)
+        start, raw_start = jnp.array(nearest.preconditioned), jnp.array(nearest.raw)
+        for part in nearest:
+            let_go(part)
         pairs = top_eigenpairs(loss, weights, scale, start, tolerance)
         if (scale == scale[0]).all():
             # The Hessian itself, up to a factor.
@@ -81,15 +93,18 @@ def sharpness(
         last = Eigenvectors(
             here["weights"].values, np.asarray(pairs.vectors), np.asarray(raw.vectors[:, :1])
         )
-        known.setdefault(int(snapshot), last)
         row = {
             "eigenvalue": pairs.values,
             "residual": pairs.residuals,
-            "eigenvector": pairs.vectors[:, 0],
             "raw_sharpness": raw.values[0],
             "raw_residual": raw.residuals[0],
+            **last._asdict(),
         }
-        rows.append(jax.device_get(row))
+        for name, values in jax.device_get(row).items():
+            journal.append(name, np.asarray(values)[None])
+        if journal.due:
+            journal.save(list(last), done=index + 1)
+
     shapes = {
         "eigenvalue": ("eigenvalue_rank",),
         "residual": ("eigenvalue_rank",),
@@ -97,22 +112,28 @@ def sharpness(
         "raw_sharpness": (),
         "raw_residual": (),
     }
-    sizes = {"eigenvalue_rank": count, "parameter": parameters}
+    if len(snapshots):
+        found_at = {name: journal.column(name) for name in journal.names}
+        for snapshot, *vectors in zip(
+            snapshots, *(found_at[name] for name in Eigenvectors._fields), strict=True
+        ):
+            known.setdefault(int(snapshot), Eigenvectors(*vectors))
+        found_at["eigenvector"] = found_at["preconditioned"][:, :, 0]
+    else:
+        sizes = {"eigenvalue_rank": count, "parameter": parameters}
+        found_at = {
+            name: np.zeros((0, *(sizes[dim] for dim in dims)), np.float32)
+            for name, dims in shapes.items()
+        }
     variables = {
-        name: (
-            ("snapshot", *dims),
-            np.stack([row[name] for row in rows])
-            if rows
-            else np.zeros((0, *(sizes[d] for d in dims)), np.float32),
-            described(_SHARPNESS_NAMES[name]),
-        )
+        name: (("snapshot", *dims), found_at[name], described(_SHARPNESS_NAMES[name]))
         for name, dims in shapes.items()
     }
     found = xr.Dataset(variables, {"snapshot": data["snapshot"]})
     ratio = (found["eigenvalue"].isel(eigenvalue_rank=0) / limit).assign_attrs(
         long_name="preconditioned sharpness over the stability threshold", units="1"
     )
-    worst = float(found["residual"].max()) if rows else 0.0
+    worst = float(found["residual"].max()) if len(snapshots) else 0.0
     return found.assign(sharpness_over_threshold=ratio).assign_attrs(
         title=f"sharpness of {data.attrs['title']}",
         process=data.attrs["process"],

@@ -21,7 +21,8 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from rodflow import dynamics, objective
-from rodflow.dynamics import OptimizerMap, Progress, Recording, State
+from rodflow.dynamics import Keep, OptimizerMap, Progress, Recording, State
+from rodflow.journal import Journal, Scratch
 from rodflow.optimizers import TABLE, Optimizer
 from rodflow.settings import shared
 from rodflow.stability import alternating_gains
@@ -77,6 +78,7 @@ def discrete_runs(
     dataset: xr.Dataset,
     settings: Sequence[Settings],
     progress: Progress | None = None,
+    scratch: Scratch | None = None,
     *,
     side_by_side: bool | None = None,
 ) -> Iterator[xr.Dataset]:
@@ -86,6 +88,7 @@ def discrete_runs(
         dataset: the training data.
         settings: of each run.
         progress: called after every chunk of steps.
+        scratch: where a killed run continues from.
         side_by_side: as one vmapped batch, or one after the other. None: as a batch where that is faster, see `SMALL`.
 
     Yields:
@@ -110,12 +113,21 @@ def discrete_runs(
         small = first["batch_size"] is None and maps[0].loss.samples * weights[0].size < SMALL
         faster = small or jax.default_backend() != "cpu"
         side_by_side = faster and "compute" not in first  # which is there for want of memory
+    keep = [kept_by(optimizer, own) for optimizer, own in zip(maps, settings, strict=True)]
     if side_by_side and len(settings) > 1:
+        how |= {"keep": keep, "journal": Journal(scratch, "runs")}
         recordings = iter(dynamics.discrete_side_by_side(maps, weights, seeds=seeds, **how))
     else:
         recordings = (
-            dynamics.discrete(optimizer, at, seed=seed, **how)
-            for optimizer, at, seed in zip(maps, weights, seeds, strict=True)
+            dynamics.discrete(
+                maps[run],
+                weights[run],
+                seed=seeds[run],
+                keep=keep[run],
+                journal=Journal(scratch, f"run{run}"),
+                **how,
+            )
+            for run in range(len(settings))
         )
     for optimizer, at, recording, own in zip(maps, weights, recordings, settings, strict=True):
         if not recording.snapshots:  # diverged before the first one
@@ -149,6 +161,7 @@ def flow_run(
     flow: str,
     settings: Settings,
     progress: Progress | None = None,
+    scratch: Scratch | None = None,
 ) -> xr.Dataset:
     """Integrate a flow from the discrete run's states around the start, as a trajectory.
 
@@ -177,8 +190,28 @@ def flow_run(
         every=settings["snapshots"]["every"],
         seed=settings["seed"],
         progress=progress,
+        keep=kept_by(optimizer, settings),
+        journal=Journal(scratch, flow),
     )
     return _label(optimizer, recording, flow, settings)
+
+
+def kept_by(optimizer: OptimizerMap, settings: Settings) -> Keep:
+    """What of a snapshot is stored: of the memory the second moment, or the alternating gain where P is that."""
+    row, hyperparameters = optimizer_of(settings)
+
+    def keep(snapshot: dict[str, Any]) -> dict[str, Any]:
+        kept = dict(snapshot)
+        memory = kept.pop("memory")
+        if row.threshold is None:
+            state = jax.tree.map(lambda leaf: leaf[None], State(kept["weights"], memory))
+            kept["gain"] = alternating_gains(optimizer, state)[0]
+        elif row.adaptive:
+            with np.errstate(all="ignore"):  # of a run that diverges
+                kept["second_moment"] = np.asarray(row.second_moment(memory, **hyperparameters))
+        return kept
+
+    return keep
 
 
 def states_at_start(
@@ -209,19 +242,11 @@ def _title(process: str, settings: Settings) -> str:
 def _label(
     optimizer: OptimizerMap, recording: Recording, process: str, settings: Settings
 ) -> xr.Dataset:
-    row, hyperparameters = optimizer_of(settings)
-    kept = dict(recording.snapshots)
-    memory = kept.pop("memory", None)
-    if row.threshold is None and memory is not None:
-        kept["gain"] = alternating_gains(optimizer, State(kept["weights"], memory))
-    elif row.adaptive and memory is not None:
-        per_snapshot = jax.vmap(lambda m: row.second_moment(m, **hyperparameters))
-        kept["second_moment"] = np.asarray(per_snapshot(memory))
     return trajectory(
         recording.steps,
         recording.series,
         recording.snapshot_steps,
-        kept,
+        recording.snapshots,
         process=process,
         title=_title(process, settings),
         attributes={

@@ -142,6 +142,7 @@ MAP_CODE = [
     "models.py",
     "optimizers.py",
     "stability.py",
+    "journal.py",
     "dynamics/optimizer_map.py",
     "dynamics/process.py",
 ]

@@ -1,7 +1,7 @@
 # All processes of a run, or of a batch of runs, in one job: they share the compiled eigensolver, whose start costs as
 # much as its work, and what the flows' eigenvectors are searched from.
 
-SHARPNESS_CODE = code("sharpness.py", "stages.py", "sharpness.py", "curvature.py", "eigensolver.py")
+SHARPNESS_CODE = code("sharpness.py", "stages.py", "sharpness.py", "curvature.py", "eigensolver.py", "journal.py")
 SHARPNESS = (
     "python {input.code[0]} --root {ROOT} --settings {params.settings:q} --dataset {input.dataset}"
     " --trajectories {input.trajectories} --sharpness {params.sharpness:q} --output {output} 2> {log}"

@@ -11,17 +11,15 @@ def main() -> None:
     )
     stage.take_devices(args.settings)
     clock = stage.Clock(args.flow, args.settings["steps"])
-    data = stages.flow_run(
-        artifact.read(args.dataset, kind="dataset"),
-        artifact.read(args.discrete, kind="trajectory"),
-        args.flow,
-        args.settings,
-        clock,
-    )
+    scratch = stage.scratch(args, args.output, clock)
+    dataset = artifact.read(args.dataset, kind="dataset")
+    with artifact.open_lazily(args.discrete, kind="trajectory") as discrete:
+        data = stages.flow_run(dataset, discrete, args.flow, args.settings, clock, scratch)
     inputs = {"dataset": args.dataset, "discrete": args.discrete}
     stage.store(
         data, args.output, args, clock, kind="trajectory", settings=args.settings, inputs=inputs
     )
+    scratch.remove()
 
 
 stage.run(main)

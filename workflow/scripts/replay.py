@@ -18,25 +18,30 @@ def main() -> None:
     )
     stage.take_devices(args.settings)
     dataset = artifact.read(args.dataset, kind="dataset")
-    discrete = artifact.read(args.discrete, kind="trajectory")
     sharpness = artifact.read(args.sharpness, kind="sharpness")
-    for output in args.output:
-        clock = stage.Clock(output.stem, args.settings["steps"])
-        inputs = {"dataset": args.dataset, "discrete": args.discrete}
-        own = {}
-        if output.stem == "twins":
-            own = {"twins": args.twins}
-            data = replay.twins(dataset, discrete, args.settings, count=args.twins, progress=clock)
-        else:
-            inputs["sharpness"] = args.sharpness
-            measured = (dataset, discrete, sharpness, args.settings)
-            if output.stem == "iterates":
-                own = {"restart": args.restart}
-                data = replay.iterates(*measured, **own, progress=clock)
+    clock = stage.Clock("replay", args.settings["steps"])
+    scratch = stage.scratch(args, args.output[0], clock)
+    how = {"progress": clock, "scratch": scratch}
+    with artifact.open_lazily(args.discrete, kind="trajectory") as discrete:
+        for output in args.output:
+            clock.restart(output.stem)
+            inputs = {"dataset": args.dataset, "discrete": args.discrete}
+            own = {}
+            if output.stem == "twins":
+                own = {"twins": args.twins}
+                data = replay.twins(dataset, discrete, args.settings, count=args.twins, **how)
             else:
-                data = replay.closeup(*measured, progress=clock)
-        settings = args.settings | own
-        stage.store(data, output, args, clock, kind=output.stem, settings=settings, inputs=inputs)
+                inputs["sharpness"] = args.sharpness
+                measured = (dataset, discrete, sharpness, args.settings)
+                if output.stem == "iterates":
+                    own = {"restart": args.restart}
+                    data = replay.iterates(*measured, **own, **how)
+                else:
+                    data = replay.closeup(*measured, **how)
+            settings = args.settings | own
+            kept = {"kind": output.stem, "settings": settings, "inputs": inputs}
+            stage.store(data, output, args, clock, **kept)
+    scratch.remove()
 
 
 stage.run(main)

@@ -5,6 +5,7 @@ import stage
 
 def main() -> None:
     from rodflow import artifact
+    from rodflow.journal import Journal
     from rodflow.sharpness import Eigenvectors, sharpness
 
     args = stage.arguments(
@@ -18,18 +19,22 @@ def main() -> None:
     stage.take_devices(args.settings[0])
     dataset = artifact.read(args.dataset, kind="dataset")
     each = len(args.trajectories) // len(args.settings)
+    clock = stage.Clock("sharpness", args.settings[0]["steps"])
+    scratch = stage.scratch(args, args.output[0], clock)
     # The discrete run of each comes first, and its flows stay near it.
     known: list[dict[int, Eigenvectors]] = [{} for _ in args.settings]
     for index, (trajectory, output) in enumerate(zip(args.trajectories, args.output, strict=True)):
         settings = args.settings[index // each]
-        clock = stage.Clock(f"sharpness of {trajectory.stem}", settings["steps"])
-        data = sharpness(
-            dataset,
-            artifact.read(trajectory, kind="trajectory"),
-            settings,
-            **args.sharpness,
-            known=known[index // each],
-        )
+        clock.restart(f"sharpness of {trajectory.stem}")
+        with artifact.open_lazily(trajectory, kind="trajectory") as followed:
+            data = sharpness(
+                dataset,
+                followed,
+                settings,
+                **args.sharpness,
+                known=known[index // each],
+                journal=Journal(scratch, str(index)),
+            )
         stage.store(
             data,
             output,
@@ -39,6 +44,7 @@ def main() -> None:
             settings=settings | {"sharpness": args.sharpness},
             inputs={"dataset": args.dataset, "trajectory": trajectory},
         )
+    scratch.remove()
 
 
 stage.run(main)

@@ -5,6 +5,7 @@ A script is called by Snakemake or by hand; the command is in the log of a faile
 
 import argparse
 import fcntl
+import hashlib
 import importlib.util
 import json
 import os
@@ -178,9 +179,15 @@ class Clock:
         self.title, self.last = title, last
         self.restart()
 
-    def restart(self) -> None:
-        """Begin again."""
+    def restart(self, title: str | None = None) -> None:
+        """Begin again, perhaps with something else."""
+        self.title = title or self.title
         self.began = self.told = time.perf_counter()
+
+    def tell(self, line: str, seconds: float) -> None:
+        """Say how the job continues what a killed one spent so many seconds on, which count."""
+        self.began -= seconds
+        print(f"{self.title}: {line}", file=sys.stderr, flush=True)
 
     def __call__(self, step: int, loss: float) -> None:
         now = time.perf_counter()
@@ -195,6 +202,47 @@ class Clock:
     def elapsed(self) -> float:
         """Seconds since the clock was started."""
         return time.perf_counter() - self.began
+
+
+def scratch(args: argparse.Namespace, output: Path, clock: Clock) -> Any:
+    """Where the job leaves what it has so far, beside its (first) output, and continues when it was killed."""
+    from rodflow.journal import PAUSE, Scratch
+
+    return Scratch(
+        output.with_name(f".{output.name}.partial"),
+        lambda: _key(args),
+        pause=float(os.environ.get(CHECKPOINT, PAUSE)),
+        tell=clock.tell,
+    )
+
+
+CHECKPOINT = "RODFLOW_CHECKPOINT"
+"""The environment variable with the seconds between two checkpoints of a job; 0: at every opportunity."""
+
+
+def _key(args: argparse.Namespace) -> str:
+    """The digest of all that decides what a job gives: its arguments, inputs, code, versions and device."""
+    import jax
+
+    import rodflow
+    from rodflow import artifact
+
+    def content(value: Any) -> Any:
+        if isinstance(value, list):
+            return [content(one) for one in value]
+        return artifact.sha256(value) if isinstance(value, Path) else value
+
+    outputs = {"root", "output"}
+    given = {name: content(value) for name, value in vars(args).items() if name not in outputs}
+    code = sorted(Path(rodflow.__file__).parent.rglob("*.py"))
+    parts = [
+        given,
+        [artifact.sha256(path) for path in (sys.argv[0], *code)],
+        artifact.versions(),
+        [device.device_kind for device in jax.devices()],
+        [os.environ.get(name) for name in ("XLA_FLAGS", "JAX_ENABLE_X64")],
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
 def store(

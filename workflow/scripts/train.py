@@ -10,7 +10,8 @@ def main() -> None:
     stage.take_devices(args.settings[0])
     dataset = artifact.read(args.dataset, kind="dataset")
     clock = stage.Clock("discrete", args.settings[0]["steps"])
-    runs = stages.discrete_runs(dataset, args.settings, clock)
+    scratch = stage.scratch(args, args.output[0], clock)
+    runs = stages.discrete_runs(dataset, args.settings, clock, scratch)
     for data, settings, output in zip(runs, args.settings, args.output, strict=True):
         stage.store(
             data,
@@ -22,6 +23,7 @@ def main() -> None:
             inputs={"dataset": args.dataset},
         )
         clock.restart()
+    scratch.remove()
 
 
 stage.run(main)

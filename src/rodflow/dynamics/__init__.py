@@ -21,11 +21,12 @@ from rodflow.dynamics.covariance_closure import CovarianceClosure
 from rodflow.dynamics.discrete import scale_invariant
 from rodflow.dynamics.edge_flow import EdgeFlow
 from rodflow.dynamics.optimizer_map import OptimizerError, OptimizerMap, State, optimizer_map
-from rodflow.dynamics.process import Process, Progress, Recording, grid, record
+from rodflow.dynamics.process import Keep, Process, Progress, Recording, grid, record
 from rodflow.dynamics.rod_flow import RodFlow
 from rodflow.dynamics.rod_unit_step import RodUnitStep
 from rodflow.dynamics.stable_flow import StableFlow
 from rodflow.dynamics.training import discrete, discrete_side_by_side
+from rodflow.journal import Journal
 
 FLOWS: dict[str, Callable[[], Process]] = {
     "stable": StableFlow,
@@ -49,6 +50,8 @@ def integrate(
     every: int,
     seed: int = 0,
     progress: Progress | None = None,
+    keep: Keep | None = None,
+    journal: Journal | None = None,
 ) -> Recording:
     """Run a flow from three consecutive states of the discrete run.
 
@@ -60,6 +63,7 @@ def integrate(
         every: distance of snapshots, counted from `start`.
         seed: of the rounding-sized noise that seeds the oscillation.
         progress: called after every chunk with step and loss.
+        keep, journal: see `rodflow.dynamics.process.record`.
     """
     process = FLOWS[flow]() if isinstance(flow, str) else flow
     carry = eqx.filter_jit(process.begin)(optimizer, *states)
@@ -72,11 +76,14 @@ def integrate(
         snapshot_steps=grid(start, start, stop, every),
         key=jax.random.key(seed),
         progress=progress,
+        keep=keep,
+        journal=journal,
     )
 
 
 __all__ = [
     "FLOWS",
+    "Keep",
     "OptimizerError",
     "OptimizerMap",
     "Process",

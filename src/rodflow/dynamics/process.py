@@ -2,7 +2,8 @@
 
 A flow is a small `Process`: how it begins from three consecutive states of the discrete run, how it advances by one
 unit of time, what it shows at every step and what it keeps at a snapshot. `record` runs any of them in `lax.scan`
-chunks, one chunk from snapshot to snapshot, and stops where the loss ceases to be finite.
+chunks, one chunk from snapshot to snapshot, and stops where the loss ceases to be finite. What it has seen so far is in
+a `rodflow.journal.Journal`, with the carry now and then: a run that was killed continues between two chunks.
 """
 
 import abc
@@ -18,12 +19,15 @@ import numpy as np
 from jaxtyping import Array, Float, PyTree
 
 from rodflow.dynamics.optimizer_map import OptimizerMap, State
+from rodflow.journal import Journal
 
 Observation = dict[str, Float[Array, "..."]]
 """Numbers, or a few numbers of one kind such as one a kernel, that are to be seen at a step."""
 Snapshot = dict[str, PyTree]
 Progress = Callable[[int, float], None]
 """Called after every chunk with the step reached and the loss there."""
+Keep = Callable[[Snapshot], Snapshot]
+"""What of a snapshot, with arrays on the host, is kept."""
 
 
 class Process(eqx.Module):
@@ -64,8 +68,10 @@ class Recording:
         status: "completed", or "diverged at step n" with n the first step whose loss is not finite; and after a
             colon the process's remark, if it has one.
         compile_time: seconds of the first chunk, compilation included.
-        step_time: median seconds per step of the other chunks.
+        step_time: median seconds per step of the other chunks. Both of the process that ended the run.
         held: step -> carry there, for the steps asked for.
+
+    Arrays of series and snapshots are mapped from the journal's files, and read-only, if it has some.
     """
 
     steps: np.ndarray
@@ -137,6 +143,8 @@ def record(
     key: Array,
     hold: Sequence[int] = (),
     progress: Progress | None = None,
+    keep: Keep | None = None,
+    journal: Journal | None = None,
 ) -> Recording:
     """Run a process from step `first` to step `last` (both observed) and keep its snapshots.
 
@@ -149,23 +157,40 @@ def record(
         key: source of the seeding noise; every step folds its own number in.
         hold: steps in [first, last] whose carry is wanted.
         progress: called after every chunk.
+        keep: from what the process shows at a snapshot to what is kept of it; None: everything.
+        journal: of this run and no other. If it has a checkpoint the run continues there, bit for bit.
 
     Returns:
         The recording, cut at the first step whose loss is not finite.
-    """
-    observed: list[dict[str, np.ndarray]] = []
-    kept: list[Snapshot] = []
-    kept_at: list[int] = []
-    compile_time, step_times = 0.0, list[float]()
-    status = "completed"
 
+    Raises:
+        JournalError: the journal cannot be written.
+    """
+    journal = Journal() if journal is None else journal
+    keep = (lambda snapshot: snapshot) if keep is None else keep
+    compile_time, step_times = 0.0, list[float]()
     held: dict[int, PyTree] = {}
+    structure: PyTree = None  # of a snapshot
+    following, status = first, "completed"
+
+    if (begun := journal.resume()) is not None:
+        leaves, note = begun
+        following, status = note["following"], note["status"]
+        carry, held = _restored(leaves, note["held"], jax.tree.structure(carry))
+        journal.tell(f"continues at step {following}")
+
     segments = list(_segments(first, last, {*snapshot_steps, *hold}))
     size = max(length for _, length in segments)
+    wanted = set(snapshot_steps)
     for at, length in segments:
-        if at in snapshot_steps:
-            kept.append(jax.device_get(_look(process, optimizer, carry)))
-            kept_at.append(at)
+        if at < following or status != "completed":
+            continue
+        if at in wanted:
+            snapshot = keep(jax.device_get(_look(process, optimizer, carry)))
+            values, structure = jax.tree.flatten(snapshot)
+            for index, value in enumerate(values):
+                journal.append(f"snapshot.{index}", np.asarray(value)[None])
+            journal.append("snapshot_steps", np.array([at]))
         if at in hold:
             held[at] = jax.device_get(carry)
         began = time.perf_counter()
@@ -173,36 +198,64 @@ def record(
             _chunk(process, optimizer, carry, key, jnp.asarray(at), jnp.asarray(length), size)
         )
         elapsed = time.perf_counter() - began
-        if observed:
+        if compile_time:
             step_times.append(elapsed / length)
         else:
             compile_time = elapsed
         seen = {name: values[:length] for name, values in jax.device_get(seen).items()}
-        observed.append(seen)
         finite = np.isfinite(seen["loss"]).reshape(length, -1).any(axis=1)  # of some run of a batch
         bad = np.flatnonzero(~finite)
         if bad.size:
             status = f"diverged at step {at + int(bad[0])}"
-            observed[-1] = {name: values[: bad[0]] for name, values in seen.items()}
-            break
-        carry = process.adapt(optimizer, carry)
-        if progress is not None:
+            seen = {name: values[: bad[0]] for name, values in seen.items()}
+        for name, values in seen.items():
+            journal.append(f"series.{name}", values)
+        following = at + length
+        if not bad.size:
+            carry = process.adapt(optimizer, carry)
+        if journal.due:
+            leaves = jax.device_get(jax.tree.leaves((carry, list(held.values()))))
+            journal.save(leaves, following=following, status=status, held=list(held))
+        if progress is not None and not bad.size:
             progress(at + length - 1, float(np.nanmean(seen["loss"][-1])))
 
-    series = {name: np.concatenate([o[name] for o in observed]) for name in observed[0]}
+    series = {
+        name.removeprefix("series."): journal.column(name)
+        for name in journal.names
+        if name.startswith("series.")
+    }
     steps = first + np.arange(len(series["loss"]))
     if remark := process.remark(series, steps):
         status = f"{status}: {remark}"
+    kept_at, snapshots = np.zeros(0, np.int64), Snapshot()
+    if "snapshot_steps" in journal.names:
+        kept_at = journal.column("snapshot_steps")
+        if structure is None:  # none was taken since the run continued
+            structure = jax.tree.structure(keep(jax.device_get(_look(process, optimizer, carry))))
+        columns = [journal.column(f"snapshot.{index}") for index in range(structure.num_leaves)]
+        snapshots = jax.tree.unflatten(structure, columns)
     return Recording(
         steps=steps,
         series=series,
-        snapshot_steps=np.asarray(kept_at, dtype=np.int64),
-        snapshots=jax.tree.map(lambda *values: np.stack(values), *kept) if kept else {},
+        snapshot_steps=kept_at,
+        snapshots=snapshots,
         status=status,
         compile_time=compile_time,
         step_time=float(np.median(step_times)) if step_times else float("nan"),
         held=held,
     )
+
+
+def _restored(
+    leaves: list[np.ndarray], held_at: list[int], structure: PyTree
+) -> tuple[PyTree, dict[int, PyTree]]:
+    """A carry and what was held before, of the same structure, from their leaves one after the other."""
+    count = structure.num_leaves
+    now, *before = [
+        jax.tree.unflatten(structure, leaves[index : index + count])
+        for index in range(0, count * (len(held_at) + 1), count)
+    ]
+    return jax.tree.map(jnp.asarray, now), dict(zip(held_at, before, strict=True))
 
 
 def _segments(first: int, last: int, stops: Set[int]) -> Iterator[tuple[int, int]]:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Array, PyTree
 
 from rodflow.dynamics.optimizer_map import OptimizerMap, State
-from rodflow.dynamics.process import Observation, Process, Recording, Snapshot
+from rodflow.dynamics.process import Keep, Observation, Process, Recording, Snapshot
 
 
 def stacked(optimizers: Sequence[OptimizerMap]) -> OptimizerMap:
@@ -67,6 +67,19 @@ class SideBySide(Process):
         return eqx.filter_vmap(method, in_axes=axes)(optimizer, *rows)
 
 
+def of_each(keep: Sequence[Keep]) -> Keep:
+    """What of a snapshot of the batch is kept, from what is kept of each run."""
+
+    def together(snapshot: Snapshot) -> Snapshot:
+        rows = [
+            own(jax.tree.map(lambda values, run=run: values[run], snapshot))
+            for run, own in enumerate(keep)
+        ]
+        return jax.tree.map(lambda *values: np.stack(values), *rows)
+
+    return together
+
+
 def apart(recording: Recording, runs: int) -> list[Recording]:
     """The recording of each run of a batch, cut where its own loss ceases to be finite."""
     return [_one(recording, run, runs) for run in range(runs)]
@@ -75,15 +88,15 @@ def apart(recording: Recording, runs: int) -> list[Recording]:
 def _one(recording: Recording, run: int, runs: int) -> Recording:
     bad = np.flatnonzero(~np.isfinite(recording.series["loss"][:, run]))
     last = recording.steps[bad[0]] if bad.size else np.inf
-    kept = recording.snapshot_steps <= last
+    # Slices, not copies: of a long run these are mapped files.
+    steps = int(np.searchsorted(recording.steps, last))
+    kept = int(np.searchsorted(recording.snapshot_steps, last, side="right"))
     alone = replace(
         recording,
-        steps=recording.steps[recording.steps < last],
-        series={
-            name: values[recording.steps < last, run] for name, values in recording.series.items()
-        },
-        snapshot_steps=recording.snapshot_steps[kept],
-        snapshots=jax.tree.map(lambda values: values[kept, run], recording.snapshots),
+        steps=recording.steps[:steps],
+        series={name: values[:steps, run] for name, values in recording.series.items()},
+        snapshot_steps=recording.snapshot_steps[:kept],
+        snapshots=jax.tree.map(lambda values: values[:kept, run], recording.snapshots),
         held={
             step: jax.tree.map(lambda values: values[run], carry)
             for step, carry in recording.held.items()

@@ -11,8 +11,9 @@ from jaxtyping import Array, Float
 from rodflow.dynamics.discrete import Discrete
 from rodflow.dynamics.minibatch import Minibatch
 from rodflow.dynamics.optimizer_map import OptimizerMap
-from rodflow.dynamics.process import Progress, Recording, fold_in, record
-from rodflow.dynamics.side_by_side import SideBySide, apart, stacked
+from rodflow.dynamics.process import Keep, Progress, Recording, fold_in, record
+from rodflow.dynamics.side_by_side import SideBySide, apart, of_each, stacked
+from rodflow.journal import Journal
 
 
 def discrete(
@@ -25,6 +26,8 @@ def discrete(
     batch_size: int | None = None,
     seed: int = 0,
     progress: Progress | None = None,
+    keep: Keep | None = None,
+    journal: Journal | None = None,
 ) -> Recording:
     """Train for `steps` steps from these weights.
 
@@ -41,10 +44,19 @@ def discrete(
         batch_size: samples in a step; None: all.
         seed: of the batches.
         progress: called after every chunk.
+        keep, journal: see `rodflow.dynamics.process.record`.
     """
-    process = _process(batch_size)
     return _train(
-        process, optimizer, weights, jax.random.key(seed), steps, snapshot_steps, hold, progress
+        _process(batch_size),
+        optimizer,
+        weights,
+        steps,
+        key=jax.random.key(seed),
+        snapshot_steps=snapshot_steps,
+        hold=hold,
+        progress=progress,
+        keep=keep,
+        journal=journal,
     )
 
 
@@ -58,19 +70,21 @@ def discrete_side_by_side(
     batch_size: int | None = None,
     seeds: Sequence[int],
     progress: Progress | None = None,
+    keep: Sequence[Keep] | None = None,
+    journal: Journal | None = None,
 ) -> list[Recording]:
     """As `discrete`, of several runs that differ in numbers only: see `rodflow.dynamics.side_by_side`."""
-    together = SideBySide(_process(batch_size))
-    keys = jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
     recording = _train(
-        together,
+        SideBySide(_process(batch_size)),
         stacked(optimizers),
         jnp.stack(list(weights)),
-        keys,
         steps,
-        snapshot_steps,
-        hold,
-        progress,
+        key=jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32)),
+        snapshot_steps=snapshot_steps,
+        hold=hold,
+        progress=progress,
+        keep=None if keep is None else of_each(keep),
+        journal=journal,
     )
     return apart(recording, len(optimizers))
 
@@ -80,26 +94,12 @@ def _process(batch_size: int | None) -> Any:
 
 
 def _train(
-    process: Any,
-    optimizer: OptimizerMap,
-    weights: Array,
-    key: Array,
-    steps: int,
-    snapshot_steps: Sequence[int],
-    hold: Sequence[int],
-    progress: Progress | None,
+    process: Any, optimizer: OptimizerMap, weights: Array, steps: int, *, key: Array, **how: Any
 ) -> Recording:
     before = fold_in(key, jnp.asarray(steps + 1))  # of a step number that no later step has
-    recording = record(
-        process,
-        optimizer,
-        process.first(optimizer, weights, before),
-        first=0,
-        last=steps,
-        snapshot_steps=snapshot_steps,
-        key=key,
-        hold=hold,
-        progress=progress,
-    )
-    recording.series["rod_length"][:1] = np.nan
+    carry = process.first(optimizer, weights, before)
+    recording = record(process, optimizer, carry, first=0, last=steps, key=key, **how)
+    lengths = np.array(recording.series["rod_length"])
+    lengths[:1] = np.nan
+    recording.series["rod_length"] = lengths
     return recording
