@@ -186,8 +186,8 @@ def _compare_artifacts(found: Agreement, path: str, provenance: dict[str, set[st
         return
     allowed = _allowed(found.a / path, a) if {*_WEIGHTS} & {*a.data_vars} else None
     for name in sorted(map(str, a.data_vars)):
-        if one := _difference(path, name, a, b, allowed):
-            found.differences[kind].append(one)
+        if difference := _difference(path, name, a, b, allowed):
+            found.differences[kind].append(difference)
 
 
 def _other_settings(a: xr.Dataset, b: xr.Dataset) -> str:
