@@ -85,8 +85,8 @@ CLAIMS: tuple[Claim, ...] = (
             figure=_FIGURE,
             source="target",
             statement=(
-                f"Below the edge of stability {label} is a first-order approximation of its form in continuous time: at "
-                "the same learning rate x steps their distance shrinks in proportion to the learning rate, with a slope "
+                f"Below the edge of stability {label} is a step of first order of its form in continuous time: at the "
+                "same learning rate x steps their distance shrinks in proportion to the learning rate, with a slope "
                 "within 0.15 of 1."
             ),
             quantity="slope of log distance (last tracking error) against log learning rate",
@@ -126,8 +126,8 @@ CLAIMS: tuple[Claim, ...] = (
         figure=_FIGURE,
         source="target",
         statement=(
-            "The form in continuous time has no threshold: from the edge of stability on the run departs from it, and at "
-            "the end they are at least five times as far apart."
+            "The form in continuous time has no threshold: from the edge of stability on the run departs from it, and "
+            "at the end they are at least five times as far apart."
         ),
         quantity="last tracking error over that where the threshold is reached",
         measure=departure,

@@ -3,9 +3,9 @@
     tau_1 dm/dt = g - m,      tau_2 dv/dt = g^2 - v,      tau_i = b_i / (1 - b_i),
     dw/dt = -eta ( m_hat / (sqrt(v_hat) + eps) + lambda w ),      m_hat = m / (1 - e^{-t/tau_1}), v_hat alike.
 
-The iterates are this ODE, stepped: m' = m + (g - m') / tau_1 is the implicit Euler step of unit length, with the gradient
-from before the step. So the two differ at first order; docs/theory.md, section 8, has the derivation, and what tells
-the flow from the stable flow of the same optimizer.
+The iterates are this ODE, stepped: m' = m + (g - m') / tau_1 is the implicit Euler step of unit length, with the
+gradient from before the step. So the two differ at first order; docs/theory.md, section 8, has the derivation, and what
+tells the flow from the stable flow of the same optimizer.
 
 At t = 0 the corrected moments are 0/0; their limits are g and g^2. Corrected moments are averages of gradients in both
 descriptions, moments are not (1 - b^t and 1 - e^{-t/tau} differ), so a flow takes over the corrected ones.

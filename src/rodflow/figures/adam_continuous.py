@@ -1,7 +1,8 @@
 """Adam and AdamW beside their form in continuous time, nearer to each other the smaller the learning rate.
 
 One row a series of runs that train for the same learning rate x steps (`rodflow.convergence`), one colour a learning
-rate, against time η t: three weights, the loss, the distance of the two, and its last value against the learning rate.
+rate, against time η t: three weights, the loss, the distance of the two, and its last value against the learning rate;
+of a series that reaches the edge of stability, where nothing converges, the sharpness instead.
 Source: Gould and Tanaka 2024 (arXiv 2411.05746).
 """
 
@@ -14,10 +15,17 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import NullLocator
 
 from rodflow.convergence import below_edge, order, rate, series
-from rodflow.figures.rows import at_snapshots, failures, onset, show_on_log_scale, tracking_error
+from rodflow.figures.rows import (
+    at_snapshots,
+    failures,
+    onset,
+    sharpness,
+    show_on_log_scale,
+    tracking_error,
+)
 from rodflow.figures.style import (
     FAINT,
     INK,
@@ -49,10 +57,9 @@ WEIGHTS = ("median", "turns", "worst")
 """The weights that are drawn: of median displacement, turning back farthest, and with flow and run farthest apart."""
 
 _WIDE, _BESIDE, _TALL = (2.0, 1.35, 1.35, 1.25), (0.95, 0.52, 0.55), 1.2  # inches
-_LEFT, _RIGHT, _TOP, _GAP, _FOOT = 0.62, 0.1, 0.72, 0.52, 0.4
+_LEFT, _RIGHT, _TOP, _GAP, _FOOT = 0.62, 0.1, 0.72, 0.64, 0.4
 _TITLES = ("$w - w(t_0)$ of three weights [1]", "loss [1]", "distance [1]", "last distance [1]")
 _DOTS = 12  # of a discrete run, at most
-_LINE = (0, (4, 2))
 
 
 @dataclass(frozen=True)
@@ -100,10 +107,10 @@ class _Row:
 
 
 def draw(runs: Sequence[StoredRun]) -> Drawing:
-    """A row a series: three weights, losses, distance over time, and distance against the learning rate.
+    """A row a series: three weights, losses, distance over time, and its order in the learning rate or the sharpness.
 
     Args:
-        runs: with the flow, of any sweeps.
+        runs: of any sweeps; of one without the flow the iterates are drawn.
     """
     groups = series(runs)
     colors = ordered_colors(in_order(rate(run) for run in runs))
@@ -111,8 +118,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     with styled():
         figure, grid = _layout(len(groups))
         rows = [
-            _Row(group, panels, colors, numbers)
-            for group, panels in zip(groups, grid, strict=True)
+            _Row(group, panels, colors, numbers) for group, panels in zip(groups, grid, strict=True)
         ]
         for row in rows:
             _draw_weights(row)
@@ -120,12 +126,21 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             _head(row, several=len({run.seed for run in runs}) > 1)
         shown = [_draw_distances(row) for row in rows]
         for row in rows:
-            _draw_order(row)
+            _draw_last(row)
         _share_axes(rows, np.concatenate([np.ones(0), *shown]))
         for row in rows:
             _mark_onsets(row)
         _key(figure, colors, rows)
     return Drawing(figure, numbers.table())
+
+
+def _has_flow(run: StoredRun) -> bool:
+    return FLOW in run.processes
+
+
+def _processes(run: StoredRun) -> list[str]:
+    """Those of a run that are drawn."""
+    return [process for process in (DISCRETE, FLOW) if process in run.processes]
 
 
 def _layout(count: int) -> tuple[Figure, list[list[Axes]]]:
@@ -162,9 +177,9 @@ def chosen(iterates: np.ndarray, flow: np.ndarray) -> dict[str, int]:
 def _draw_weights(row: _Row) -> None:
     """The three weights, chosen at the largest learning rate, as far as run and flow have both been kept."""
     axes, picked, ends = row.panels[0], dict[str, int](), dict[str, float]()
-    for run in row.runs:
+    for run in filter(_has_flow, row.runs):
         here, there = xr.align(
-            run.trajectory(DISCRETE)["iterate"],
+            run.trajectory(DISCRETE)["weights"],
             run.trajectory(FLOW)["weights"],
             join="inner",
             exclude="parameter",
@@ -192,7 +207,7 @@ def _draw_losses(row: _Row) -> None:
     """The loss of the iterates, and that of the flow."""
     shown = [np.ones(0)]
     for run in row.runs:
-        for process in (DISCRETE, FLOW):
+        for process in _processes(run):
             data = run.series(process)
             if data.sizes["step"]:
                 shown.append(row.plot(1, run, process, "loss", at_snapshots(data["loss"], data)))
@@ -202,44 +217,59 @@ def _draw_losses(row: _Row) -> None:
 def _draw_distances(row: _Row) -> np.ndarray:
     """The tracking error of the flow over time, of all runs; what is drawn."""
     shown = [
-        row.plot(2, run, FLOW, "tracking_error", tracking_error(run, FLOW)) for run in row.runs
+        row.plot(2, run, FLOW, "tracking_error", tracking_error(run, FLOW))
+        for run in filter(_has_flow, row.runs)
     ]
-    ended = failures(row.runs)
+    others = [name for run in row.runs for name in run.processes if name not in (DISCRETE, FLOW)]
+    ended = failures(row.runs, without=others)
     words = [(f"{process_style(process).short} {status}", INK) for process, status in ended]
     note_lines(row.panels[2], words)
     return np.concatenate([np.ones(0), *shown])
 
 
+def _draw_last(row: _Row) -> None:
+    """The order of convergence; of a series that reaches the edge of stability its sharpness instead."""
+    if all(map(below_edge, row.runs)):
+        _draw_order(row)
+    else:
+        _draw_sharpness(row)
+
+
 def _draw_order(row: _Row) -> None:
-    """The last tracking error against the learning rate; of runs below the threshold the line through their logarithms."""
-    axes, rates, lasts = row.panels[3], list[float](), list[float]()
-    reached = False
-    for run in row.runs:
+    """The last tracking error against the learning rate, and the line through their logarithms."""
+    axes, found = row.panels[3], dict[float, float]()
+    for run in filter(_has_flow, row.runs):
         error = tracking_error(run, FLOW).dropna("snapshot")
         if not error.size:
             continue
-        last, steady = float(error[-1]), below_edge(run)
-        face = row.color(run) if steady else "white"
-        axes.plot(
-            rate(run), last, marker="o", markersize=4, color=row.color(run), markerfacecolor=face,
-            zorder=3, label="last_tracking_error",
-        )  # fmt: skip
+        found[rate(run)] = last = float(error[-1])
+        look: dict[str, Any] = {"marker": "o", "markersize": 4, "color": row.color(run)}
+        axes.plot(rate(run), last, zorder=3, label="last_tracking_error", **look)
         row.numbers.add(run, FLOW, row.name("last_tracking_error", run), last)
-        reached |= not steady
-        if steady:
-            rates.append(rate(run))
-            lasts.append(last)
-    slope = order(rates, lasts)
+    rates = np.array([*found])
+    slope = order([*found], [*found.values()])
     if np.isfinite(slope):
-        middle = np.exp(np.log(lasts).mean() - slope * np.log(rates).mean())
-        ends = np.array([min(rates), max(rates)])
-        heights = middle * ends**slope
-        axes.plot(ends, heights, color=INK, linewidth=0.8, linestyle=_LINE, zorder=2, label="fit")
+        middle = np.log([*found.values()]).mean() - slope * np.log(rates).mean()
+        ends = np.array([rates.min(), rates.max()])
+        look = {"color": INK, "linewidth": 0.8, "linestyle": (0, (4, 2)), "zorder": 2}
+        heights = np.exp(middle) * ends**slope
+        axes.plot(ends, heights, label="fit", **look)
+        row.numbers.add(row.runs[0], FLOW, row.name("fit", row.runs[0]), heights)
         row.numbers.add(row.runs[0], FLOW, row.name("order", row.runs[0]), slope)
         note(axes, f"slope {slope:.2f}", (0, 1), shift=(3, -2), va="top", fontsize=7)
-    elif reached:
-        text = "at the edge of stability:\nno convergence"
-        note(axes, text, (0, 0), shift=(3, 3), va="bottom", fontsize=6.5)
+
+
+def _draw_sharpness(row: _Row) -> None:
+    """Sharpness over threshold of the iterates and of the flow."""
+    shown = [
+        row.plot(3, run, process, "sharpness_over_threshold", sharpness(run, process))
+        for run in row.runs
+        for process in _processes(run)
+    ]
+    axes = row.panels[3]
+    show_on_log_scale(axes, np.concatenate([np.ones(1), *shown]))
+    axes.axhline(1, color=FAINT, linewidth=0.7, zorder=1)
+    axes.set_title("sharpness / threshold [1]", fontsize=7, pad=4)
 
 
 def _share_axes(rows: Sequence[_Row], distances: np.ndarray) -> None:
@@ -247,28 +277,33 @@ def _share_axes(rows: Sequence[_Row], distances: np.ndarray) -> None:
     rates = np.array([rate(run) for row in rows for run in row.runs])
     for row in rows:
         end = max(rate(run) * run.settings["steps"] for run in row.runs)
-        for axes in row.panels[:3]:
+        below = all(map(below_edge, row.runs))
+        for axes in row.panels[: 3 if below else 4]:
             axes.set_xlim(0, end)
             axes.locator_params(axis="x", nbins=5)
-        for axes in row.panels[2:]:
-            show_on_log_scale(axes, distances)
+        show_on_log_scale(row.panels[2], distances)
+        if not below:
+            continue
         axes = row.panels[3]
+        show_on_log_scale(axes, distances)
         axes.set_xscale("log")
         axes.set_xlim(rates.min() / 1.5, rates.max() * 1.5)
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 4, 8)))
-        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: plain(value)))
-        axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.tick_params(axis="x", labelsize=5.5)
+        marks = np.unique(rates)
+        axes.set_xticks(marks, [f"{value:.0e}".replace("e-0", "e-") for value in marks])
+        axes.xaxis.set_minor_locator(NullLocator())
     for axes, title in zip(rows[0].panels, _TITLES, strict=True):
         axes.set_title(title, fontsize=7, pad=4)
-    for axes in rows[-1].panels[:3]:
-        axes.set_xlabel("time $\\eta t$ [1]")
-    rows[-1].panels[3].set_xlabel("learning rate $\\eta$ [1]")
+    for row in rows:
+        for place, axes in enumerate(row.panels):
+            along = place < 3 or not all(map(below_edge, row.runs))
+            axes.set_xlabel(
+                "time $\\eta t$ [1]" if along else "learning rate $\\eta$ [1]", labelpad=1
+            )
 
 
 def _mark_onsets(row: _Row) -> None:
     """Where a run reaches its threshold, on the curve of its distance."""
-    for run in row.runs:
+    for run in filter(_has_flow, row.runs):
         reached = onset(run)
         error = tracking_error(run, FLOW).dropna("snapshot")
         if np.isfinite(reached) and reached in error["snapshot"]:
@@ -286,7 +321,7 @@ def _head(row: _Row, *, several: bool) -> None:
     axes, left = row.panels[0], ("figure fraction", "axes fraction")
     note(axes, title, (0, 1), coordinates=left, shift=(6, 16), fontsize=8, fontweight="bold")
     words = ", ".join([*_decays(row.runs), *_weight_decay(run)])
-    shift = (10 + 5.1 * len(title), 16)
+    shift = (14 + 5.9 * len(title), 16)
     note(axes, words, (0, 1), coordinates=left, shift=shift, fontsize=7, color=FAINT)
 
 
@@ -299,7 +334,7 @@ def _decays(runs: Sequence[StoredRun]) -> list[str]:
         if len({*values}) == 1:
             found.append(formula(name, values[0]))
         elif max(memories) < 1.01 * min(memories):
-            found.append(f"$\\eta\\tau_{number}$ = {memories[0]:.2g}")
+            found.append(f"$\\eta\\tau_{number}$ = {memories[0]:.2g} fixed")
         else:
             found.append(f"{formula(name, min(values))} to {plain(max(values))}")
     return found
