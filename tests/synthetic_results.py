@@ -1,5 +1,6 @@
 """A small results tree with made-up numbers, written as the stages write theirs."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,29 @@ def write_run(
         path, status = folder / f"{kind}.nc", data.attrs["status"]
         artifact.write(data, path, **where | {"kind": kind}, status=status)
     return StoredRun(folder)
+
+
+def run_in_memory(
+    path: str,
+    comparison: xr.Dataset,
+    series: dict[str, xr.Dataset] | None = None,
+    **options: Any,
+) -> StoredRun:
+    """A run of which nothing is stored, for what reads no weights.
+
+    Args:
+        path: as of a `rodflow.settings.Run`; it names the optimizer.
+        comparison: its comparison.
+        series: process -> what it did.
+        options: of the optimizer.
+    """
+    run = StoredRun(Path(path))
+    given = {"name": run.optimizer, "learning_rate": 0.1, "eps": 1e-8} | options
+    settings = json.dumps({"optimizer": given, "seed": run.seed, "start": START, "steps": STEPS})
+    found = {f"{process} series": data for process, data in (series or {}).items()}
+    found = {"comparison": comparison, "discrete series": xr.Dataset()} | found
+    run._read.update({name: data.assign_attrs(settings=settings) for name, data in found.items()})
+    return run
 
 
 def with_kernels(data: xr.Dataset, radial: float = 0.0) -> xr.Dataset:

@@ -200,6 +200,17 @@ def test_a_sweep_over_a_product_has_all_combinations() -> None:
     assert "sweeps/rates/b1=0.5,b2=0.999/mlp/adam/seed7" in {run.path for run in sweep.runs}
 
 
+def test_a_paired_sweep_has_the_first_values_of_all_axes_then_the_second_ones() -> None:
+    config = changed("sweeps.rates.how: paired")
+    over = {"learning_rate": [0.002, 0.001], "steps": [200, 400], "b2": [0.9]}
+    config["sweeps"]["rates"]["over"] = over
+    (sweep,) = resolve(config).sweeps
+    assert [run.path for run in sweep.runs[::2]] == [
+        "sweeps/rates/learning_rate=0.002,steps=200,b2=0.9/mlp/adam/seed0",
+        "sweeps/rates/learning_rate=0.001,steps=400,b2=0.9/mlp/adam/seed0",
+    ]
+
+
 def test_a_run_can_have_its_own_flows_and_restart() -> None:
     config = changed("optimizers.adam.models.cnn.flows: [closure]")
     config["optimizers"]["adam"]["restart"] = 78
@@ -317,7 +328,7 @@ def test_the_digest_of_a_run_changes_with_its_trajectory(change: str) -> None:
         ("optimizers.gd.steps: 1e3", "(this is text; write 1.0e+3 or 1000.0)"),
         ("optimizers.gd.steps: 10.5", "optimizers.gd.steps is 10.5; it must be a whole number"),
         (f"optimizers.gd.steps: {10**30}", "optimizers.gd.steps is beyond 64 bits"),
-        ("optimizers.gd.start: 1", "optimizers.gd.start is 1; it must be at least 2"),
+        ("optimizers.gd.start: 0", "optimizers.gd.start is 0; it must be at least 1"),
         ("optimizers.gd.start: 996", "(996 + 5) must be at most steps (1000)"),
         ("optimizers.adam.b1: 1", "optimizers.adam.b1 is 1; it must be at least 0 and less than 1"),
         ("optimizers.adam.b2: -0.1", "optimizers.adam.b2 is -0.1; it must be at least 0 and less"),
@@ -371,7 +382,9 @@ def test_the_digest_of_a_run_changes_with_its_trajectory(change: str) -> None:
         ("sweeps.rates.over.batch_size: [9]", "rates.flows has stable for adam with batch_size 9;"),
         ("sweeps.rates.figures: [tracking]", 'rates.figures.0 is "tracking"; it must be one of'),
         (f"sweeps.rates.over.steps: {[*range(100, 9000)]}", "rates.over makes 17806 runs; a sweep"),
-        ("sweeps.rates.how: all", 'sweeps.rates.how is "all"; it must be one of each, product'),
+        ("sweeps.rates: {model: mlp, optimizer: adam, how: paired, over: {b1: [0, 0.5], b2: [0, 0.5, 0.9]}}",
+          "sweeps.rates.over.b1 has 2 values; paired with b2 it must have 3, or one that holds"),
+        ("sweeps.rates.how: all", 'sweeps.rates.how is "all"; it must be one of each, paired, product'),
         ("figures: [trackin]", 'figures.0 is "trackin"; it must be one of tracking, '),
     ],
     ids=lambda value: value[:40],
@@ -515,11 +528,13 @@ EXIST = {
     "central": {"gd", "rmsprop_scalar", "rmsprop"},
     "central_unregularised": {"rmsprop_scalar", "rmsprop"},
     "edge": {"gd"},
+    "adam_continuous": {"adam", "adamw"},
 }
 WHY = {
     "central": "the central flow is built for gradient descent and RMSProp",
     "central_unregularised": "the central unregularised flow leaves the sharpness to a second moment",
     "edge": "the edge flow is written for gradient descent",
+    "adam_continuous": "the adam continuous flow is written for Adam",
 }
 
 
@@ -539,7 +554,7 @@ def test_a_flow_is_accepted_where_it_exists_and_refused_with_the_reason_elsewher
     assert set(listed.split(", ")) == EXIST[flow]
 
 
-@pytest.mark.parametrize("flow", EXIST)
+@pytest.mark.parametrize("flow", [flow for flow, known in EXIST.items() if "adam" not in known])
 @pytest.mark.parametrize(
     "place",
     ["flows", "optimizers.adam.flows", "optimizers.adam.models.cnn.flows", "sweeps.rates.flows"],

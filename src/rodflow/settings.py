@@ -351,6 +351,7 @@ FLOWS_OF = {
     "central": (_WITHOUT_MOMENTUM, "is built for gradient descent and RMSProp"),
     "central_unregularised": (_WITHOUT_MOMENTUM[1:], "leaves the sharpness to a second moment"),
     "edge": (("gd",), "is written for gradient descent"),
+    "adam_continuous": (("adam", "adamw"), "is written for Adam"),
 }
 """Flows that exist for some optimizers only: which, and why."""
 
@@ -441,13 +442,17 @@ def _word(value: Any) -> str:
 
 
 def _combinations(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The values of a sweep's axes: one at a time, or all combinations."""
+    """The values of a sweep's axes: one at a time, side by side, or all combinations."""
     over = {
         key: [_number(value, whole=key in (*_AXES, "seed", "k")) for value in values]
         for key, values in entry["over"].items()
     }
     if entry["how"] == "each":
         return [{key: value} for key, values in over.items() for value in values]
+    if entry["how"] == "paired":
+        count = max(map(len, over.values()))
+        rows = zip(*(v * count if len(v) == 1 else v for v in over.values()), strict=True)
+        return [dict(zip(over, values, strict=True)) for values in rows]
     return [dict(zip(over, values, strict=True)) for values in itertools.product(*over.values())]
 
 
@@ -824,6 +829,7 @@ def _bad_sweeps(
                 full, entry, optimizer, options[model, optimizer], rules, images[model]
             )
         ]
+        problems += [((*place, *inner), text) for inner, text in _unpaired(entry)]
         yield from problems
         if problems:
             continue
@@ -866,6 +872,16 @@ def _bad_axes(
             if key == "batch_size" and _above(value, images):
                 text = f"is {value}; the model is trained on {images} images"
                 yield ("over", key, index), text
+
+
+def _unpaired(entry: Mapping[str, Any]) -> Iterator[Problem]:
+    """Axes that are paired with a longer one, though they have more values than one."""
+    longest = max(entry["over"], key=lambda key: len(entry["over"][key]))
+    count = len(entry["over"][longest])
+    for key, values in entry["over"].items() if entry["how"] == "paired" else ():
+        if len(values) not in (1, count):
+            text = f"paired with {longest} it must have {count}, or one that holds for all"
+            yield ("over", key), f"has {len(values)} values; {text}"
 
 
 def _above(value: Any, most: int) -> bool:

@@ -155,4 +155,5 @@ FLOW_CODE = {
     "central": CENTRAL_CODE,
     "central_unregularised": CENTRAL_CODE,
     "edge": ["dynamics/lifted.py", "eigensolver.py", "dynamics/edge_flow.py"],
+    "adam_continuous": ["dynamics/stable_flow.py", "dynamics/adam_continuous.py"],
 }

@@ -17,6 +17,7 @@ To add a claim, add an entry to the module of its subject. No module here import
 """
 
 from rodflow.claims import (
+    adam_convergence,
     adam_in_continuous_time,
     central_flow,
     edge_of_stability,
@@ -40,6 +41,7 @@ CLAIMS: tuple[Claim, ...] = (
     *central_flow.CLAIMS,
     *edge_of_stability.CLAIMS,
     *adam_in_continuous_time.CLAIMS,
+    *adam_convergence.CLAIMS,
     *scale_invariance.CLAIMS,
     *k_adam.CLAIMS,
 )

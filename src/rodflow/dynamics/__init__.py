@@ -16,6 +16,7 @@ from functools import partial
 import equinox as eqx
 import jax
 
+from rodflow.dynamics.adam_continuous import AdamContinuous
 from rodflow.dynamics.central_flow import CentralFlow
 from rodflow.dynamics.covariance_closure import CovarianceClosure
 from rodflow.dynamics.discrete import scale_invariant
@@ -36,6 +37,7 @@ FLOWS: dict[str, Callable[[], Process]] = {
     "central": CentralFlow,
     "central_unregularised": partial(CentralFlow, regularised=False),
     "edge": EdgeFlow,
+    "adam_continuous": AdamContinuous,
 }
 """The flows by the names that a config uses."""
 

@@ -36,6 +36,10 @@ def _with_central(runs: Sequence[Run]) -> Sequence[Run]:
     return [run for run in runs if "central" in run.flows]
 
 
+def _with_adam_continuous(runs: Sequence[Run]) -> Sequence[Run]:
+    return [run for run in runs if "adam_continuous" in run.flows]
+
+
 def _with_stable(runs: Sequence[Run]) -> Sequence[Run]:
     return [run for run in runs if "stable" in run.flows]
 
@@ -118,6 +122,9 @@ FIGURES = {
     "aeos_minibatch": Entry("sweeps", needs=_ALONG),
     "aeos_small_b2": Entry("sweeps", needs=_ALONG),
     "k_adam": Entry("sweeps", needs=_ALONG),
+    "adam_continuous": Entry(
+        "sweeps", needs=("comparison", "trajectories"), of=_with_adam_continuous
+    ),
     "adam_stable_region": Entry("experiment", needs=("adam_region",), of=_none),
 }
 

@@ -136,6 +136,9 @@ _PROCESSES = {
         2.05,
     ),
     "edge": _style("edge flow", "edge", INK, 1.2, (0, (2, 1)), 2.24),
+    "adam_continuous": _style(
+        "Adam in continuous time", "continuous", PALETTE["brown"], 1.2, "-", 2.15
+    ),
 }
 
 OPTIMIZER_LABELS = {
