@@ -1,8 +1,22 @@
-"""k-Adam at the edge of stability: Gould and Tanaka 2024 built it, where it settles is this project's question."""
+"""k-Adam: how it trains beside normalisation layers, and where it settles at the edge of stability.
 
-from rodflow.claims.claim import Bound, Claim, Measured, NotApplicable, above
+Gould and Tanaka 2024 (arXiv 2411.05746) built it as a stand-in for what normalisation layers do under Adam, so that
+Adam with them resembles 2-Adam without. The edge of stability is this project's question.
+"""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from rodflow.claims.claim import Bound, Claim, Measured, NotApplicable, Overall, above, at_most
 from rodflow.claims.measures import equilibrium, stable_over
-from rodflow.results import StoredRun
+from rodflow.learning_rates import Method, Tuned, curve, last_loss, mean_curve, method_of, tuned
+from rodflow.results import DISCRETE, StoredRun
+
+PAPER = "Gould and Tanaka 2024 (arXiv 2411.05746)"
+
+ADAM, NORMALISED_ADAM = Method(1, normalised=False), Method(1, normalised=True)
+TWO_ADAM, NORMALISED_TWO_ADAM = Method(2, normalised=False), Method(2, normalised=True)
 
 
 def _alternates(run: StoredRun) -> bool:
@@ -26,7 +40,139 @@ def held_rotating(run: StoredRun) -> Measured:
     return equilibrium(run)
 
 
+def _last_loss_of(*methods: Method, transformer: bool = False) -> Callable[[StoredRun], Measured]:
+    """The last loss of runs of these methods, on transformers or on the other networks."""
+
+    def measure(run: StoredRun) -> Measured:
+        if (run.settings["model"]["kind"] == "vit") != transformer:
+            raise NotApplicable("is a transformer" if not transformer else "is no transformer")
+        if method_of(run) not in methods:
+            raise NotApplicable("another k, or normalisation")
+        rate = run.settings["optimizer"]["learning_rate"]
+        return Measured(last_loss(run), f"learning rate {rate:g}, {run.status(DISCRETE)}")
+
+    return measure
+
+
+def _worst(name: str, ratio: Callable[..., float], *methods: Method) -> Overall:
+    """The largest of a number of several methods over the problems that have all of them; NaN if none has."""
+
+    def of(values: Sequence[float], runs: Sequence[StoredRun]) -> float:
+        compared = [own for own in tuned(runs) if own.keys() >= {*methods}]
+        return max((ratio(*(own[one] for one in methods)) for own in compared), default=np.nan)
+
+    return Overall(f"largest over problems of {name}", of)
+
+
+def _last(own: Tuned) -> float:
+    return own.last(own.best)
+
+
+def _loss_ratio(above: Tuned, below: Tuned) -> float:
+    """Last losses at the best rates; below 1 the first is the better."""
+    return _last(above) / _last(below)
+
+
+def _distance(one: Tuned, other: Tuned) -> float:
+    """Between loss curves at the best rates: the mean over the steps of the logarithm of their ratio, without sign."""
+    curves = [mean_curve(curve(own.runs[own.best], _WIDTH)) for own in (one, other)]
+    return float(np.abs(np.log(curves[0] / curves[1])).mean())
+
+
+_WIDTH = 10  # steps over which losses are averaged before curves are compared
+
+
 CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        id="two-adam-against-adam",
+        figure="k_adam_training",
+        files=("discrete.nc",),
+        source=PAPER,
+        statement=(
+            "Rescaling twice pays: on an MLP and a CNN without normalisation layers 2-Adam ends at a training loss no "
+            "higher than Adam's, each at its best learning rate."
+        ),
+        quantity="last training loss of a run; overall that of 2-Adam over Adam's",
+        measure=_last_loss_of(ADAM, TWO_ADAM),
+        overall=_worst("2-Adam over Adam", _loss_ratio, TWO_ADAM, ADAM),
+        allowed=at_most(1),
+    ),
+    Claim(
+        id="two-adam-against-normalisation",
+        figure="k_adam_training",
+        files=("discrete.nc",),
+        source=PAPER,
+        statement=(
+            "2-Adam does what normalisation layers do: without them it ends at a training loss no higher than Adam's "
+            "with them, each at its best learning rate."
+        ),
+        quantity="last training loss of a run; overall that of 2-Adam over that of Adam with normalisation",
+        measure=_last_loss_of(TWO_ADAM, NORMALISED_ADAM),
+        overall=_worst(
+            "2-Adam over Adam with normalisation", _loss_ratio, TWO_ADAM, NORMALISED_ADAM
+        ),
+        allowed=at_most(1),
+    ),
+    Claim(
+        id="normalised-adam-resembles-two-adam",
+        figure="k_adam_training",
+        files=("discrete.nc",),
+        source=PAPER,
+        statement=(
+            "A normalisation layer is a second rescaling: the loss curve of Adam with it lies nearer to that of 2-Adam "
+            "without it than the curve of Adam without it does."
+        ),
+        quantity=(
+            "last training loss of a run; overall the mean distance of logarithms of the losses of Adam with "
+            "normalisation and 2-Adam, over that of Adam without and 2-Adam"
+        ),
+        measure=_last_loss_of(ADAM, TWO_ADAM, NORMALISED_ADAM),
+        overall=_worst(
+            "distance to 2-Adam with over without",
+            lambda normalised, plain, two: _distance(normalised, two) / _distance(plain, two),
+            NORMALISED_ADAM,
+            ADAM,
+            TWO_ADAM,
+        ),
+        allowed=at_most(1),
+    ),
+    Claim(
+        id="normalisation-adds-less-to-two-adam",
+        figure="k_adam_training",
+        files=("discrete.nc",),
+        source=PAPER,
+        statement=(
+            "What a normalisation layer does 2-Adam has done already: it lowers the last training loss of Adam by a "
+            "larger factor than that of 2-Adam."
+        ),
+        quantity="last training loss of a run; overall the factor of 2-Adam over the factor of Adam",
+        measure=_last_loss_of(ADAM, NORMALISED_ADAM, TWO_ADAM, NORMALISED_TWO_ADAM),
+        overall=_worst(
+            "factor of 2-Adam over Adam's",
+            lambda two, normalised_two, one, normalised_one: (
+                _loss_ratio(two, normalised_two) / _loss_ratio(one, normalised_one)
+            ),
+            TWO_ADAM,
+            NORMALISED_TWO_ADAM,
+            ADAM,
+            NORMALISED_ADAM,
+        ),
+        allowed=at_most(1),
+    ),
+    Claim(
+        id="two-adam-on-transformers",
+        figure="k_adam_training",
+        files=("discrete.nc",),
+        source="target",
+        statement=(
+            "Also on a vision transformer, whose blocks have layer norm, 2-Adam ends at a training loss no higher than "
+            "Adam's, each at its best learning rate."
+        ),
+        quantity="last training loss of a run; overall that of 2-Adam over Adam's",
+        measure=_last_loss_of(ADAM, TWO_ADAM, transformer=True),
+        overall=_worst("2-Adam over Adam", _loss_ratio, TWO_ADAM, ADAM),
+        allowed=at_most(1),
+    ),
     Claim(
         id="k-adam-alternating",
         figure="k_adam",

@@ -118,6 +118,7 @@ FIGURES = {
     "aeos_minibatch": Entry("sweeps", needs=_ALONG),
     "aeos_small_b2": Entry("sweeps", needs=_ALONG),
     "k_adam": Entry("sweeps", needs=_ALONG),
+    "k_adam_training": Entry("sweeps", needs=("comparison", "trajectories")),
     "adam_stable_region": Entry("experiment", needs=("adam_region",), of=_none),
 }
 
