@@ -79,7 +79,14 @@ PLAIN, NORMALISED, TRANSFORMER = (
 
 
 def train(
-    root: Path, network: dict[str, Any], k: int, level: float, rate: float = 0.1, **options: Any
+    root: Path,
+    network: dict[str, Any],
+    k: int,
+    level: float,
+    rate: float = 0.1,
+    optimizer: str = "k_adam_shared",
+    criterion: str = "cross_entropy",
+    **options: Any,
 ) -> StoredRun:
     """A run whose loss is at this level from the first step on."""
 
@@ -88,9 +95,9 @@ def train(
 
     place = root / "sweeps" / "-".join(network.values()) / f"k={k},learning_rate={rate}"
     return write_run(
-        place, "k_adam_shared", learning_rate=rate,
-        hyperparameters={"b1": 0.9, "b2": 0.99, "k": k}, settings={"model": network}, flows=(), twins=None, replays={},
-        change=flat, **options,
+        place, optimizer, learning_rate=rate,
+        hyperparameters={"b1": 0.9, "b2": 0.99, "k": k}, settings={"model": network, "criterion": criterion},
+        flows=(), twins=None, replays={}, change=flat, **options,
     )  # fmt: skip
 
 
@@ -152,10 +159,25 @@ def test_each_method_is_judged_at_its_best_rate(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("level", "verdict"), [(1e-3, "holds"), (1e-1, "fails")])
-def test_transformers_have_a_claim_of_their_own(tmp_path: Path, level: float, verdict: str) -> None:
-    found = trained([train(tmp_path, TRANSFORMER, 1, 1e-2), train(tmp_path, TRANSFORMER, 2, level)])
-    assert found["two-adam-on-transformers"][0] == verdict
-    assert found["two-adam-against-adam"][0] == "not applicable"
+@pytest.mark.parametrize(
+    ("name", "network", "chosen"),
+    [
+        ("two-adam-on-transformers", TRANSFORMER, {}),
+        ("two-adam-equal-decays", PLAIN, {"optimizer": "k_adam"}),
+        ("two-adam-squared-error", PLAIN, {"criterion": "mse"}),
+    ],
+)
+def test_other_problems_have_claims_of_their_own(
+    tmp_path: Path,
+    name: str,
+    network: dict[str, Any],
+    chosen: dict[str, str],
+    level: float,
+    verdict: str,
+) -> None:
+    runs = [train(tmp_path, network, k, at, **chosen) for k, at in ((1, 1e-2), (2, level))]
+    found = {one: own for one, (own, _) in trained(runs).items() if own != "not applicable"}
+    assert found == {name: verdict}
 
 
 def test_without_normalised_runs_nothing_is_said_of_normalisation(tmp_path: Path) -> None:

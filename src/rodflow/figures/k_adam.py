@@ -1,7 +1,7 @@
 """k-Adam: how it trains, where its sharpness settles, and whether its flows follow it.
 
-One column for each model and choice of the other settings, one colour a k, seeds as thinner lines of the same colour; the
-last panel of a column is left out where it has no flows.
+One column for each model and choice of the other settings, one colour a k, seeds as thinner lines of the same colour.
+The last panel of a column is left out where it has no flows.
 Source: Gould and Tanaka 2024 (arXiv 2411.05746).
 """
 
