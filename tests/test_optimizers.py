@@ -166,6 +166,19 @@ def test_two_adam_rescales_what_adam_gives():
     np.testing.assert_allclose(kept, product, rtol=1e-10)
 
 
+def test_a_second_rescaling_takes_long_steps_where_the_first_takes_short_ones():
+    """Of a gradient that alternates by 1 around 0.1 the average m swings by (1 - b) / (1 + b) around 0.1."""
+    swing = (-1.0) ** np.arange(2000) + 0.1
+    gradients = np.repeat(swing[:, None], 4, axis=1)
+    lengths = []
+    for k in (1, 2):
+        chosen = hyperparameters("k_adam") | {"k": k, "b2": 0.999, "eps": 1e-12}
+        found, _ = steps(TABLE["k_adam"].build(**chosen), gradients)
+        lengths.append(np.abs(found[-100:].mean()) / LEARNING_RATE)
+    first = np.hypot(0.1, (1 - B1) / (1 + B1))
+    np.testing.assert_allclose(lengths, [0.1 / np.sqrt(1.01), 0.1 / first], rtol=0.02)
+
+
 @pytest.mark.parametrize("k", [1, 2, 4])
 def test_rescalings_that_share_their_decays_weigh_the_newest_gradient_as_one_does(k):
     assert (1 - float(shared_decay(B1, k))) ** k == pytest.approx(1 - B1)
