@@ -62,7 +62,15 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             for kind, label in ((False, "as it is"), (True, "with normalisation layers"))
             if any(method.normalised == kind for methods in problems for method in methods)
         ]
-        best = Line2D([], [], color=INK, linestyle="none", marker="o", markersize=3.5, label="best")
+        best = Line2D(
+            [],
+            [],
+            color=INK,
+            linestyle="none",
+            marker="o",
+            markersize=3.5,
+            label="best, drawn above",
+        )
         key(figure, [*color_key("k", dict(colors)), *kinds, best])
     return Drawing(figure, numbers.table())
 
