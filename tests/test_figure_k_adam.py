@@ -81,8 +81,20 @@ def test_flows_are_told_apart_by_their_lines(drawing: Drawing) -> None:
     assert len({*styles.values()}) == 2
 
 
-def test_without_flows_the_panel_says_so(drawing: Drawing) -> None:
-    assert "no flows" in [text.get_text() for text in drawing.figure.axes[5].texts]
+def test_without_flows_a_column_ends_at_its_sharpness(drawing: Drawing) -> None:
+    (_, _, left), (_, sharpness, right) = (
+        drawing.figure.axes[:3], drawing.figure.axes[3:],
+    )  # fmt: skip
+    assert left.axison and left.get_ylabel() and not right.axison
+    assert sharpness.get_xlabel() == left.get_xlabel() == "optimizer step"
+
+
+def test_what_is_held_is_a_multiple_of_the_threshold(
+    drawing: Drawing, runs: list[StoredRun]
+) -> None:
+    level = float(runs[0].comparison["held"].sel(process="discrete"))
+    words_of_one = f"$k$ = 1: held {level:.2f} × threshold {runs[0].threshold:.3g}"
+    assert words_of_one in words(drawing)
 
 
 def test_a_diverged_run_is_said_in_words(drawing: Drawing) -> None:

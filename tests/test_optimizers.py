@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 
 from rodflow.dynamics import OptimizerMap, optimizer_map
 from rodflow.dynamics.lifted import oscillating
-from rodflow.optimizers import NINE, TABLE
+from rodflow.optimizers import NINE, TABLE, shared_decay
 
 LEARNING_RATE, B1, B2, EPS = 0.05, 0.9, 0.97, 1e-3
 ADAPTIVE = [name for name, optimizer in TABLE.items() if optimizer.adaptive]
@@ -36,7 +36,7 @@ def hyperparameters(name: str, decay: float = B1) -> dict[str, float]:
     adaptive = {"learning_rate": LEARNING_RATE, "b2": B2, "eps": EPS}
     if name == "adamw":
         adaptive["weight_decay"] = 0.3
-    if name == "k_adam":
+    if name.startswith("k_adam"):
         adaptive["k"] = 2
     return adaptive if name.startswith("rmsprop") else adaptive | {"b1": decay}
 
@@ -166,6 +166,40 @@ def test_two_adam_rescales_what_adam_gives():
     np.testing.assert_allclose(kept, product, rtol=1e-10)
 
 
+def test_a_second_rescaling_takes_long_steps_where_the_first_takes_short_ones():
+    """Of a gradient that alternates by 1 around 0.1 the average m swings by (1 - b) / (1 + b) around 0.1."""
+    swing = (-1.0) ** np.arange(2000) + 0.1
+    gradients = np.repeat(swing[:, None], 4, axis=1)
+    lengths = []
+    for k in (1, 2):
+        chosen = hyperparameters("k_adam") | {"k": k, "b2": 0.999, "eps": 1e-12}
+        found, _ = steps(TABLE["k_adam"].build(**chosen), gradients)
+        lengths.append(np.abs(found[-100:].mean()) / LEARNING_RATE)
+    first = np.hypot(0.1, (1 - B1) / (1 + B1))
+    np.testing.assert_allclose(lengths, [0.1 / np.sqrt(1.01), 0.1 / first], rtol=0.02)
+
+
+@pytest.mark.parametrize("k", [1, 2, 4])
+def test_rescalings_that_share_their_decays_weigh_the_newest_gradient_as_one_does(k):
+    assert (1 - float(shared_decay(B1, k))) ** k == pytest.approx(1 - B1)
+
+
+def test_k_adam_with_shared_decays_is_k_adam_at_those_decays():
+    chosen = hyperparameters("k_adam_shared") | {"k": 3}
+    each = chosen | {key: float(shared_decay(chosen[key], 3)) for key in ("b1", "b2")}
+    (found, memory), (expected, _) = (
+        steps(TABLE[name].build(**given), GRADIENTS)
+        for name, given in (("k_adam_shared", chosen), ("k_adam", each))
+    )
+    np.testing.assert_array_equal(found, expected)
+    assert TABLE["k_adam_shared"].threshold(**chosen) == TABLE["k_adam"].threshold(**each)
+    np.testing.assert_allclose(
+        TABLE["k_adam_shared"].second_moment(memory, **chosen),
+        TABLE["k_adam"].second_moment(memory, **each),
+        rtol=1e-12,
+    )
+
+
 @pytest.mark.parametrize("decay", [0.4, 0.5, 0.9, 0.95])
 def test_two_adam_rotates_before_it_alternates(decay):
     threshold = TABLE["k_adam"].threshold(**hyperparameters("k_adam", decay))
@@ -211,7 +245,11 @@ def test_the_linear_map_becomes_unstable_exactly_at_the_threshold(name, decay):
     transformation, count, p = optimizer.build(**chosen), 1e4, 0.7
     # A step decays nu before it divides by its root: this nu makes that root p.
     bias = 1.0 if name.endswith("uncorrected") else 1 - B2 ** (count + 1)
-    frozen = {"count": count, "nu": p**2 * bias / B2}
+    if optimizer.adaptive:
+        held = optimizer.decay(**chosen)
+        frozen = {"count": count, "nu": p**2 * bias / held}
+    else:
+        frozen = {"count": count}
     preconditioner = (p + EPS) ** chosen.get("k", 1) if optimizer.adaptive else 1.0
     mask = optimizer_map(jnp.sum, transformation, jnp.zeros(1)).oscillating
 
@@ -234,7 +272,7 @@ def test_the_linear_map_becomes_unstable_exactly_at_the_threshold(name, decay):
     matrices = jax.jit(jax.vmap(jacobian))(jnp.asarray(sharpness * preconditioner))
     eigenvalues = np.linalg.eigvals(np.asarray(matrices))
     radius = np.abs(eigenvalues).max(axis=1)
-    if name != "k_adam":  # which rotates
+    if not name.startswith("k_adam"):  # which rotates
         assert np.abs(eigenvalues[40] + 1).min() < 1e-10
     assert radius[40] == pytest.approx(1, abs=1e-10)
     assert np.all(radius[:40] < 1)
@@ -268,7 +306,7 @@ def test_float_counts_give_the_updates_and_states_of_integer_ones(name):
             np.testing.assert_allclose(ours, theirs, rtol=1e-13)
 
 
-@pytest.mark.parametrize("name", sorted({*ADAPTIVE} - {"k_adam"}))
+@pytest.mark.parametrize("name", sorted({*ADAPTIVE} - {"k_adam", "k_adam_shared"}))
 def test_second_moment_is_the_average_of_squares_with_the_optimizers_bias_correction(name):
     chosen = hyperparameters(name)
     _, memory = steps(TABLE[name].build(**chosen), GRADIENTS)

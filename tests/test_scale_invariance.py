@@ -14,8 +14,13 @@ from rodflow.claims.scale_invariance import LEAST
 from rodflow.dynamics import OptimizerMap, scale_invariant
 from rodflow.dynamics.discrete import Discrete
 
-NAMES = ["Normalised_0.kernel", "Normalised_1.kernel"]
 NETWORK = {"kind": "mlp", "hidden": [6, 5], "activation": "tanh", "normalisation": "layer"}
+NETWORKS: dict[str, dict[str, Any]] = {
+    "Normalised": NETWORK,
+    "NormalisedConvolution": NETWORK | {"kind": "cnn", "channels": [3, 4]},
+}
+del NETWORKS["NormalisedConvolution"]["hidden"]
+KERNELS = ["Normalised_0.kernel", "Normalised_1.kernel"]
 OPTIMIZERS: dict[str, dict[str, float]] = {
     "gd": {"learning_rate": 0.05},
     "heavy_ball": {"learning_rate": 0.05, "momentum": 0.8},
@@ -48,18 +53,21 @@ def runs(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
     return {name: stages.discrete_run(dataset, settings(name)) for name in OPTIMIZERS}
 
 
-def rugged(dataset: xr.Dataset) -> tuple[objective.Objective, np.ndarray]:
-    """The objective, and weights at which no bias is 0 and no scale is 1."""
-    loss, weights = objective.build(dataset, NETWORK, "mse", seed=0)
+def rugged(
+    dataset: xr.Dataset, layer: str = "Normalised"
+) -> tuple[objective.Objective, np.ndarray]:
+    """The objective of a network of such layers, and weights at which no bias is 0 and no scale is 1."""
+    loss, weights = objective.build(dataset, NETWORKS[layer], "mse", seed=0)
     noise = np.random.default_rng(0).normal(size=weights.size).astype(np.float32)
     return loss, np.asarray(weights) + 0.2 * noise
 
 
+@pytest.mark.parametrize("layer", NETWORKS)
 def test_the_loss_depends_on_the_scale_of_all_parameters_but_the_hidden_kernels(
-    dataset: xr.Dataset,
+    dataset: xr.Dataset, layer: str
 ) -> None:
-    loss, weights = rugged(dataset)
-    assert [*loss.scale_invariant] == NAMES
+    loss, weights = rugged(dataset, layer)
+    assert [*loss.scale_invariant] == [f"{layer}_{k}.kernel" for k in range(2)]
     at = eqx.filter_jit(loss)
     value = float(at(weights))
     for path, place in loss.unravel.places.items():
@@ -83,16 +91,20 @@ def test_the_place_of_each_parameter_in_the_flat_vector_is_that_of_the_tree(
         np.testing.assert_array_equal(np.ravel(tree[layer][name]), weights[place])
 
 
-def test_the_gradient_of_a_scale_invariant_kernel_is_orthogonal_to_it(dataset: xr.Dataset) -> None:
-    loss, weights = rugged(dataset)
+@pytest.mark.parametrize("layer", NETWORKS)
+def test_the_gradient_of_a_scale_invariant_kernel_is_orthogonal_to_it(
+    dataset: xr.Dataset, layer: str
+) -> None:
+    loss, weights = rugged(dataset, layer)
     gradient = np.asarray(jax.grad(eqx.filter_jit(loss))(jnp.asarray(weights)))
     for place in loss.scale_invariant.values():
         w, g = weights[place], gradient[place]
         assert abs(w @ g) < 1e-6 * np.linalg.norm(w) * np.linalg.norm(g)
 
 
-def test_a_sample_without_features_leaves_the_gradient_finite() -> None:
-    network = models.build(NETWORK, 3)
+@pytest.mark.parametrize("layer", NETWORKS)
+def test_a_sample_without_features_leaves_the_gradient_finite(layer: str) -> None:
+    network = models.build(NETWORKS[layer], 3)
     images = np.zeros((2, 4, 4, 1), np.float32)
     start = models.initialise(network, images, seed=0)
 
@@ -148,7 +160,7 @@ def test_series_of_kernels_are_of_the_stored_weights(
 ) -> None:
     run = runs["adam"]
     loss, _ = objective.build(dataset, NETWORK, "mse", seed=0)
-    assert [*run["kernel"].values] == NAMES
+    assert [*run["kernel"].values] == KERNELS
     for name, place in loss.scale_invariant.items():
         kernels = run["iterate"].values[:, place].astype(np.float64)
         own = run["squared_norm"].sel(kernel=name, step=run["snapshot"].values)
@@ -216,7 +228,7 @@ def test_the_direction_turns_by_the_rate_over_a_power_of_the_norm(
 ) -> None:
     """A first step from a kernel three times as long turns it by 3^-power as much."""
     transformation, weights = stages.build(dataset, settings(optimizer))
-    place = scale_invariant(transformation)[NAMES[0]]
+    place = scale_invariant(transformation)[KERNELS[0]]
     step = eqx.filter_jit(OptimizerMap.__call__)
 
     def turned(scale: float) -> np.ndarray:

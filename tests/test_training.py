@@ -16,6 +16,7 @@ SAMPLES, STEPS = 12, 40
 HYPERPARAMETERS: dict[str, dict[str, float]] = {
     "gd": {"learning_rate": 0.1},
     "adam": {"learning_rate": 0.01, "b1": 0.9, "b2": 0.99, "eps": 1e-8},
+    "k_adam": {"learning_rate": 0.01, "b1": 0.9, "b2": 0.99, "eps": 1e-8, "k": 3},
 }
 
 
@@ -84,13 +85,18 @@ def test_runs_of_other_hyperparameters_are_not_compiled_again(dataset: xr.Datase
     assert compilations(learning_rate=0.04, b1=0.5, b2=0.9, eps=1e-3, seed=5) == 0
 
 
-def test_a_run_that_diverges_ends_alone(dataset: xr.Dataset) -> None:
-    pair = [settings("gd"), settings("gd", learning_rate=1e3)]
+@pytest.mark.parametrize(("optimizer", "too_fast"), [("gd", 1e3), ("k_adam", 1e19)])
+def test_a_run_that_diverges_ends_alone(
+    dataset: xr.Dataset, optimizer: str, too_fast: float
+) -> None:
+    pair = [settings(optimizer), settings(optimizer, learning_rate=too_fast)]
     calm, wild = runs(dataset, *pair, side_by_side=True)
     alone = stages.discrete_run(dataset, pair[1])
     assert calm.attrs["status"] == "completed"
     assert calm.sizes["step"] == STEPS + 1
     assert wild.attrs["status"] == alone.attrs["status"]
+    assert wild.attrs["status"] == f"diverged at step {wild.sizes['step']}"
+    assert np.isfinite(wild["loss"]).all()
     assert wild.sizes == alone.sizes
 
 

@@ -69,7 +69,8 @@ class MLP(nn.Module):
 
 class CNN(nn.Module):
     """Convolutions, 3 x 3 and of stride 1 with zeros around the image, each followed by the
-    activation and 2 x 2 average pooling, then a linear layer.
+    activation and 2 x 2 average pooling, then a linear layer; with `normalisation` "layer" the
+    convolutions are `NormalisedConvolution`.
 
     Pooling leaves out the last row or column of an odd number.
     """  # noqa: D205
@@ -77,6 +78,7 @@ class CNN(nn.Module):
     classes: int
     channels: tuple[int, ...] = (8, 16)
     activation: str = "tanh"
+    normalisation: str = "none"
 
     @nn.compact
     def __call__(self, images: Images) -> Logits:
@@ -84,9 +86,10 @@ class CNN(nn.Module):
         if side < 2 ** len(self.channels):
             why = f"channels has {len(self.channels)} entries, each of which halves the image"
             raise ModelError(f"{why}; its {side} pixels must be at least {2 ** len(self.channels)}")
+        layer = NormalisedConvolution if self.normalisation == "layer" else Convolution
         features = images.transpose(3, 1, 2, 0)
         for channels in self.channels:
-            features = ACTIVATIONS[self.activation](Convolution(channels)(features))
+            features = ACTIVATIONS[self.activation](layer(channels)(features))
             features = _average_pool(features)
         return Dense(self.classes)(features.reshape(-1, features.shape[-1])).T
 
@@ -164,13 +167,18 @@ def build(settings: Mapping[str, Any], classes: int) -> nn.Module:
 def scale_invariant(network: nn.Module) -> tuple[tuple[str, ...], ...]:
     """Paths, in the tree of parameters, of the kernels whose scale the logits do not depend on.
 
-    Those of `Normalised` layers, each as a whole and in the order of the layers. No other parameter
-    of these networks has this property at all weights: not the scale and bias after the norm, not
-    the last layer, and no layer of a transformer, where norms stand before the kernels.
+    Those of `Normalised` and `NormalisedConvolution` layers, each as a whole and in the order of the
+    layers. No other parameter of these networks has this property at all weights: not the scale and
+    bias after the norm, not the last layer, and no layer of a transformer, where norms stand before
+    the kernels.
     """
     if isinstance(network, MLP) and network.normalisation == "layer":
-        return tuple((f"{Normalised.__name__}_{k}", "kernel") for k in range(len(network.hidden)))
-    return ()
+        layers = [f"{Normalised.__name__}_{k}" for k in range(len(network.hidden))]
+    elif isinstance(network, CNN) and network.normalisation == "layer":
+        layers = [f"{NormalisedConvolution.__name__}_{k}" for k in range(len(network.channels))]
+    else:
+        layers = []
+    return tuple((layer, "kernel") for layer in layers)
 
 
 def initialise(network: nn.Module, images: Images, seed: int) -> PyTree[Float[np.ndarray, "..."]]:
@@ -267,15 +275,31 @@ class Convolution(nn.Module):
     def __call__(
         self, x: Float[Array, "channel row column sample"]
     ) -> Float[Array, "out row column sample"]:
-        channels, rows, columns, _ = x.shape
-        shape = (3, 3, channels, self.channels)
+        shape = (3, 3, x.shape[0], self.channels)
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros, (self.channels,))
-        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-        shifted = [x[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
-        neighbours = jnp.concatenate(shifted).reshape(9 * channels, -1)
-        y = kernel.reshape(9 * channels, -1).T @ neighbours + bias[:, None]
-        return y.reshape(self.channels, rows, columns, -1)
+        return _convolve(x, kernel) + bias[:, None, None, None]
+
+
+class NormalisedConvolution(nn.Module):
+    """Convolution without bias, then mean 0 and variance 1 over all channels and pixels of a
+    sample, then an affine map of each channel: see `Normalised`.
+    """  # noqa: D205
+
+    channels: int
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "channel row column sample"]
+    ) -> Float[Array, "out row column sample"]:
+        shape = (3, 3, x.shape[0], self.channels)
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        scale = self.param("scale", nn.initializers.ones, (self.channels,))
+        bias = self.param("bias", nn.initializers.zeros, (self.channels,))
+        y = _convolve(x, kernel)
+        y = y - y.mean((0, 1, 2))
+        y = y * jax.lax.rsqrt((y * y).mean((0, 1, 2)) + 1e-12)
+        return scale[:, None, None, None] * y + bias[:, None, None, None]
 
 
 class LayerNorm(nn.Module):
@@ -305,6 +329,17 @@ class Attention(nn.Module):
         scores = jnp.einsum("hdqn,hdkn->hqkn", query, key) / math.sqrt(width // self.heads)
         mixed = jnp.einsum("hqkn,hdkn->hdqn", jax.nn.softmax(scores, axis=2), value)
         return Dense(width)(mixed.reshape(x.shape))
+
+
+def _convolve(
+    x: Float[Array, "channel row column sample"], kernel: Float[Array, "3 3 channel out"]
+) -> Float[Array, "out row column sample"]:
+    channels, rows, columns, _ = x.shape
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    shifted = [x[:, i : i + rows, j : j + columns] for i in range(3) for j in range(3)]
+    neighbours = jnp.concatenate(shifted).reshape(9 * channels, -1)
+    y = kernel.reshape(9 * channels, -1).T @ neighbours
+    return y.reshape(-1, rows, columns, x.shape[-1])
 
 
 def _average_pool(

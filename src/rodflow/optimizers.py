@@ -109,6 +109,14 @@ def scale_by_k_adam(b1: float, b2: float, eps: float, k: int) -> optax.GradientT
     return optax.chain(*(optax.scale_by_adam(b1, b2, eps) for _ in range(k)))
 
 
+def shared_decay(decay: Float[Array, ""] | float, k: int) -> Any:
+    """The decay of each of k averages of averages that together weigh the newest number as one of `decay` does.
+
+    (1 - b_i)^k = 1 - b. With b in each of them instead, k averages of averages lag k b / (1 - b) steps behind.
+    """
+    return 1 - (1 - decay) ** (1 / k)
+
+
 class Tuned(eqx.Module):
     """An optax transformation whose hyperparameters are arrays, not constants of a compiled program.
 
@@ -185,11 +193,13 @@ class Optimizer:
             where no formula is known or wanted: then P is the inverse of the alternating gain.
         adaptive: whether P = sqrt(nu_hat) + eps with the second moment `nu` that it keeps. Otherwise P = 1, or the
             inverse of the alternating gain where there is no threshold.
+        decay: the same hyperparameters -> the decay of each second moment that it keeps.
     """
 
     build: Callable[..., optax.GradientTransformation]
     threshold: Callable[..., float] | None
     adaptive: bool = True
+    decay: Callable[..., Any] = lambda b2, **_: b2
 
     def tuned(self, dtype: DTypeLike, **hyperparameters: float) -> "Tuned":
         """The transformation with its hyperparameters as scalars of this dtype, that of the weights."""
@@ -213,7 +223,8 @@ class Optimizer:
         counts = [n for n in counts if n is not None]
         # Of k-Adam the product over its k rescalings.
         product = math.prod(moments[1:], start=moments[0])
-        return math.prod((1 / (1 - hyperparameters["b2"] ** n) for n in counts), start=product)
+        decay = self.decay(**hyperparameters)
+        return math.prod((1 / (1 - decay**n) for n in counts), start=product)
 
     def preconditioner(
         self, second_moment: Array | None, **hyperparameters: float
@@ -298,6 +309,13 @@ TABLE: dict[str, Optimizer] = {
             scale_by_k_adam(b1, b2, eps, k), learning_rate
         ),
         threshold=lambda b1, k, **_: _k_adam_threshold(b1, k),
+    ),
+    "k_adam_shared": Optimizer(
+        build=lambda learning_rate, b1, b2, eps, k: _descend(
+            scale_by_k_adam(shared_decay(b1, k), shared_decay(b2, k), eps, k), learning_rate
+        ),
+        threshold=lambda b1, k, **_: _k_adam_threshold(shared_decay(b1, k), k),
+        decay=lambda b2, k, **_: shared_decay(b2, k),
     ),
     # Of these the linearised map says where they become unstable.
     "adamw": Optimizer(

@@ -33,6 +33,7 @@ OPTIMIZERS = (
     "rmsprop_uncorrected",
     "adam_uncorrected",
     "k_adam",
+    "k_adam_shared",
     "adamw",
     "amsgrad",
     "adagrad",

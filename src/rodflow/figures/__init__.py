@@ -125,6 +125,7 @@ FIGURES = {
     "adam_continuous": Entry(
         "sweeps", needs=("comparison", "trajectories"), of=_with_adam_continuous
     ),
+    "k_adam_training": Entry("sweeps", needs=("comparison", "trajectories")),
     "adam_stable_region": Entry("experiment", needs=("adam_region",), of=_none),
 }
 

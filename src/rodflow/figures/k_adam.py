@@ -1,6 +1,7 @@
 """k-Adam: how it trains, where its sharpness settles, and whether its flows follow it.
 
 One column for each model and choice of the other settings, one colour a k, seeds as thinner lines of the same colour.
+The last panel of a column is left out where it has no flows.
 Source: Gould and Tanaka 2024 (arXiv 2411.05746).
 """
 
@@ -73,6 +74,11 @@ class _Column:
         """Of its k."""
         return self.colors[hyperparameter(run, _K)]
 
+    @property
+    def with_flows(self) -> bool:
+        """Whether any of its runs has one of the flows that are drawn."""
+        return any(flow in run.processes for run in self.runs for flow in _FLOWS)
+
     def of(self, k: float | None) -> list[StoredRun]:
         """The runs of one k, one a seed."""
         return [run for run in self.runs if hyperparameter(run, _K) == k]
@@ -90,14 +96,19 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     numbers = Numbers()
     with styled():
         figure, panels = stacked(len(groups), _TALL, **_PAGE)
-        for group, own in zip(groups, panels, strict=True):
-            column = _Column(group, own, colors, names)
+        columns = [
+            _Column(group, own, colors, names) for group, own in zip(groups, panels, strict=True)
+        ]
+        for column in columns:
             _draw_loss(column, numbers)
             _draw_sharpness(column, numbers)
             _draw_errors(column, numbers)
             _head(column)
-        for axes, label in zip(panels[0], _LABELS, strict=True):
-            axes.set_ylabel(label)
+        followed = next((column for column in columns if column.with_flows), columns[0])
+        for row, (label, first) in enumerate(
+            zip(_LABELS, (columns[0], columns[0], followed), strict=True)
+        ):
+            first.panels[row].set_ylabel(label)
         flows = [
             Line2D([], [], color=INK, linewidth=0.9, linestyle=line, label=process_style(f).label)
             for f, line in _FLOWS.items()
@@ -144,7 +155,7 @@ def _draw_sharpness(column: _Column, numbers: Numbers) -> None:
     show_on_log_scale(axes, known)
     low, high = axes.get_ylim()
     axes.set_ylim(low, high * (high / low) ** 0.34)  # room for words
-    _step_axis(axes, column)
+    _step_axis(axes, column, last=not column.with_flows)
     for line, k in enumerate(k for k in column.colors if column.of(k)):
         _write_held(axes, column, k, line, numbers)
 
@@ -162,13 +173,13 @@ def _write_held(axes: Axes, column: _Column, k: float | None, line: int, numbers
     elif all(map(never_reached, members)):
         words = "threshold not reached"
     else:
-        words = f"held {np.mean(values):.2f} of {members[0].threshold:.3g}"
+        words = f"held {np.mean(values):.2f} × threshold {members[0].threshold:.3g}"
     look: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 6, "color": column.colors[k]}
     note(axes, f"{formula(_K, k)}: {words}", (1, 1), shift=(-1, -1 - 6.5 * line), **look)
 
 
 def _draw_errors(column: _Column, numbers: Numbers) -> None:
-    """Tracking errors of the flows; words where a flow did not complete, or where there is none."""
+    """Tracking errors of the flows, and words where one did not complete; no panel where there is none."""
     axes, shown, failed = column.panels[2], [np.ones(0)], []
     for run in column.runs:
         for flow, line in _FLOWS.items():
@@ -185,11 +196,10 @@ def _draw_errors(column: _Column, numbers: Numbers) -> None:
             numbers.add(run, flow, name, values, steps)
             shown.append(values[np.isfinite(values)])
     found = np.concatenate(shown)
-    _step_axis(axes, column, last=True)
-    if not found.size:
-        note(axes, "no flows", (0.5, 0.5), ha="center", color=FAINT, fontsize=6.5)
-        axes.set_yticks([])
+    if not column.with_flows:
+        axes.set_axis_off()
         return
+    _step_axis(axes, column, last=True)
     show_on_log_scale(axes, found)
     for line, (k, flow, words) in enumerate(dict.fromkeys(failed)):
         look: dict[str, Any] = {"fontsize": 6, "color": column.colors[k], "va": "bottom"}

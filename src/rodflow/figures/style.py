@@ -154,6 +154,7 @@ OPTIMIZER_LABELS = {
     "rmsprop_uncorrected": "RMSProp, no bias correction",
     "adam_uncorrected": "Adam, no bias correction",
     "k_adam": "k-Adam",
+    "k_adam_shared": "k-Adam, shared decays",
     "adamw": "AdamW",
     "amsgrad": "AMSGrad",
     "adagrad": "AdaGrad",
