@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from measuring import images, run_of, spent
+from measuring import experiment, run_of, spent
 
 from rodflow import artifact
 from rodflow.comparison import geometric_mean, tracking_error
@@ -59,7 +59,6 @@ def test_start_of_python(benchmark, code):
 @pytest.fixture(scope="module")
 def nothing(tmp_path_factory):
     """A function that writes a stage which loads what a stage of this kind does, and ends."""
-
     folder = tmp_path_factory.mktemp("scripts")
 
     def write(kind):
@@ -82,6 +81,7 @@ def warm(tmp_path_factory):
     path.parent.mkdir()
     process = subprocess.Popen([sys.executable, SCRIPTS / "warm.py", path])
     while not path.exists():
+        assert process.poll() is None, "the warm process ended"
         time.sleep(0.02)
     yield str(path)
     process.terminate()
@@ -103,24 +103,27 @@ class Folder:
 
     root: Path
 
-    def command(self, script, output, **options):
+    def command(self, script, **options):
+        """A stage's; what Snakemake would call, with the data set among the options."""
+        options = {"root": self.root, "dataset": self.root / "dataset.nc"} | options
         words = [f"--{name}={value}" for name, value in options.items()]
-        return [
-            *(sys.executable, SCRIPTS / f"{script}.py", f"--root={self.root}", *words),
-            *(f"--dataset={self.root / 'dataset.nc'}", f"--output={output}"),
-        ]
+        return [sys.executable, SCRIPTS / f"{script}.py", *words]
 
     def stage(self, settings, process):
-        """The command that makes a trajectory of a run, its file; and the runs it needs are made."""
-        output = (
-            self.root / f"{settings['optimizer']['name']}-{settings['steps']}" / f"{process}.nc"
-        )
-        output.parent.mkdir(exist_ok=True)
+        """The command that makes a trajectory of a run, and its file; a flow's discrete run is made if missing."""
+        run = self.root / f"{settings['optimizer']['name']}-{settings['steps']}"
+        run.mkdir(exist_ok=True)
+        output = run / f"{process}.nc"
         if process == "discrete":
-            return self.command("train", output, settings=json.dumps([settings])), output
-        discrete = self.discrete(settings)
-        chosen = {"settings": json.dumps(settings), "discrete": discrete, "flow": process}
-        return self.command("flow", output, **chosen), output
+            return self.command("train", settings=json.dumps([settings]), output=output), output
+        command = self.command(
+            "flow",
+            settings=json.dumps(settings),
+            discrete=self.discrete(settings),
+            flow=process,
+            output=output,
+        )
+        return command, output
 
     def discrete(self, settings):
         """The file of a discrete run that is only needed."""
@@ -132,10 +135,14 @@ class Folder:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
+    """An experiment's folder with its data set."""
     root = tmp_path_factory.mktemp("results")
-    artifact.write(
-        *(images(), root / "dataset.nc"),
-        **{"kind": "dataset", "root": root, "settings": {}, "inputs": {}, "wall_time": 0.0},
+    spent(
+        [
+            *(sys.executable, SCRIPTS / "dataset.py", f"--root={root}"),
+            f"--settings={json.dumps(experiment().dataset)}",
+            f"--output={root / 'dataset.nc'}",
+        ]
     )
     return Folder(root)
 
@@ -169,22 +176,24 @@ def test_compilation(benchmark, folder, tmp_path, optimizer, process):
 
 def sharpness_stage(folder, settings):
     discrete = folder.discrete(settings)
-    chosen = {"count": 3, "tolerance": 1e-2, "every": 1}
     return folder.command(
-        *("sharpness", discrete.parent / "sharpness.nc"),
+        "sharpness",
         settings=json.dumps([settings]),
-        sharpness=json.dumps(chosen),
+        sharpness=json.dumps(experiment().sharpness),
         trajectories=discrete,
+        output=discrete.with_name("sharpness.nc"),
     )
 
 
 @pytest.mark.parametrize("process", FLOWS)
 @pytest.mark.parametrize("optimizer", ["gd", "rmsprop", "adam"])
-def test_whole_stage(benchmark, folder, optimizer, process):
+def test_whole_stage(benchmark, folder, tmp_path, optimizer, process):
     benchmark.group = "stages"
     settings = run_of("mlp", optimizer).settings
     command, output = folder.stage(settings, process)
-    found = benchmark.pedantic(lambda: spent(command), rounds=1)
+    # Compilation is part of the memory, so the cache is empty.
+    cache = str(tmp_path / "cache")
+    found = benchmark.pedantic(lambda: spent(command, RODFLOW_CACHE=cache), rounds=1)
     data = artifact.read(output, kind="trajectory")
     benchmark.extra_info.update(
         optimizer=optimizer,

@@ -194,7 +194,8 @@ def stages(rows: Sequence[Measurement]) -> str:
     return f"""## Accuracy, cost and memory of whole runs
 Stages of the MLP as the workflow calls them, each a process of its own: the tracking error (its geometric mean, and
 that at the last snapshot) stands beside what it costs. Time a step and gradients are those of the whole run, one stage
-after the other; peak memory is the resident memory of the process, most of which is JAX and its friends.
+after the other; seconds and peak memory (resident) are those of the process, which begins with an empty cache of
+compiled programs.
 
 {table(heads, lines)}"""
 
