@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 import pytest
-from measuring import derivatives, experiment, flops, images, problem, side_by_side
+from measuring import derivatives, flops, problem, side_by_side
 
 SIDE = 1024
 PRODUCT = jax.jit(lambda a, b: a @ b)
@@ -30,8 +30,7 @@ def test_derivative(benchmark, model, order):
         kind=KINDS[order],
         count=count,
         parameters=at.states[1].weights.size,
-        samples=images().sizes["sample"],
-        experiment=experiment().name,
+        samples=at.optimizer.loss.samples,
         matrix_product_flops=2 * SIDE**3,
         matrix_product_side=SIDE,
         flops=flops(at.optimizer.loss, at.states[1].weights) if order == 1 else None,
