@@ -14,6 +14,7 @@ CONFIG       =
 CORES        =
 PROFILE      = default
 REPORT       = results/report.html
+BENCHMARKS   = results/benchmarks.json
 ARGS         =
 UV           ?= uv
 
@@ -100,8 +101,10 @@ lint: .venv ## check style, format and types
 gallery: .venv ## copy the small results of a finished run to docs/gallery
 	@$(IN_VENV) python workflow/scripts/gallery.py $(if $(CONFIG),--config "$(CONFIG)")
 
-bench: .venv ## measure accuracy and cost, as reported in docs/benchmarks.md
-	@$(IN_VENV) python benchmarks/run.py $(ARGS)
+# A part of the suite (ARGS="-k steps") is printed only.
+bench: .venv ## measure cost and accuracy, as reported in docs/benchmarks.md
+	@$(IN_VENV) set -e; pytest benchmarks -q --benchmark-json="$(BENCHMARKS)" $(ARGS); \
+	python benchmarks/report.py "$(BENCHMARKS)" $(if $(ARGS),,--output docs/benchmarks.md)
 
 lock: ## lock the packages again after a change of pyproject.toml (ARGS=--upgrade: take newer ones)
 	@PATH="$$PATH:$(CURDIR)/.venv/bin"; export PATH; set -e; \

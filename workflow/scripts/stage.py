@@ -38,7 +38,7 @@ def run(main: Callable[[], None], *, cores: int = 1) -> None:
         sys.exit(status)
     environment()
     if cores == 1:
-        _take_a_core()
+        take_a_core()
     try:
         main()
     except (ValueError, RuntimeError) as error:
@@ -83,7 +83,7 @@ def environment() -> None:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
 
 
-def _take_a_core() -> None:
+def take_a_core() -> None:
     """Keep to a core that no other job of the user has taken, where the system allows it.
 
     XLA hands even the work of one thread around between a few; moved between cores, they cost a job up to
