@@ -22,7 +22,7 @@ import json
 import math
 import multiprocessing
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -129,8 +129,7 @@ def audit(root: str | Path, experiment: Experiment, workers: int = 1) -> Report:
     with _pool(workers) as each:
         auditor = _Auditor(root, experiment, each)
         auditor.check_files()
-        for run in experiment.all_runs:
-            auditor.check_run(run)
+        auditor.check_runs()
         auditor.check_dataset()
         auditor.check_figures()
     runs = {run: StoredRun(root / run.path) for run in experiment.all_runs}
@@ -147,7 +146,7 @@ def audit(root: str | Path, experiment: Experiment, workers: int = 1) -> Report:
             for path in sorted(expected_files(experiment))
             if (root / path).is_file()
         },
-        recomputed=tuple(sorted(auditor.recomputed, key=lambda one: one.artifact)),
+        recomputed=tuple(sorted(auditor.found.recomputed, key=lambda one: one.artifact)),
         judgements=tuple(
             judge(
                 [runs[run] for run in experiment.runs],
@@ -159,7 +158,7 @@ def audit(root: str | Path, experiment: Experiment, workers: int = 1) -> Report:
         ),
         problems=_in_order(auditor.problems),
         consequences=_in_order(auditor.consequences),
-        statuses=dict(sorted(auditor.statuses.items())),
+        statuses=dict(sorted(auditor.found.statuses.items())),
     )
 
 
@@ -182,11 +181,13 @@ class _Auditor:
         self, root: Path, experiment: Experiment, each: Callable[..., Iterable[Any]]
     ) -> None:
         self.root, self.experiment, self.each = root, experiment, each
-        self.problems: list[Problem] = []
+        self.found = _Found()
         self.consequences: list[Problem] = []
-        self.recomputed: list[Recomputed] = []
-        self.statuses: dict[str, str] = {}
-        self.samples: list[Sample] = []
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What is wrong by itself."""
+        return self.found.problems
 
     def fault_below(self, folder: str) -> str:
         """The first problem with a folder or a file in it, else what follows from one, else ""."""
@@ -234,81 +235,38 @@ class _Auditor:
         files = (path for pattern in patterns for path in self.root.glob(pattern))
         return {path.relative_to(self.root).as_posix() for path in files}
 
-    def _read(self, path: str, kind: str, settings: Mapping[str, Any]) -> xr.Dataset | None:
-        """A sound artifact; None if it has a problem, which is named if it is a new one."""
-        if not (self.root / path).is_file() or any(p.path == path for p in self.problems):
-            return None
-        try:
-            data = artifact.read(self.root / path, kind=kind)
-        except ArtifactError as error:
-            self.problems.append(Problem(path, error.what))
-            return None
-        if (status := data.attrs["status"]) != COMPLETED:
-            self.statuses[path] = status
-        if fault := _settings_fault(artifact.settings(data), settings):
-            self.problems.append(Problem(path, fault))
-            return None
-        return data
-
     # Recomputation
 
-    def check_run(self, run: Run) -> None:
-        """Settings and comparison of a run; its eigenvectors are looked at later."""
-        data: dict[str, dict[str, xr.Dataset]] = defaultdict(dict)
-        own: dict[str, dict[str, Any]] = {
-            "sharpness": {"sharpness": self.experiment.sharpness},
-            "twins": {"twins": self.experiment.twins},
-            "iterates": {"restart": run.restart},
-        }
-        complete = True
-        for path, (kind, process) in run_files(run, self.experiment).items():
-            settings = run.settings | own.get(kind, {})
-            if (dataset := self._read(path, kind, settings)) is None:
-                complete = False
-            else:
-                data[kind][process] = dataset
-        self._collect_samples(run, data["trajectory"], data["sharpness"])
-        path = f"{run.path}/comparison.nc"
-        if not complete:
-            self._unchecked(path, "not recomputed", run.path)
-            return
-        try:
-            fresh = compare(
-                data["trajectory"],
-                data["sharpness"],
-                twins=data["twins"].get(""),
-                iterates=data["iterates"].get(""),
-                start=run.settings["start"],
-                steps=run.settings["steps"],
-            )
-        except Exception as error:  # whatever a forged file may cause
-            self.problems.append(Problem(path, f"cannot be recomputed: {error}"))
-            return
-        self._add(recompute(data["comparison"][""], fresh, path))
+    def check_runs(self) -> None:
+        """Settings and comparison of every run; its eigenvectors are looked at later."""
+        faulty = frozenset(problem.path for problem in self.problems)
+        check = functools.partial(
+            _check_run, root=self.root, experiment=self.experiment, faulty=faulty
+        )
+        runs = self.experiment.all_runs
+        for run, (found, complete) in zip(runs, self.each(check, runs), strict=True):
+            self._join(found)
+            if not complete:
+                self._unchecked(f"{run.path}/comparison.nc", "not recomputed", run.path)
 
-    def _collect_samples(
-        self, run: Run, trajectories: Mapping[str, xr.Dataset], sharpness: Mapping[str, xr.Dataset]
-    ) -> None:
-        for process in sorted(trajectories.keys() & sharpness.keys()):
-            path = f"{run.path}/sharpness/{process}.nc"
-            try:
-                one = sample(path, run.settings, sharpness[process], trajectories[process])
-            except (KeyError, ValueError) as error:
-                self.problems.append(Problem(path, f"does not fit its trajectory: {error}"))
-            else:
-                self.samples.append(one)
+    def _join(self, found: "_Found") -> None:
+        self.found.problems += found.problems
+        self.found.recomputed += found.recomputed
+        self.found.samples += found.samples
+        self.found.statuses |= found.statuses
 
     def check_dataset(self) -> None:
         """Settings of the data set, and with its images the eigenvectors of all runs."""
         from rodflow.audit_curvature import check  # imports JAX
 
         settings = {k: v for k, v in self.experiment.dataset.items() if k != "archive"}
-        dataset = self._read("dataset.nc", "dataset", settings)
-        for one in self.samples if dataset is None else ():
+        faulty = frozenset(problem.path for problem in self.problems)
+        dataset = self.found.read(self.root, "dataset.nc", "dataset", settings, faulty)
+        for one in self.found.samples if dataset is None else ():
             self._unchecked(one.artifact, "eigenvectors not checked", "dataset.nc")
         if dataset is not None:
-            for checked in check(dataset, self.samples):
-                self._add(checked)
+            for checked in check(dataset, self.found.samples):
+                self.found.add(checked)
 
     def check_figures(self) -> None:
         """The table of every figure, drawn again from what it was drawn from."""
@@ -325,7 +283,7 @@ class _Auditor:
             if isinstance(found, Problem):
                 self.problems.append(found)
             else:
-                self._add(found)
+                self.found.add(found)
 
     def artifacts_of_no_run(self) -> dict[str, xr.Dataset | str]:
         """Those that the figures need, by name, or the problem with one."""
@@ -341,14 +299,90 @@ class _Auditor:
             for name in sorted(names)
         }
 
-    def _add(self, one: Recomputed) -> None:
+    def _unchecked(self, path: str, what: str, cause: str) -> None:
+        if not any(problem.path == path for problem in self.problems):
+            self.consequences.append(Problem(path, f"{what}: {self.fault_below(cause)}"))
+
+
+@dataclass
+class _Found:
+    """What a part of an audit finds, in a process of its own perhaps."""
+
+    problems: list[Problem] = field(default_factory=list)
+    recomputed: list[Recomputed] = field(default_factory=list)
+    samples: "list[Sample]" = field(default_factory=list)
+    statuses: dict[str, str] = field(default_factory=dict)
+
+    def add(self, one: Recomputed) -> None:
+        """A number that was computed again, which may be a problem."""
         self.recomputed.append(one)
         if one.fault:
             self.problems.append(Problem(one.artifact, one.fault))
 
-    def _unchecked(self, path: str, what: str, cause: str) -> None:
-        if not any(problem.path == path for problem in self.problems):
-            self.consequences.append(Problem(path, f"{what}: {self.fault_below(cause)}"))
+    def read(
+        self, root: Path, path: str, kind: str, settings: Mapping[str, Any], faulty: Set[str]
+    ) -> xr.Dataset | None:
+        """A sound artifact; None if it is among the faulty ones or has a problem, which is named."""
+        if not (root / path).is_file() or path in faulty:
+            return None
+        try:
+            data = artifact.read(root / path, kind=kind)
+        except ArtifactError as error:
+            self.problems.append(Problem(path, error.what))
+            return None
+        if (status := data.attrs["status"]) != COMPLETED:
+            self.statuses[path] = status
+        if fault := _settings_fault(artifact.settings(data), settings):
+            self.problems.append(Problem(path, fault))
+            return None
+        return data
+
+
+def _check_run(
+    run: Run, root: Path, experiment: Experiment, faulty: Set[str]
+) -> tuple[_Found, bool]:
+    """What is found in a run, and whether it was complete, so that its comparison could be computed again."""
+    found = _Found()
+    data: dict[str, dict[str, xr.Dataset]] = defaultdict(dict)
+    own: dict[str, dict[str, Any]] = {
+        "sharpness": {"sharpness": experiment.sharpness},
+        "twins": {"twins": experiment.twins},
+        "iterates": {"restart": run.restart},
+    }
+    complete = True
+    for path, (kind, process) in run_files(run, experiment).items():
+        settings = run.settings | own.get(kind, {})
+        dataset = found.read(root, path, kind, settings, faulty)
+        if dataset is None:
+            complete = False
+        else:
+            data[kind][process] = dataset
+    trajectories, sharpness = data["trajectory"], data["sharpness"]
+    for process in sorted(trajectories.keys() & sharpness.keys()):
+        path = f"{run.path}/sharpness/{process}.nc"
+        try:
+            one = sample(path, run.settings, sharpness[process], trajectories[process])
+        except (KeyError, ValueError) as error:
+            found.problems.append(Problem(path, f"does not fit its trajectory: {error}"))
+        else:
+            found.samples.append(one)
+    if not complete:
+        return found, False
+    path = f"{run.path}/comparison.nc"
+    try:
+        fresh = compare(
+            trajectories,
+            sharpness,
+            twins=data["twins"].get(""),
+            iterates=data["iterates"].get(""),
+            start=run.settings["start"],
+            steps=run.settings["steps"],
+        )
+    except Exception as error:  # whatever a forged file may cause
+        found.problems.append(Problem(path, f"cannot be recomputed: {error}"))
+    else:
+        found.add(recompute(data["comparison"][""], fresh, path))
+    return found, True
 
 
 _KNOWN: dict[Path, StoredRun] = {}
