@@ -101,9 +101,10 @@ def root(tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def leave_out_what_is_slow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither figures nor eigenvectors are computed again: tests/test_audit.py attacks these."""
+    """Neither figures nor eigenvectors are computed again nor claims judged: see tests/test_audit.py."""
     monkeypatch.setattr(audit_curvature, "check", lambda dataset, samples: iter(()))
     monkeypatch.setattr(audit_module, "_drawn_again", same)
+    monkeypatch.setattr(audit_module, "judge", lambda *arguments: ())
 
 
 def same(figure: layout.Figure, root: Path) -> Recomputed:
