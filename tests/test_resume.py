@@ -134,7 +134,12 @@ def assert_same(found: Recording | list[Recording], expected: Recording | list[R
         assert (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes()), path
 
 
-@pytest.mark.parametrize("name", RUNS)
+SLOW = {"edge", "rod"}  # to compile
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in RUNS]
+)
 def test_a_stopped_run_ends_as_if_it_had_not_been_stopped(name, tmp_path):
     run, draw = RUNS[name], random.Random(name)
     expected = run()
