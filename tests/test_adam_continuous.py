@@ -17,7 +17,7 @@ from small import WEIGHTS, double_precision, jit, network_loss
 
 ADAM = {"learning_rate": 0.01, "b1": 0.9, "b2": 0.99, "eps": 1e-8}
 SLOPES = np.array([2.0, -0.5, 1e-3, 0.0])
-FINE = AdamContinuous(tolerance=1e-8)
+FINE = AdamContinuous(tolerance=1e-10)
 AUXILIARY = (True, False, True, False)  # weights and first moment oscillate
 
 

@@ -159,6 +159,19 @@ def test_edge_flow_counts_the_stages_of_its_integrator():
     assert formed == said["gradients"] + said["hessian_products"]
 
 
+def test_adam_in_continuous_time_counts_the_stages_of_its_integrator():
+    process = FLOWS["adam_continuous"]()
+    watched, counts = counting(valley)
+    transformation = TABLE["adam"].tuned(float, learning_rate=0.2, **ADAM)
+    optimizer = optimizer_map(watched, transformation, jnp.asarray(WEIGHTS))
+    state = optimizer.initial(jnp.asarray(WEIGHTS))
+    carry = jit(lambda s: process.begin(optimizer, s, s, s))(state)
+    carry = carry._replace(dt=jnp.asarray(1e-3))
+    formed, multiplied, said, _ = counted(process, optimizer, counts, carry, units=1)
+    assert formed == said["gradients"] > 13
+    assert multiplied == said["hessian_products"] == 0
+
+
 def test_central_flow_costs_a_gradient_a_step_and_the_products_of_its_eigenvectors():
     process = CentralFlow(first=4)
     optimizer, counts, carry = start(process)

@@ -459,7 +459,8 @@ def _combinations(entry: Mapping[str, Any]) -> list[dict[str, Any]]:
 def _run_count(entry: Mapping[str, Any], seeds: Sequence[int]) -> int:
     """How many runs a sweep has at most."""
     values = [len(axis) for axis in entry["over"].values()]
-    combinations = sum(values) if entry["how"] == "each" else math.prod(values)
+    all_of = {"each": sum(values), "paired": max(values), "product": math.prod(values)}
+    combinations = all_of[entry["how"]]
     return len(_places(entry)) * combinations * (1 if "seed" in entry["over"] else len(seeds))
 
 
