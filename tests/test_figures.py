@@ -49,7 +49,12 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> list[StoredRun]:
     """Two optimizers, two models, two seeds."""
     root = tmp_path_factory.mktemp("many")
     chosen = [("gd", "mlp", 0), ("gd", "mlp", 1), ("gd", "cnn", 0), ("rmsprop", "mlp", 0)]
-    return [write_run(root, *run, flows=CLOSURE) for run in chosen]
+    return [
+        write_run(
+            root, *run, flows=CLOSURE, settings={"model": {"kind": run[1], "activation": "tanh"}}
+        )
+        for run in chosen
+    ]
 
 
 def draw(name: str, runs: list[StoredRun]) -> Drawing:

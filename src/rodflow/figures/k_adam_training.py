@@ -11,13 +11,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from rodflow.figures.marks import diverged, ending
 from rodflow.figures.rows import show_on_log_scale
-from rodflow.figures.style import FAINT, INK, Drawing, Numbers, key, note, styled
+from rodflow.figures.style import (
+    FAINT,
+    INK,
+    Drawing,
+    Numbers,
+    key,
+    note,
+    note_lines,
+    optimizer_label,
+    styled,
+)
 from rodflow.figures.sweeps import (
     color_key,
     criterion_label,
     formula,
-    hyperparameter,
     in_order,
     ordered_colors,
     plain,
@@ -47,7 +57,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         runs: of k-Adam over k, learning rates, seeds and networks.
     """
     problems = tuned(runs)
-    colors = ordered_colors(in_order(hyperparameter(run, "k") for run in runs))
+    colors: _Colors = ordered_colors(in_order({one.k for methods in problems for one in methods}))
     numbers = Numbers()
     with styled():
         figure, panels = stacked(len(problems), _TALL, **_PAGE)
@@ -93,8 +103,8 @@ def _look(method: Method, colors: _Colors) -> dict[str, Any]:
 def _draw_curves(
     axes: Axes, methods: Mapping[Method, Tuned], colors: _Colors, numbers: Numbers
 ) -> None:
-    """The geometric mean over the seeds, and from the lowest to the highest of them as a band."""
-    steps, shown = _first(methods).settings["steps"], [np.ones(0)]
+    """The geometric mean over the seeds, the range of them as a band, and words where none of the rates completed."""
+    steps, shown, words = _first(methods).settings["steps"], [np.ones(0)], []
     for method, own in methods.items():
         chosen = own.runs[own.best]
         losses = curve(chosen, max(steps // _WINDOWS, 1))
@@ -106,8 +116,11 @@ def _draw_curves(
         axes.fill_between(at, low, high, color=look["color"], alpha=0.15, linewidth=0, zorder=2)
         for part, values in (("", mean), ("_lowest", low), ("_highest", high)):
             numbers.add(chosen[0], DISCRETE, _name(f"loss{part}", method), values, np.rint(at))
-        shown += [low, high]
+        lost = [run for run in chosen if diverged(run)]
+        words += [(f"{formula('k', method.k)}: {ending(run)}", look["color"]) for run in lost]
+        shown += [values[values <= 10 * values[:1]] if lost else values for values in (low, high)]
     show_on_log_scale(axes, np.concatenate(shown))
+    note_lines(axes, dict.fromkeys(words))
     axes.set_xlim(0, steps)
     axes.locator_params(axis="x", nbins=4)
     axes.set_xlabel("optimizer step", labelpad=1)
@@ -165,10 +178,10 @@ def _draw_rates(
 def _head(axes: Axes, run: StoredRun) -> None:
     """What the column is of."""
     settings = run.settings
-    kind, batch = settings["model"]["kind"], settings["batch_size"]
+    kind, batch, own = settings["model"]["kind"], settings["batch_size"], settings["optimizer"]
     lines = [
-        ", ".join(formula(name, settings["optimizer"][name]) for name in ("b1", "b2")),
-        _DECAYS.get(run.optimizer, ""),
+        ", ".join(formula(n, own[n]) for n in ("b1", "b2") if n in own),
+        _DECAYS.get(run.optimizer, optimizer_label(run.optimizer)),
         "full batches" if batch is None else f"batches of {batch}",
     ]
     title = f"{_KINDS.get(kind, kind)}, {criterion_label(run)}"
