@@ -1,9 +1,9 @@
 """The rod flow at whole steps from two lifted steps and a memory of how the last ones bent: four gradients.
 
-`RodUnitStep` removes the redundant copies (eigenvalues J of the lifted map near -1) with a difference of the bends of two
-overlapping pieces of the orbit, d(Y) = Y - 2 Phi(Y) + Phi(Phi(Y)) at Y and at Phi(Y). The second piece costs a third
-lifted step. But a bend that is smooth is known from the steps before; one that alternates is not, and that is the one
-to be removed. With a running mean s of the bends,
+`RodUnitStep` removes the redundant copies (eigenvalues J of the lifted map near -1) with a difference of the bends
+of two overlapping pieces of the orbit, d(Y) = Y - 2 Phi(Y) + Phi(Phi(Y)) at Y and at Phi(Y). The second piece costs
+a third lifted step. But a bend that is smooth is known from the steps before; one that alternates is not, and that
+is the one to be removed. With a running mean s of the bends,
 
     Y(t + 1) = Phi(Y) + (d(Y) - s) / 12,        s' = (s + 2 d(Y)) / 3.
 
@@ -11,10 +11,11 @@ A mode of eigenvalue J is multiplied by a root mu of
 
     mu^2 - (J + (1 + (1 - J)^2 / 4) / 3) mu + (1 + J)^2 / 12 = 0.
 
-Its leading root is J + x^3 / 8 + ... for J = 1 + x, as exact as three lifted steps, and at J = -1 the roots are 0 and
--1/3. Both stay in the unit disc for -1 - sqrt(12) < J < 1, but for J = -3, where one touches it at -1; with three lifted
-steps it is left at J = -1.83. With (d - s) q / 4 and s' = q s + (1 - q) d the error is q x^3 / (4 (1 - q)), and the root
--1 is never crossed for q >= 1/3, so that q = 1/3 is the most exact choice. The scheme is this project's own.
+Its leading root is J + x^3 / 8 + ... for J = 1 + x, as exact as three lifted steps, and at J = -1 the roots are 0
+and -1/3. Both stay in the unit disc for -1 - sqrt(12) < J < 1, but for J = -3, where one touches it at -1; with
+three lifted steps it is left at J = -1.83. With (d - s) q / 4 and s' = q s + (1 - q) d the error is q x^3 / (4 (1 -
+q)), and the root -1 is never crossed for q >= 1/3, so that q = 1/3 is the most exact choice. The scheme is this
+project's own.
 """
 
 from typing import NamedTuple
