@@ -183,12 +183,18 @@ def test_other_verdict_is_named_with_its_number(two, tmp_path):
     first = Path(shutil.copytree(two, tmp_path / "first"))
     for root, numbers in ((first, (0.91, 1.0)), (two, (0.89, 1.01))):
         findings = [
-            {"subject": f"run {k}", "verdict": "holds" if x > 0.9 else "fails", "measured": x}
+            {
+                "subject": f"run {k}",
+                "verdict": "reproduced" if x > 0.9 else "not reproduced",
+                "measured": x,
+            }
             for k, x in enumerate(numbers)
         ]
         claim = {"id": "held", "allowed": "0.9 to 1.1", "findings": findings}
         (root / "audit.json").write_text(json.dumps({"claims": [claim]}))
-    fault = "run 0: holds (0.91, 0.9 to 1.1 allowed) and fails (0.89, 0.9 to 1.1 allowed)"
+    fault = (
+        "run 0: reproduced (0.91, 0.9 to 1.1 allowed) and not reproduced (0.89, 0.9 to 1.1 allowed)"
+    )
     assert agree(first, two).faults == [f"claim held: {fault}"]
     (first / "audit.json").write_text("[]")
     (fault,) = agree(first, two).faults

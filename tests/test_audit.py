@@ -111,7 +111,7 @@ def test_every_number_of_a_claim_names_files_whose_digest_is_in_the_report(repor
     assert set(named) <= content["artifacts"].keys()
     for one in content["claims"]:
         for finding in one["findings"]:
-            assert bool(finding["artifacts"]) == (finding["verdict"] != "not applicable")
+            assert bool(finding["artifacts"]) == (finding["verdict"] != "not reached")
 
 
 def test_report_lists_every_claim_for_people(report):
@@ -119,7 +119,7 @@ def test_report_lists_every_claim_for_people(report):
     assert text.startswith("# Audit of toy\n")
     for judgement in report.judgements:
         assert f"### {judgement.claim.id}\n" in text and judgement.claim.id in summary(report)
-    assert {j.verdict for j in report.judgements} == {"holds", "fails", "not applicable"}
+    assert {j.verdict for j in report.judgements} == {"reproduced", "not reproduced", "not reached"}
 
 
 def test_status_of_an_artifact_is_reported(root, experiment, no_eigenvectors):
@@ -258,14 +258,14 @@ def test_run_with_a_damaged_file_holds_no_claim(root, experiment, no_eigenvector
     forge_a_comparison(root)
     for judgement in audit(root, experiment).judgements:
         about = {finding.subject: finding for finding in judgement.findings}
-        assert about[GD].verdict == "not applicable"
+        assert about[GD].verdict == "not reached"
         assert about[GD].note.startswith(f"{GD}/comparison.nc: error_last")
 
 
 def test_run_made_from_another_data_set_holds_no_claim(root, experiment, no_eigenvectors):
     delete("dataset.nc")(root)
     report = audit(root, experiment)
-    assert report.verdicts["not applicable"] == len(report.judgements)
+    assert report.verdicts["not reached"] == len(report.judgements)
     assert report.judgements[0].findings[0].note.startswith(f"{GD}/discrete.nc: input dataset: ")
 
 
@@ -392,7 +392,7 @@ def test_script_succeeds_though_claims_fail(folder):
     done = call(cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
     assert "toy: 23 of 23 artifacts intact" in done.stdout
-    assert "  fails  " in done.stdout
+    assert "  not reproduced  " in done.stdout
     assert (folder / "results/toy/audit.json").is_file()
     assert (folder / "results/toy/audit.md").is_file()
 

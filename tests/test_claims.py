@@ -207,8 +207,8 @@ def test_every_claim_is_shown_to_hold_and_to_fail_here():
 @pytest.mark.parametrize("name", FAILURES)
 def test_claim_holds_on_numbers_that_agree(good, name):
     judgement = judged(name, *good)
-    assert judgement.verdict == "holds"
-    holding = [f for f in judgement.findings if f.verdict == "holds"]
+    assert judgement.verdict == "reproduced"
+    holding = [f for f in judgement.findings if f.verdict == "reproduced"]
     assert holding
     for finding in holding:
         assert {path.split("/", 3)[3] for path in finding.artifacts} == set(claim(name).files)
@@ -219,8 +219,8 @@ def test_claim_fails_on_numbers_that_disagree(good, name):
     changed = {optimizer: make(optimizer, how) for optimizer, how in FAILURES[name].items()}
     runs = [changed.get(run.optimizer, run) for run in good]
     judgement = judged(name, *runs)
-    assert judgement.verdict == "fails"
-    failing = [f for f in judgement.findings if f.verdict == "fails"]
+    assert judgement.verdict == "not reproduced"
+    failing = [f for f in judgement.findings if f.verdict == "not reproduced"]
     if claim(name).overall is None:
         assert {f.subject.split("/")[1] for f in failing} == set(changed)
     else:
@@ -229,10 +229,10 @@ def test_claim_fails_on_numbers_that_disagree(good, name):
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_no_claim_holds_without_a_run_that_it_is_about(name):
-    assert judged(name).verdict == "not applicable"
+    assert judged(name).verdict == "not reached"
     run = make("gd", {f"status.{p}": "diverged at step 99" for p in PROCESSES})
     judgement = judged(name, run)
-    assert judgement.verdict == "not applicable"
+    assert judgement.verdict == "not reached"
     assert [f.subject for f in judgement.findings] == ["mlp/gd/seed0"]
     assert judgement.findings[0].note
 
@@ -258,7 +258,7 @@ def test_iterates_of_a_run_below_its_threshold_say_nothing():
     run = make("gd")
     run.made_up["iterates"].attrs["status"] = "not started: below the threshold (0.43 of it)"
     silent = finding("iterates-predicted", run)
-    assert silent.verdict == "not applicable" and "0.43" in silent.note
+    assert silent.verdict == "not reached" and "0.43" in silent.note
 
 
 def test_prediction_that_diverges_has_failed():
@@ -272,7 +272,7 @@ def test_experiment_without_twins_says_nothing_about_the_floor():
     run = make("gd")
     run.made_up["comparison"] = run.comparison.drop_vars("floor_last")
     silent = judged("rod-at-floor", run).findings[0]
-    assert silent.verdict == "not applicable" and "no twins" in silent.note
+    assert silent.verdict == "not reached" and "no twins" in silent.note
 
 
 def finding(name: str, run: StoredRun) -> Finding:
@@ -282,16 +282,16 @@ def finding(name: str, run: StoredRun) -> Finding:
 def test_run_that_never_reaches_its_threshold_says_how_far_it_came():
     run = make("gd", {"onset.discrete": np.nan})
     reached = finding("threshold-reached", run)
-    assert (reached.verdict, reached.measured) == ("fails", math.inf)
+    assert (reached.verdict, reached.measured) == ("not reproduced", math.inf)
     assert "at most 0.8 of it" in reached.note
     held = finding("threshold-held", run)
-    assert held.verdict == "not applicable" and "never reached" in held.note
+    assert held.verdict == "not reached" and "never reached" in held.note
 
 
 def test_threshold_reached_in_the_last_quarter_is_too_late_to_be_held():
     run = make("gd", {"onset.discrete": 760})
-    assert finding("threshold-reached", run).verdict == "fails"
-    assert finding("threshold-held", run).verdict == "not applicable"
+    assert finding("threshold-reached", run).verdict == "not reproduced"
+    assert finding("threshold-held", run).verdict == "not reached"
 
 
 @pytest.mark.parametrize(
@@ -300,47 +300,47 @@ def test_threshold_reached_in_the_last_quarter_is_too_late_to_be_held():
 def test_flow_that_diverges_has_failed(name):
     changes = {"status.rod": "diverged at step 99", "onset.rod": np.nan}
     found = finding(name, make("gd", changes))
-    assert found.verdict == "fails"
+    assert found.verdict == "not reproduced"
     note = found.values["mlp/gd/seed0"].note if found.values else found.note
     assert note.startswith("rod flow diverged at step 99")
 
 
 def test_stable_flow_that_diverges_is_no_success_of_the_rod_flow():
     found = finding("rod-below-stable", make("gd", {"status.stable": "diverged at step 9"}))
-    assert (found.verdict, found.note) == ("not applicable", "stable flow diverged at step 9")
+    assert (found.verdict, found.note) == ("not reached", "stable flow diverged at step 9")
 
 
 def test_flow_that_the_experiment_lacks_is_not_applicable():
     run = make("gd")
     run.made_up["comparison"] = run.comparison.sel(process=["discrete", "stable"])
     for name in ("rod-below-stable", "rod-loss", "digits-unit-step-matches-ode"):
-        assert finding(name, run).verdict == "not applicable"
+        assert finding(name, run).verdict == "not reached"
 
 
 def test_onset_before_the_flows_start_predicts_nothing():
     changes = dict.fromkeys(["onset.discrete", "onset.rod"], 20)
     found = finding("rod-onset", make("gd", changes))
     assert (found.verdict, found.note) == (
-        "not applicable",
+        "not reached",
         "at its threshold before the flows start",
     )
 
 
 def test_predicting_an_onset_that_never_comes_is_an_error():
     found = finding("rod-onset", make("gd", {"onset.discrete": np.nan}))
-    assert (found.verdict, found.values["mlp/gd/seed0"].value) == ("fails", math.inf)
+    assert (found.verdict, found.values["mlp/gd/seed0"].value) == ("not reproduced", math.inf)
 
 
 def test_onset_neither_reached_nor_predicted_is_not_applicable():
     changes = dict.fromkeys(["onset.discrete", "onset.rod"], np.nan)
-    assert finding("rod-onset", make("gd", changes)).verdict == "not applicable"
+    assert finding("rod-onset", make("gd", changes)).verdict == "not reached"
 
 
 def test_oscillation_before_the_flows_start_predicts_nothing():
     run = make("gd")
     run.made_up["discrete"]["rod_length"][:] = np.exp(-np.arange(1001) / 50)
     found = finding("rod-oscillation", run)
-    assert (found.verdict, found.note) == ("not applicable", "oscillates before the flows start")
+    assert (found.verdict, found.note) == ("not reached", "oscillates before the flows start")
 
 
 def test_oscillation_that_the_flow_lacks_is_an_error():
@@ -354,7 +354,7 @@ def test_files_without_the_variable_say_nothing():
     run = make("gd")
     run.made_up["rod"] = run.made_up["rod"].drop_vars("rod_length")
     found = finding("rod-oscillation", run)
-    assert (found.verdict, found.note) == ("not applicable", "No variable named 'rod_length'")
+    assert (found.verdict, found.note) == ("not reached", "No variable named 'rod_length'")
 
 
 def test_one_exact_step_does_not_make_the_loss_exact():
@@ -362,7 +362,7 @@ def test_one_exact_step_does_not_make_the_loss_exact():
     for end in ("loss_plus", "loss_minus"):
         run.made_up["rod"][end][800:802] = run.series("discrete")["loss"][800:802].mean()
     found = finding("rod-loss", run)
-    assert (found.verdict, found.measured > 0.8) == ("fails", True)
+    assert (found.verdict, found.measured > 0.8) == ("not reproduced", True)
 
 
 @pytest.mark.parametrize(
@@ -370,12 +370,12 @@ def test_one_exact_step_does_not_make_the_loss_exact():
 )
 def test_nan_agrees_with_nothing(name):
     changes = dict.fromkeys(["error_last.rod", "error_mean.rod", "held.discrete"], np.nan)
-    assert finding(name, make("gd", changes)).verdict != "holds"
+    assert finding(name, make("gd", changes)).verdict != "reproduced"
 
 
 def test_two_exact_flows_are_not_told_apart():
     changes = dict.fromkeys(["error_last.rod", "error_last.stable"], 0.0)
-    assert finding("rod-below-stable", make("gd", changes)).verdict == "fails"
+    assert finding("rod-below-stable", make("gd", changes)).verdict == "not reproduced"
 
 
 @pytest.mark.parametrize(
@@ -391,13 +391,13 @@ def test_two_exact_flows_are_not_told_apart():
 )
 def test_digits_targets_are_about_their_settings_only(change):
     found = finding("digits-rod-gd", make("gd", **change))
-    assert found.verdict == "not applicable"
+    assert found.verdict == "not reached"
     assert found.note.startswith("is about the tanh MLP 32-32 on 1000 digits")
 
 
 def test_unsound_run_says_nothing(good):
     for judgement in judge(good[:1], CLAIMS, unsound={"mlp/gd/seed0": "rod.nc: damaged"}):
-        assert judgement.verdict == "not applicable"
+        assert judgement.verdict == "not reached"
         assert [f.note for f in judgement.findings] == ["rod.nc: damaged"]
 
 
@@ -426,4 +426,4 @@ def test_new_claim_is_one_entry(good):
         files=("discrete.nc",),
     )
     judgement = judge(good, [own])[0]
-    assert (judgement.verdict, judgement.count("holds")) == ("holds", 9)
+    assert (judgement.verdict, judgement.count("reproduced")) == ("reproduced", 9)

@@ -51,7 +51,7 @@ def verdicts(data: xr.Dataset | str) -> dict[str, str]:
 
 
 def test_every_claim_holds_on_numbers_that_agree() -> None:
-    assert verdicts(synthetic_results.adam_region()) == dict.fromkeys(FAILURES, "holds")
+    assert verdicts(synthetic_results.adam_region()) == dict.fromkeys(FAILURES, "reproduced")
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_every_claim_holds_on_numbers_that_agree() -> None:
 def test_a_claim_fails_on_numbers_that_disagree(
     name: str, change: Callable[[xr.Dataset], xr.Dataset]
 ) -> None:
-    assert verdicts(change(synthetic_results.adam_region()))[name] == "fails"
+    assert verdicts(change(synthetic_results.adam_region()))[name] == "not reproduced"
 
 
 def test_the_finding_names_the_file() -> None:
@@ -72,14 +72,14 @@ def test_the_finding_names_the_file() -> None:
 
 
 def test_a_faulty_file_says_nothing() -> None:
-    assert {*verdicts("adam_region.nc: damaged").values()} == {"not applicable"}
-    assert {*verdicts(xr.Dataset()).values()} == {"not applicable"}
+    assert {*verdicts("adam_region.nc: damaged").values()} == {"not reached"}
+    assert {*verdicts(xr.Dataset()).values()} == {"not reached"}
 
 
 def test_a_path_that_stays_on_one_side_says_nothing_about_the_other() -> None:
     data = synthetic_results.adam_region()
-    assert verdicts(data.isel(point=[0, 1]))["adam-grows-outside"] == "not applicable"
-    assert verdicts(data.isel(point=[3]))["adam-bounded-inside"] == "not applicable"
+    assert verdicts(data.isel(point=[0, 1]))["adam-grows-outside"] == "not reached"
+    assert verdicts(data.isel(point=[3]))["adam-bounded-inside"] == "not reached"
 
 
 def test_without_the_file_they_are_left_out() -> None:
@@ -102,7 +102,7 @@ def test_an_audit_judges_them_on_the_stored_file_if_it_is_sound(tmp_path: Path) 
     path, data = tmp_path / "adam_region.nc", synthetic_results.adam_region()
     artifact.write(data, path, kind="adam_region", root=tmp_path, settings={}, inputs={})
     artifact.write_manifest(tmp_path)
-    assert audited(tmp_path) == dict.fromkeys(FAILURES, "holds")
+    assert audited(tmp_path) == dict.fromkeys(FAILURES, "reproduced")
     content = path.read_bytes()
     path.write_bytes(content[:-200] + bytes([content[-200] ^ 1]) + content[-199:])
-    assert {*audited(tmp_path).values()} == {"not applicable"}
+    assert {*audited(tmp_path).values()} == {"not reached"}

@@ -146,19 +146,19 @@ def test_every_claim_is_shown_to_hold_and_to_fail_here() -> None:
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_claim_holds_on_numbers_that_agree(name: str) -> None:
-    assert judged(name, make(**GOOD.get(name, {}))).verdict == "holds"
+    assert judged(name, make(**GOOD.get(name, {}))).verdict == "reproduced"
 
 
 @pytest.mark.parametrize("name", sorted({*FAILURES} - {"eos-gd-sharpening", "eos-flow-follows"}))
 def test_claim_fails_on_numbers_that_disagree(name: str) -> None:
-    assert judged(name, make(**FAILURES[name])).verdict == "fails"
+    assert judged(name, make(**FAILURES[name])).verdict == "not reproduced"
 
 
 def test_flow_that_has_departed_before_the_onset_does_not_follow() -> None:
     run = make()
     far = run.comparison.assign(tracking_error=run.comparison["tracking_error"] * 3)
     changed = MadeUpRun(run.folder, run.made_up | {"comparison": far})
-    assert judged("eos-flow-follows", changed).verdict == "fails"
+    assert judged("eos-flow-follows", changed).verdict == "not reproduced"
 
 
 def test_sharpness_that_falls_to_the_threshold_was_not_sharpened() -> None:
@@ -171,28 +171,28 @@ def test_sharpness_that_falls_to_the_threshold_was_not_sharpened() -> None:
     judgement = judged(
         "eos-gd-sharpening", MadeUpRun(run.folder, run.made_up | {"comparison": changed})
     )
-    assert judgement.verdict == "fails"
+    assert judgement.verdict == "not reproduced"
 
 
 @pytest.mark.parametrize("name", sorted(FAILURES.keys() | OF_MANY))
 def test_no_claim_holds_on_a_run_that_diverged(name: str) -> None:
     optimizer = "adam" if "adam" in name else "gd"
     runs = [make(optimizer, seed=seed, status="diverged at step 9") for seed in range(3)]
-    assert judged(name, *runs).verdict == "not applicable"
+    assert judged(name, *runs).verdict == "not reached"
 
 
 @pytest.mark.parametrize("name", sorted(FAILURES))
 def test_a_run_below_its_threshold_says_nothing(name: str) -> None:
     optimizer = "adam" if "adam" in name else "gd"
     judgement = judged(name, make(optimizer, level=0.8))
-    assert judgement.verdict == "not applicable"
+    assert judgement.verdict == "not reached"
     assert "threshold never reached, sharpness at most 0.9" in judgement.findings[0].note
 
 
 def test_with_cross_entropy_the_average_ends_where_the_threshold_is_last_reached() -> None:
-    assert judged("eos-gd-hovering", make(until=400)).verdict == "fails"
+    assert judged("eos-gd-hovering", make(until=400)).verdict == "not reproduced"
     judgement = judged("eos-gd-hovering", make(until=400, criterion="cross_entropy"))
-    assert judgement.verdict == "holds"
+    assert judgement.verdict == "reproduced"
     assert judgement.findings[0].note == "steps 100 to 400"
 
 
@@ -203,19 +203,19 @@ def test_a_short_stay_at_the_edge_says_nothing() -> None:
 
 def test_sharpness_that_rises_with_the_batch_agrees() -> None:
     for name in OF_MANY:
-        assert judged(name, *sweep(RISING)).verdict == "holds"
+        assert judged(name, *sweep(RISING)).verdict == "reproduced"
 
 
 def test_a_batch_size_with_less_sharpness_than_a_smaller_one_disagrees() -> None:
     fallen = RISING | {50: (0.05, 0.06, 0.07)}
     judgement = judged("aeos-minibatch-monotone", *sweep(fallen))
-    assert judgement.verdict == "fails"
+    assert judgement.verdict == "not reproduced"
     assert judgement.findings[0].measured < -1
 
 
 def test_a_fall_within_the_error_bars_is_none() -> None:
     within = RISING | {50: (0.02, 0.1, 0.19)}
-    assert judged("aeos-minibatch-monotone", *sweep(within)).verdict == "holds"
+    assert judged("aeos-minibatch-monotone", *sweep(within)).verdict == "reproduced"
 
 
 def test_the_least_rise_is_that_of_the_means_in_standard_errors() -> None:
@@ -226,13 +226,13 @@ def test_the_least_rise_is_that_of_the_means_in_standard_errors() -> None:
 
 def test_a_batch_above_the_threshold_disagrees() -> None:
     above = RISING | {50: (1.1, 1.2, 1.3)}
-    assert judged("aeos-minibatch-below", *sweep(above)).verdict == "fails"
+    assert judged("aeos-minibatch-below", *sweep(above)).verdict == "not reproduced"
 
 
 def test_two_seeds_are_too_few() -> None:
     pairs = [run for run in sweep(RISING) if run.seed < 2]
     judgement = judged("aeos-minibatch-monotone", *pairs)
-    assert judgement.verdict == "not applicable"
+    assert judgement.verdict == "not reached"
     assert judgement.findings[0].note == "too few runs"
 
 

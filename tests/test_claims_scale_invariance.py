@@ -109,18 +109,18 @@ def test_every_claim_is_shown_to_hold_and_to_fail_here() -> None:
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_claim_holds_on_numbers_that_agree(name: str) -> None:
-    assert judged(name, make(ABOUT[name])).verdict == "holds"
+    assert judged(name, make(ABOUT[name])).verdict == "reproduced"
 
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_claim_fails_if_one_kernel_disagrees(name: str) -> None:
-    assert judged(name, make(ABOUT[name], **FAILURES[name])).verdict == "fails"
+    assert judged(name, make(ABOUT[name], **FAILURES[name])).verdict == "not reproduced"
 
 
 @pytest.mark.parametrize("name", FAILURES)
 def test_a_run_that_diverged_says_nothing(name: str) -> None:
     lost = make(ABOUT[name], status="diverged at step 9")
-    assert judged(name, lost).verdict == "not applicable"
+    assert judged(name, lost).verdict == "not reached"
 
 
 @pytest.mark.parametrize("name", FAILURES)

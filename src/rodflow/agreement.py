@@ -352,7 +352,7 @@ def _verdicts(claim: Mapping[str, Any]) -> dict[str, str]:
             "subject"
         ]: f"{one['verdict']} ({float(one['measured']):.3g}, {claim['allowed']} allowed)"
         for one in claim["findings"]
-        if one["verdict"] != "not applicable"
+        if one["verdict"] != "not reached"
     }
 
 

@@ -109,7 +109,9 @@ class Report:
     def verdicts(self) -> dict[str, int]:
         """How many claims hold, fail and do not apply."""
         given = Counter(str(judgement.verdict) for judgement in self.judgements)
-        return {verdict: given[verdict] for verdict in ("holds", "fails", "not applicable")}
+        return {
+            verdict: given[verdict] for verdict in ("reproduced", "not reproduced", "not reached")
+        }
 
 
 def audit(root: str | Path, experiment: Experiment, workers: int = 1) -> Report:
@@ -627,18 +629,13 @@ def summary(report: Report) -> str:
 
 
 def _claims_words(report: Report) -> str:
-    return ", ".join(
-        f"{count} {word}"
-        for word, count in zip(
-            ("held", "failed", "not applicable"), report.verdicts.values(), strict=True
-        )
-    )
+    return ", ".join(f"{count} {word}" for word, count in report.verdicts.items())
 
 
 def _found_words(judgement: Judgement) -> str:
-    """What was found, in a line: the number of all runs, the runs that fail, or how many hold."""
+    """What was found, in a line: the number of all runs, the runs that do not agree, or how many do."""
     claim = judgement.claim
-    if judgement.verdict == "not applicable":
+    if judgement.verdict == "not reached":
         reasons = {finding.note for finding in judgement.findings}
         return reasons.pop() if len(reasons) == 1 else ""
     if claim.overall:
@@ -646,9 +643,9 @@ def _found_words(judgement: Judgement) -> str:
         return f"{found.subject}: {_number(found.measured)}; {claim.allowed}"
     if claim.artifact:
         return f"{_number(judgement.findings[0].measured)}; {claim.allowed}"
-    failed = [f for f in judgement.findings if f.verdict == "fails"]
-    judged = judgement.count("holds") + len(failed)
-    words = f"{judgement.count('holds')} of {judged} runs"
+    failed = [f for f in judgement.findings if f.verdict == "not reproduced"]
+    judged = judgement.count("reproduced") + len(failed)
+    words = f"{judgement.count('reproduced')} of {judged} runs"
     shown = ", ".join(
         f"{f.subject} {_number(f.measured) if math.isfinite(f.measured) else f'({f.note})'}"
         for f in failed
@@ -672,11 +669,11 @@ def as_markdown(report: Report) -> str:
     ]
     if report.problems:
         blocks += ["## Problems", *_problem_blocks(report)]
-    judged = [j for j in report.judgements if j.verdict != "not applicable"]
+    judged = [j for j in report.judgements if j.verdict != "not reached"]
     rows = [(_link(j), _emphasised(j.verdict), _found_words(j)) for j in judged]
     blocks += ["## Claims", _table(("claim", "verdict", "found"), rows)]
     if silent := [_link(j) for j in report.judgements if j not in judged]:
-        blocks += [f"Not applicable: {', '.join(silent)}."]
+        blocks += [f"Not reached: {', '.join(silent)}."]
     for judgement in report.judgements:
         blocks += _claim_blocks(judgement)
     if report.statuses:
@@ -718,18 +715,18 @@ def _claim_blocks(judgement: Judgement) -> Iterator[str]:
     claim = judgement.claim
     yield f"### {claim.id}"
     yield f"{claim.statement} Source: {claim.source}."
-    measured = [f for f in judgement.findings if f.verdict != "not applicable"]
+    measured = [f for f in judgement.findings if f.verdict != "not reached"]
     yield f"Verdict: {_emphasised(judgement.verdict)}. Measured: {claim.quantity}."
     if measured:
         rows = [row for finding in measured for row in _finding_rows(finding, str(claim.allowed))]
         yield _table(("run", "measured", "allowed", "verdict", "", "artifacts"), rows)
     silent: dict[str, list[str]] = {}
     for finding in judgement.findings:
-        if finding.verdict == "not applicable":
+        if finding.verdict == "not reached":
             silent.setdefault(finding.note, []).append(finding.subject)
     if silent:
         lines = [f"* {', '.join(subjects)}: {reason}" for reason, subjects in silent.items()]
-        yield "Not applicable:\n\n" + "\n".join(lines)
+        yield "Not reached:\n\n" + "\n".join(lines)
 
 
 def _finding_rows(finding: Finding, allowed: str) -> Iterator[tuple[str, ...]]:
@@ -746,7 +743,7 @@ def _finding_rows(finding: Finding, allowed: str) -> Iterator[tuple[str, ...]]:
 
 
 def _emphasised(verdict: str) -> str:
-    return f"**{verdict}**" if verdict == "fails" else verdict
+    return f"**{verdict}**" if verdict == "not reproduced" else verdict
 
 
 def _number(value: float) -> str:

@@ -2,7 +2,7 @@
 
 Writes audit.json, and audit.md beside it. The exit status is 1 if a file is missing, altered or out
 of date or a number does not come out again, with a line for each on standard error. A claim that
-fails is a finding and no error.
+is not reproduced is a finding and no error.
 """
 
 import argparse

@@ -11,7 +11,7 @@ import xarray as xr
 from rodflow import artifact
 from rodflow.results import StoredRun
 
-Verdict = Literal["holds", "fails", "not applicable"]
+Verdict = Literal["reproduced", "not reproduced", "not reached"]
 
 
 class NotApplicable(Exception):
@@ -135,10 +135,10 @@ class Judgement:
 
     @property
     def verdict(self) -> Verdict:
-        """Fails if one finding fails, holds if one holds and none fails."""
-        if self.count("fails"):
-            return "fails"
-        return "holds" if self.count("holds") else "not applicable"
+        """Not reproduced if one finding is not, reproduced if one is and none is not."""
+        if self.count("not reproduced"):
+            return "not reproduced"
+        return "reproduced" if self.count("reproduced") else "not reached"
 
 
 def judge(
@@ -186,14 +186,14 @@ def _measured(claim: Claim, source: Any, silence: Callable[[], str]) -> Measured
 
 
 def _verdict(claim: Claim, value: float) -> Verdict:
-    return "holds" if value in claim.allowed else "fails"
+    return "reproduced" if value in claim.allowed else "not reproduced"
 
 
 def _of_no_run(claim: Claim, data: xr.Dataset | str) -> Finding:
     file = f"{claim.artifact}.nc"
     found = _measured(claim, data, lambda: data if isinstance(data, str) else "")
     if isinstance(found, str):
-        return Finding(file, "not applicable", note=found)
+        return Finding(file, "not reached", note=found)
     return Finding(file, _verdict(claim, found.value), *found, (file,))
 
 
@@ -207,7 +207,7 @@ def _findings(claim: Claim, runs: Sequence[StoredRun], unsound: Mapping[str, str
 
         number = _measured(claim, run, silence)
         if isinstance(number, str):
-            silent.append(Finding(run.path, "not applicable", note=number))
+            silent.append(Finding(run.path, "not reached", note=number))
         else:
             measured[run.path] = number
 
@@ -224,7 +224,7 @@ def _findings(claim: Claim, runs: Sequence[StoredRun], unsound: Mapping[str, str
         [numbers.value for numbers in measured.values()], [by_path[name] for name in measured]
     )
     if math.isnan(value):
-        return [Finding(claim.overall.name, "not applicable", note="too few runs"), *silent]
+        return [Finding(claim.overall.name, "not reached", note="too few runs"), *silent]
     subject = f"{claim.overall.name}, {len(measured)} run{'s' if len(measured) > 1 else ''}"
     return [found(subject, value, "", *measured, values=measured), *silent]
 
