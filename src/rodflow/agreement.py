@@ -192,19 +192,9 @@ def _compare_artifacts(found: Agreement, path: str, provenance: dict[str, set[st
 
 def _other_settings(a: xr.Dataset, b: xr.Dataset) -> str:
     """The first setting that differs."""
-    one, two = (dict(_leaves(artifact.settings(data))) for data in (a, b))
-    for key in sorted(one.keys() | two.keys()):
-        if one.get(key) != two.get(key):
-            return f"made with {key} {json.dumps(one.get(key))} and {json.dumps(two.get(key))}"
+    for key, one, two in artifact.different_settings(artifact.settings(a), artifact.settings(b)):
+        return f"made with {key} {json.dumps(one)} and {json.dumps(two)}"
     return ""
-
-
-def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _leaves(item, f"{place}.{key}" if place else key)
-    else:
-        yield place, value
 
 
 def _provenance(a: xr.Dataset, b: xr.Dataset) -> Iterator[tuple[str, str]]:

@@ -328,6 +328,24 @@ def settings(dataset: xr.Dataset) -> dict[str, Any]:
     return json.loads(dataset.attrs["settings"])
 
 
+def different_settings(
+    one: Mapping[str, Any], other: Mapping[str, Any]
+) -> Iterator[tuple[str, Any, Any]]:
+    """Dotted key and both values of every setting in which two differ; None where one lacks it."""
+    values, others = dict(_leaves(one)), dict(_leaves(other))
+    for key in sorted(values.keys() | others.keys()):
+        if values.get(key) != others.get(key):
+            yield key, values.get(key), others.get(key)
+
+
+def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from _leaves(item, f"{place}.{key}" if place else key)
+    else:
+        yield place, value
+
+
 def inputs(dataset: xr.Dataset) -> dict[str, dict[str, str]]:
     """The inputs that a dataset was made from: name -> ``path`` (relative to root), ``sha256``."""
     return json.loads(dataset.attrs["inputs"])

@@ -421,20 +421,11 @@ def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 
 def _settings_fault(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """The first setting of a file that is not the config's."""
-    old, new = dict(_leaves(found)), dict(_leaves(wanted))
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key) and key != "archive":
-            made, now = (json.dumps(values.get(key)) for values in (old, new))
+    for key, made, now in artifact.different_settings(found, wanted):
+        if key != "archive":
+            made, now = json.dumps(made), json.dumps(now)
             return f"was made with {key} {made}, the config has {now}: {_AGAIN}"
     return ""
-
-
-def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from _leaves(item, f"{place}.{key}" if place else key)
-    else:
-        yield place, value
 
 
 # Comparing what is stored with what comes out again
