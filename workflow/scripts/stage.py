@@ -81,6 +81,8 @@ def environment() -> None:
     folder = Path(os.environ.get("RODFLOW_CACHE", default)) / "jax"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+    # A solver's error is NaN, which ends a run as diverged: to raise it takes a callback, and JAX keeps no program with one.
+    os.environ.setdefault("EQX_ON_ERROR", "nan")
 
 
 def take_a_core() -> None:
