@@ -123,3 +123,19 @@ def test_what_is_loaded_beforehand_starts_no_threads_and_no_backend():
     )
     found = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
     assert found.stdout == "1\n", found.stderr
+
+
+def test_the_program_of_an_adaptive_flow_has_no_callback_and_so_is_kept(job, warm):
+    """JAX keeps no program that calls back in its compilation cache."""
+    body = """
+    import jax, optax
+    import jax.numpy as jnp
+    from rodflow.dynamics import FLOWS, optimizer_map
+    optimizer = optimizer_map(lambda w: jnp.sum(w**2), optax.sgd(0.1), jnp.ones(2))
+    flow, state = FLOWS["stable"](), optimizer.initial(jnp.ones(2))
+    carry = flow.begin(optimizer, state, state, state)
+    advance = jax.jit(lambda carry: flow.advance(optimizer, carry, jax.random.key(0)))
+    print("callback" in advance.lower(carry).as_text())
+    """
+    found = job(body.strip(), warm)
+    assert found.stdout == "False\n", found.stderr

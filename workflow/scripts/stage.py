@@ -81,7 +81,7 @@ def environment() -> None:
     folder = Path(os.environ.get("RODFLOW_CACHE", default)) / "jax"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
-    # A solver's error is NaN, which ends a run as diverged: to raise it takes a callback, and JAX keeps no program with one.
+    # The error of a solver is NaN, which ends a run as diverged: a callback would keep the program out of that folder.
     os.environ.setdefault("EQX_ON_ERROR", "nan")
 
 
