@@ -66,6 +66,7 @@ def test_data_made_again_at_another_time_are_the_same(one, two):
     assert agree(one, two).files == agree(one, two).identical
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("place", "name", "near", "far", "unit"),
     [

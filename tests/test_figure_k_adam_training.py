@@ -14,6 +14,8 @@ from rodflow.figures.style import Drawing
 from rodflow.results import StoredRun
 from synthetic_results import write_run
 
+pytestmark = pytest.mark.slow  # many runs to write; tests/test_figures.py draws it quickly
+
 RATES, SEEDS = (0.01, 0.03, 0.1), (1, 2, 3)
 LEVELS = {(1, False): 1.0, (2, False): 0.1, (1, True): 0.5}
 

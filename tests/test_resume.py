@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from rodflow.dynamics import FLOWS, Recording, discrete, discrete_side_by_side, grid, integrate
-from rodflow.dynamics.optimizer_map import OptimizerMap
+from rodflow.dynamics.optimizer_map import OptimizerMap, optimizer_map
 from rodflow.journal import Journal, Scratch
 from rodflow.optimizers import TABLE
 from small import WEIGHTS, network_loss
@@ -49,6 +49,12 @@ NETWORK = Network(INPUTS, jax.random.normal(jax.random.key(1), (6,)))
 FIRST = jnp.asarray(WEIGHTS, jnp.float32)
 MOMENTUM = OptimizerMap(network_loss, optax.sgd(1.0, momentum=0.5), (True, True))
 PLAIN = OptimizerMap(network_loss, optax.sgd(2.0), (True,))
+ADAM = optimizer_map(
+    network_loss,
+    TABLE["adam"].tuned(jnp.float32, learning_rate=0.01, b1=0.9, b2=0.99, eps=1e-8),
+    FIRST,
+)
+OWN = {"central": PLAIN, "edge": PLAIN, "adam_continuous": ADAM}
 ON_BATCHES = OptimizerMap(NETWORK, optax.sgd(0.5), (True,))
 BATCH = [
     OptimizerMap(NETWORK, TABLE["gd"].tuned(jnp.float32, learning_rate=rate), (True,))
@@ -80,7 +86,7 @@ def side_by_side(**how) -> list[Recording]:
 
 def flow(name: str) -> Callable[..., Recording]:
     def run(**how) -> Recording:
-        optimizer = PLAIN if name in ("central", "edge") else MOMENTUM
+        optimizer = OWN.get(name, MOMENTUM)
         state = optimizer.initial(FIRST)
         states = (state, optimizer(state), optimizer(optimizer(state)))
         return integrate(name, optimizer, states, start=START, stop=STEPS, every=EVERY, **how)
@@ -134,7 +140,7 @@ def assert_same(found: Recording | list[Recording], expected: Recording | list[R
         assert (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes()), path
 
 
-SLOW = {"edge", "rod"}  # to compile
+SLOW = {"edge", "rod", "stable", "closure", "central", "adam_continuous"}  # to compile
 
 
 @pytest.mark.parametrize(
