@@ -81,7 +81,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             markersize=3.5,
             label="best, drawn above",
         )
-        key(figure, [*color_key("k", dict(colors)), *kinds, best])
+        lines = 1 if figure.get_size_inches()[0] > 8 else 2
+        key(figure, [*color_key("k", dict(colors)), *kinds, best], lines=lines)
     return Drawing(figure, numbers.table())
 
 
