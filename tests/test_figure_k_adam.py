@@ -93,7 +93,7 @@ def test_what_is_held_is_a_multiple_of_the_threshold(
     drawing: Drawing, runs: list[StoredRun]
 ) -> None:
     level = float(runs[0].comparison["held"].sel(process="discrete"))
-    words_of_one = f"$k$ = 1: held {level:.2f} × threshold {runs[0].threshold:.3g}"
+    words_of_one = f"$k$ = 1: {level:.3g} × threshold {runs[0].threshold:.3g}"
     assert words_of_one in words(drawing)
 
 

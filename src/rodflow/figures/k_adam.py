@@ -173,7 +173,7 @@ def _write_held(axes: Axes, column: _Column, k: float | None, line: int, numbers
     elif all(map(never_reached, members)):
         words = "threshold not reached"
     else:
-        words = f"held {np.mean(values):.2f} × threshold {members[0].threshold:.3g}"
+        words = f"{np.mean(values):.3g} × threshold {members[0].threshold:.3g}"
     look: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 6, "color": column.colors[k]}
     note(axes, f"{formula(_K, k)}: {words}", (1, 1), shift=(-1, -1 - 6.5 * line), **look)
 
