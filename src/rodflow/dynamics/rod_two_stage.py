@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool
 
-from rodflow.dynamics.lifted import Rod, from_consecutive, seed, stable_lifted_map_and_losses
+from rodflow.dynamics.lifted import Rod, from_consecutive, orbit_and_losses, seed
 from rodflow.dynamics.optimizer_map import OptimizerMap, State
 from rodflow.dynamics.process import Observation, Process, Snapshot
 from rodflow.dynamics.rod_flow import kept, merge_auxiliary, observed
@@ -54,13 +54,7 @@ class RodTwoStage(Process):
         self, optimizer: OptimizerMap, carry: Carry, key: Array
     ) -> tuple[Carry, Observation]:
         rod = seed(carry.rod, key)
-
-        def lifted(y: Rod, _: None) -> tuple[Rod, tuple[Rod, tuple[Array, Array]]]:
-            image, losses = stable_lifted_map_and_losses(optimizer, y)
-            return image, (image, losses)
-
-        _, (images, losses) = jax.lax.scan(lifted, rod, length=2)
-        y1, y2 = (jax.tree.map(lambda leaf, k=k: leaf[k], images) for k in range(2))
+        (y1, y2), losses = orbit_and_losses(optimizer, rod, 2)
         bend = jax.tree.map(lambda y, a, b: (y - a) + (b - a), rod, y1, y2)
         # The first step takes its own bend for the mean: smooth motion starts without a kink.
         mean = jax.tree.map(lambda s, d: jnp.where(carry.fresh, d, s), carry.bend, bend)
@@ -70,8 +64,7 @@ class RodTwoStage(Process):
             jax.tree.map(lambda s, d: (s + 2 * d) / 3, mean, bend),
             jnp.asarray(False),
         )
-        plus, minus = losses
-        return following, observed(optimizer, carry.rod, (plus[0], minus[0]), self.gradients)
+        return following, observed(optimizer, carry.rod, losses, self.gradients)
 
     def snapshot(self, optimizer: OptimizerMap, carry: Carry) -> Snapshot:
         return kept(carry.rod)

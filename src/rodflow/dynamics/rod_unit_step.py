@@ -13,7 +13,7 @@ on a step size to respect. The scheme is this project's own.
 
 import jax
 
-from rodflow.dynamics.lifted import Losses, Rod, stable_lifted_map_and_losses
+from rodflow.dynamics.lifted import Losses, Rod, orbit_and_losses
 from rodflow.dynamics.optimizer_map import OptimizerMap
 from rodflow.dynamics.rod_flow import RodProcess, merge_auxiliary
 
@@ -24,16 +24,9 @@ class RodUnitStep(RodProcess):
     gradients = 6
 
     def unit_and_losses(self, optimizer: OptimizerMap, rod: Rod) -> tuple[Rod, Losses]:
-        # A scan, not three calls: the program has one pair of gradients in it, and compiles in a third of the time.
-        def lifted(y: Rod, _: None) -> tuple[Rod, tuple[Rod, Losses]]:
-            image, losses = stable_lifted_map_and_losses(optimizer, y)
-            return image, (image, losses)
-
-        _, (images, losses) = jax.lax.scan(lifted, rod, length=3)
-        y1, y2, y3 = (jax.tree.map(lambda leaf, k=k: leaf[k], images) for k in range(3))
+        (y1, y2, y3), losses = orbit_and_losses(optimizer, rod, 3)
         corrected = jax.tree.map(
             lambda y, a, b, c: a + ((y - c) + 3 * (b - a)) / 8, rod, y1, y2, y3
         )
         centre = merge_auxiliary(optimizer, corrected.centre, y1.centre)
-        plus, minus = losses
-        return Rod(centre, corrected.extent), (plus[0], minus[0])
+        return Rod(centre, corrected.extent), losses
