@@ -14,7 +14,7 @@ from rodflow import artifact
 from rodflow.comparison import geometric_mean, tracking_error
 
 SCRIPTS = Path(__file__).parents[1] / "workflow/scripts"
-FLOWS = ("discrete", "stable", "rod", "rod_unit_step", "rod_two_stage")
+FLOWS = ("discrete", "stable", "rod", "rod_unit_step")
 
 
 # Start-up. ---------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from measuring import chunk, derivatives, side_by_side
 
-FLOWS = ("discrete", "stable", "rod", "rod_unit_step", "rod_two_stage")
+FLOWS = ("discrete", "stable", "rod", "rod_unit_step")
 CASES = [
     *(("mlp", "gd", process) for process in (*FLOWS, "closure", "central", "edge")),
     *(

@@ -14,7 +14,7 @@ from typing import Any
 
 Measurement = dict[str, Any]
 
-STEP_TARGETS = {"rod_two_stage": 5.0, "rod_unit_step": 5.0, "rod": 10.0}
+STEP_TARGETS = {"rod_unit_step": 5.0, "rod": 10.0}
 """Times the discrete run's step, at most."""
 
 ERROR_TARGETS = {"gd": 100.0, "rmsprop": 30.0, "adam": 6.0}

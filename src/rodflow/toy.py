@@ -23,8 +23,8 @@ import xarray as xr
 from jaxtyping import Array, Float, PyTree
 
 from rodflow.dynamics import OptimizerMap, RodFlow, RodUnitStep, State, optimizer_map
-from rodflow.dynamics.covariance_closure import Closure, CovarianceClosure
-from rodflow.dynamics.lifted import Rod, from_consecutive
+from rodflow.dynamics.covariance_closure import CovarianceClosure
+from rodflow.dynamics.lifted import from_consecutive
 from rodflow.optimizers import TABLE
 
 DISCRETE = "discrete"
@@ -75,8 +75,8 @@ def two_cycle(
 def growth_rates(optimizer: str, over_threshold: np.ndarray, units: int = 2400) -> np.ndarray:
     """The rate log(|X(t+1)| / |X(t)|) a step in a parabola, for the discrete run and each flow, [process, value].
 
-    The mean over the second half of `units` steps, from a centre at rest. The potential is homogeneous, so the
-    length is set back to 1 after every step. For the discrete run X is the state itself.
+    The mean over the second half of `units` steps, from a centre at rest, where it stays. The potential is
+    homogeneous, so the length is set back to 1 after every step. For the discrete run X is the state itself.
     """
     hyperparameters = OPTIMIZERS[optimizer]
     entry = TABLE[optimizer]
@@ -93,17 +93,10 @@ def growth_rates(optimizer: str, over_threshold: np.ndarray, units: int = 2400) 
             found = [_growth(here, kick, units)]
             for flow in FLOWS.values():
                 carry = flow.begin(here, back, kick, back)
-                found.append(_growth(partial(_extent_after, flow, here, carry), carry[1], units))
+                found.append(_growth(partial(flow.unit, here), carry, units))
             return found
 
         return np.stack(jax.jit(jax.vmap(rates))(jnp.asarray(limit * over_threshold)))
-
-
-def _extent_after(
-    flow: Any, optimizer: OptimizerMap, carry: Rod | Closure, extent: PyTree
-) -> PyTree:
-    """Half-extent or factor a unit of time later, around the centre of the carry."""
-    return flow.unit(optimizer, type(carry)(carry.centre, extent))[1]
 
 
 def _growth(advance: Callable[[Any], Any], start: PyTree, units: int) -> Array:

@@ -151,7 +151,6 @@ FLOW_CODE = {
     "stable": ["dynamics/stable_flow.py"],
     "rod": ["dynamics/lifted.py", "dynamics/rod_flow.py"],
     "rod_unit_step": ["dynamics/lifted.py", "dynamics/rod_flow.py", "dynamics/rod_unit_step.py"],
-    "rod_two_stage": ["dynamics/lifted.py", "dynamics/rod_flow.py", "dynamics/rod_two_stage.py"],
     "closure": ["dynamics/lifted.py", "dynamics/rod_flow.py", "dynamics/covariance_closure.py"],
     "central": CENTRAL_CODE,
     "central_unregularised": CENTRAL_CODE,

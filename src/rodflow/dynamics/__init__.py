@@ -24,7 +24,6 @@ from rodflow.dynamics.edge_flow import EdgeFlow
 from rodflow.dynamics.optimizer_map import OptimizerError, OptimizerMap, State, optimizer_map
 from rodflow.dynamics.process import Keep, Process, Progress, Recording, grid, record
 from rodflow.dynamics.rod_flow import RodFlow
-from rodflow.dynamics.rod_two_stage import RodTwoStage
 from rodflow.dynamics.rod_unit_step import RodUnitStep
 from rodflow.dynamics.stable_flow import StableFlow
 from rodflow.dynamics.training import discrete, discrete_side_by_side
@@ -34,7 +33,6 @@ FLOWS: dict[str, Callable[[], Process]] = {
     "stable": StableFlow,
     "rod": RodFlow,
     "rod_unit_step": RodUnitStep,
-    "rod_two_stage": RodTwoStage,
     "closure": CovarianceClosure,
     "central": CentralFlow,
     "central_unregularised": partial(CentralFlow, regularised=False),

@@ -4,13 +4,12 @@ A rod of centre Z and half-extent X holds two consecutive iterates, w_t = Z + (-
 is measured rather than seeded, at the edge of stability, predicts single iterates with their phase.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rodflow.dynamics.discrete import Consecutive, Discrete
-from rodflow.dynamics.lifted import Rod
 from rodflow.dynamics.optimizer_map import OptimizerMap, State
 from rodflow.dynamics.process import Observation, Process, Snapshot
 from rodflow.dynamics.rod_flow import RodProcess
@@ -18,9 +17,9 @@ from rodflow.dynamics.rod_unit_step import RodUnitStep
 
 
 class Both(NamedTuple):
-    """The rod, the iterates, and the sign (-1)^(t - t0) of the rod's end at which the iterate is."""
+    """The carry of the rod flow, the iterates, and the sign (-1)^(t - t0) of the rod's end at which the iterate is."""
 
-    rod: Rod
+    rod: Any
     iterates: Consecutive
     sign: Float[Array, ""]
 

@@ -82,7 +82,7 @@ class OptimizerMap(eqx.Module):
 
     def evaluate(self, state: State) -> tuple[Float[Array, ""], Float[Array, " parameter"], State]:
         """Loss and gradient at the state and the next state, for the price of one gradient."""
-        value, gradient = jax.value_and_grad(self.loss)(state.weights)
+        value, gradient = _value_and_gradient(self.loss, state.weights)
         return value, gradient, self.update(state, gradient)
 
     def decay(self, state: State) -> PyTree:
@@ -98,6 +98,11 @@ class OptimizerMap(eqx.Module):
     def __call__(self, state: State) -> State:
         """F: the next state."""
         return self.evaluate(state)[2]
+
+
+@eqx.filter_jit  # so that a program with several gradients traces the network once
+def _value_and_gradient(loss: Loss, weights: Array) -> tuple[Array, Array]:
+    return jax.value_and_grad(loss)(weights)
 
 
 def optimizer_map(

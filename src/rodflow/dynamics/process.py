@@ -92,6 +92,13 @@ def fold_in(key: Array, step: Array) -> Array:
     return fold(key, step)
 
 
+@eqx.filter_jit  # traced once, though a chunk looks at it twice
+def _advance(
+    process: Process, optimizer: OptimizerMap, carry: PyTree, key: Array
+) -> tuple[PyTree, Observation]:
+    return process.advance(optimizer, carry, key)
+
+
 @eqx.filter_jit
 def _chunk(
     process: Process,
@@ -108,7 +115,7 @@ def _chunk(
     """
 
     def advance(carry: PyTree, step: Array) -> tuple[PyTree, Observation]:
-        return process.advance(optimizer, carry, fold_in(key, step))
+        return _advance(process, optimizer, carry, fold_in(key, step))
 
     nothing = jax.tree.map(
         lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), jax.eval_shape(advance, carry, first)[1]

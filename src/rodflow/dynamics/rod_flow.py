@@ -145,52 +145,51 @@ class LongThirdStage(diffrax.AbstractERK):
         return 2
 
 
-def observed(optimizer: OptimizerMap, rod: Rod, losses: Losses, gradients: int) -> Observation:
-    """What is to be seen of a rod: the loss at its centre and at its ends, its length, and what its step costs."""
-    plus, minus = losses
-    return {
-        "loss": optimizer.loss(rod.centre.weights),
-        "loss_plus": plus,
-        "loss_minus": minus,
-        "rod_length": jnp.linalg.norm(rod.extent.weights),
-        "gradients": jnp.asarray(gradients, jnp.float32),
-    }
-
-
-def kept(rod: Rod) -> Snapshot:
-    """What is kept of a rod at a snapshot."""
-    return {
-        "weights": rod.centre.weights,
-        "half_extent": rod.extent.weights,
-        "memory": rod.centre.memory,
-    }
-
-
 class RodProcess(Process):
-    """What the two integrators of the rod flow share: its start, what it shows and what it keeps."""
+    """What the two integrators of the rod flow share: its start, what it shows and what it keeps.
 
-    def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> Rod:
-        return from_consecutive(optimizer, before, now, after)
+    The carry is a named tuple with the `centre` and `extent` of a rod, and what else the integrator remembers.
+    """
 
-    def unit(self, optimizer: OptimizerMap, rod: Rod) -> Rod:
-        """The rod one unit of time later."""
-        return self.unit_and_losses(optimizer, rod)[0]
+    def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> Any:
+        return self.start(optimizer, from_consecutive(optimizer, before, now, after))
 
     @abc.abstractmethod
-    def unit_and_losses(self, optimizer: OptimizerMap, rod: Rod) -> tuple[Rod, Losses]:
+    def start(self, optimizer: OptimizerMap, rod: Rod) -> Any:
+        """The carry of a rod that is somewhere for the first time."""
+
+    def unit(self, optimizer: OptimizerMap, carry: Any) -> Any:
+        """The carry one unit of time later."""
+        return self.unit_and_losses(optimizer, carry)[0]
+
+    @abc.abstractmethod
+    def unit_and_losses(self, optimizer: OptimizerMap, carry: Any) -> tuple[Any, Losses]:
         """The same, and the losses at the ends before, which come with the gradients there."""
 
-    def advance(self, optimizer: OptimizerMap, carry: Rod, key: Array) -> tuple[Rod, Observation]:
-        following, losses = self.unit_and_losses(optimizer, seed(carry, key))
-        return following, observed(optimizer, carry, losses, self.gradients)
+    def advance(self, optimizer: OptimizerMap, carry: Any, key: Array) -> tuple[Any, Observation]:
+        seeded = seed(Rod(carry.centre, carry.extent), key)
+        following, losses = self.unit_and_losses(optimizer, carry._replace(extent=seeded.extent))
+        weights, extent = carry.centre.weights, carry.extent.weights
+        plus, minus = losses
+        return following, {
+            "loss": optimizer.loss(weights),
+            "loss_plus": plus,
+            "loss_minus": minus,
+            "rod_length": jnp.linalg.norm(extent),
+            "gradients": jnp.asarray(self.gradients, jnp.float32),
+        }
 
     @property
     @abc.abstractmethod
     def gradients(self) -> int:
         """How many gradients a unit of time takes."""
 
-    def snapshot(self, optimizer: OptimizerMap, carry: Rod) -> Snapshot:
-        return kept(carry)
+    def snapshot(self, optimizer: OptimizerMap, carry: Any) -> Snapshot:
+        return {
+            "weights": carry.centre.weights,
+            "half_extent": carry.extent.weights,
+            "memory": carry.centre.memory,
+        }
 
 
 class RodFlow(RodProcess):
@@ -208,6 +207,10 @@ class RodFlow(RodProcess):
     @property
     def gradients(self) -> int:
         return 8 * self.substeps
+
+    def start(self, optimizer: OptimizerMap, rod: Rod) -> Rod:
+        """The rod alone."""
+        return rod
 
     def unit_and_losses(self, optimizer: OptimizerMap, rod: Rod) -> tuple[Rod, Losses]:
         dt = 1.0 / self.substeps

@@ -123,9 +123,6 @@ _PROCESSES = {
     "rod_unit_step": _style(
         "rod flow, unit step", "unit step", PALETTE["purple"], 1.2, (0, (1, 1.2)), 2.3
     ),
-    "rod_two_stage": _style(
-        "rod flow, two stages", "two stages", PALETTE["purple"], 1.2, (0, (4, 1, 1, 1)), 2.28
-    ),
     "closure": _style(
         "covariance closure", "closure", PALETTE["orange"], 1.2, (0, (5, 1.5, 1, 1.5)), 2.15
     ),

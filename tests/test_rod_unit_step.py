@@ -1,4 +1,4 @@
-"""The rod flow in two stages: its linear modes, where they are damped, and what it leaves alone."""
+"""The rod flow in unit steps: its linear modes, where they are damped, and what it leaves alone."""
 
 import jax
 import jax.numpy as jnp
@@ -7,11 +7,11 @@ import optax
 import pytest
 
 from rodflow.dynamics import FLOWS, optimizer_map
-from rodflow.dynamics.lifted import lifted_map
+from rodflow.dynamics.lifted import Rod, lifted_map
 from rodflow.optimizers import TABLE
 from small import WEIGHTS, double_precision, jit, network_loss
 
-FLOW = FLOWS["rod_two_stage"]()
+FLOW = FLOWS["rod_unit_step"]()
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -54,7 +54,7 @@ def test_linear_modes_obey_the_stated_recurrence():
     )
     found = units(optimizer, FLOW.begin(optimizer, *states(optimizer, np.ones(14))), 6)
     for part, j in (("centre", 1 - curvatures), ("extent", curvatures - 1)):
-        y = np.stack([getattr(carry.rod, part).weights for carry in found])
+        y = np.stack([getattr(carry, part).weights for carry in found])
         a, b = coefficients(j)
         scale = np.abs(y).max(axis=0) + 1e-3
         np.testing.assert_allclose((y[3:] - a * y[2:-1] + b * y[1:-2]) / scale, 0, atol=1e-11)
@@ -85,29 +85,14 @@ def test_momentum_pairs_decay_as_the_optimizer_lets_them(decay):
     assert slowest < 1 or decay == 1
 
 
-def test_rod_settles_on_the_two_cycle_of_a_quartic():
-    curvature, quartic, rate = 0.7, 3.0, 2.2 / 0.7
-    optimizer = optimizer_map(
-        lambda w: jnp.sum(curvature * w**2 / 2 - quartic * w**4 / 4), optax.sgd(rate), jnp.zeros(1)
-    )
-    carry = FLOW.begin(optimizer, *states(optimizer, np.array([0.02])))
-    end = jit(
-        lambda carry: jax.lax.fori_loop(
-            0, 600, lambda _, c: FLOW.advance(optimizer, c, jax.random.key(0))[0], carry
-        )
-    )(carry)
-    expected = np.sqrt(curvature / quartic - 2 / (rate * quartic))
-    assert abs(float(end.rod.extent.weights[0])) == pytest.approx(expected, abs=1e-9)
-
-
 def test_second_moment_and_count_are_those_of_one_lifted_step():
     transformation = TABLE["adam"].build(learning_rate=0.02, b1=0.9, b2=0.99, eps=1e-8)
     optimizer = optimizer_map(network_loss, transformation, jnp.asarray(WEIGHTS))
     carry = jit(lambda w: FLOW.begin(optimizer, *states(optimizer, w, 3)))(jnp.asarray(WEIGHTS))
     _, after = units(optimizer, carry, 1)
-    once = jit(lambda rod: lifted_map(optimizer, rod))(carry.rod)
+    once = jit(lambda rod: lifted_map(optimizer, rod))(Rod(carry.centre, carry.extent))
     for found, expected, oscillates in zip(
-        jax.tree.leaves(after.rod.centre),
+        jax.tree.leaves(after.centre),
         jax.tree.leaves(once.centre),
         optimizer.oscillating,
         strict=True,
