@@ -128,13 +128,16 @@ def audit(root: str | Path, experiment: Experiment, workers: int = 1) -> Report:
     root = Path(root)
     if not any(root.rglob("*.nc")):
         raise AuditError(f"{root}: no results to audit; {_AGAIN} first")
+    _KNOWN.clear()
+    auditor = _Auditor(root, experiment)
     with _pool(workers) as each:
-        auditor = _Auditor(root, experiment, each)
-        auditor.check_files()
-        auditor.check_runs()
+        auditor.check_files(each)
+        auditor.check_runs(each)
+    runs = {run: _KNOWN[root / run.path] for run in experiment.all_runs}
+    with _pool(workers) as each:  # of processes that know the runs
+        figures_drawn_again = auditor.draw_figures(each)
         auditor.check_dataset()
-        auditor.check_figures()
-    runs = {run: StoredRun(root / run.path) for run in experiment.all_runs}
+        auditor.check_figures(figures_drawn_again)
     unsound = {
         run.path: fault for run in experiment.all_runs if (fault := auditor.fault_below(run.path))
     }
@@ -164,10 +167,13 @@ def audit(root: str | Path, experiment: Experiment, workers: int = 1) -> Report:
     )
 
 
+_Map = Callable[..., Iterable[Any]]
+"""As the function `map`."""
+
+
 @contextmanager
-def _pool(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
+def _pool(workers: int) -> Iterator[_Map]:
     """The `map` of some processes, or the plain one."""
-    _KNOWN.clear()
     if workers < 2:
         yield map
         return
@@ -179,10 +185,8 @@ def _pool(workers: int) -> Iterator[Callable[..., Iterable[Any]]]:
 class _Auditor:
     """Collects what the parts of an audit find."""
 
-    def __init__(
-        self, root: Path, experiment: Experiment, each: Callable[..., Iterable[Any]]
-    ) -> None:
-        self.root, self.experiment, self.each = root, experiment, each
+    def __init__(self, root: Path, experiment: Experiment) -> None:
+        self.root, self.experiment = root, experiment
         self.found = _Found()
         self.consequences: list[Problem] = []
 
@@ -200,7 +204,7 @@ class _Auditor:
 
     # Integrity
 
-    def check_files(self) -> None:
+    def check_files(self, each: _Map) -> None:
         """Everything that can be said of the files without recomputing their numbers."""
         expected = expected_files(self.experiment)
         present = {path for path in expected if (self.root / path).is_file()}
@@ -212,7 +216,7 @@ class _Auditor:
         named = {problem.path for problem in found} | (expected - present)
         tree = [
             problem
-            for problem in artifact.verify_tree(self.root, self.each)
+            for problem in artifact.verify_tree(self.root, each)
             if problem.path not in named
         ]
         named |= {problem.path for problem in tree if not _is_stale(problem)}
@@ -239,15 +243,16 @@ class _Auditor:
 
     # Recomputation
 
-    def check_runs(self) -> None:
-        """Settings and comparison of every run; its eigenvectors are looked at later."""
+    def check_runs(self, each: _Map) -> None:
+        """Settings and comparison of every run, which is known then; its eigenvectors are looked at later."""
         faulty = frozenset(problem.path for problem in self.problems)
         check = functools.partial(
             _check_run, root=self.root, experiment=self.experiment, faulty=faulty
         )
         runs = self.experiment.all_runs
-        for run, (found, complete) in zip(runs, self.each(check, runs), strict=True):
+        for run, (found, stored, complete) in zip(runs, each(check, runs), strict=True):
             self._join(found)
+            _KNOWN[stored.folder] = stored
             if not complete:
                 self._unchecked(f"{run.path}/comparison.nc", "not recomputed", run.path)
 
@@ -270,22 +275,33 @@ class _Auditor:
             for checked in check(dataset, self.found.samples):
                 self.found.add(checked)
 
-    def check_figures(self) -> None:
-        """The table of every figure, drawn again from what it was drawn from."""
-        sound = []
-        for figure in layout.figures(self.experiment):
-            path = f"{figure.stem}.csv"
-            if not (self.root / path).is_file():
+    def draw_figures(self, each: _Map) -> Iterator[tuple[layout.Figure, Recomputed | Problem]]:
+        """The table of every figure, being drawn again from what it was drawn from, where that is sound so far."""
+        stored = [
+            figure
+            for figure in layout.figures(self.experiment)
+            if (self.root / f"{figure.stem}.csv").is_file() and self._sound(figure)
+        ]
+        return zip(
+            stored, each(functools.partial(_drawn_again, root=self.root), stored), strict=True
+        )
+
+    def check_figures(self, drawn: Iterable[tuple[layout.Figure, Recomputed | Problem]]) -> None:
+        """What was found of them."""
+        for figure, found in drawn:
+            if not self._sound(figure):
                 continue
-            if faulty := [place for place in figure.drawn_from if self.fault_below(place)]:
-                self._unchecked(path, "not drawn again", faulty[0])
-            else:
-                sound.append(figure)
-        for found in self.each(functools.partial(_drawn_again, root=self.root), sound):
             if isinstance(found, Problem):
                 self.problems.append(found)
             else:
                 self.found.add(found)
+
+    def _sound(self, figure: layout.Figure) -> bool:
+        """Whether nothing is wrong with what a figure is drawn from; else the figure is named as unchecked."""
+        faulty = [place for place in figure.drawn_from if self.fault_below(place)]
+        if faulty:
+            self._unchecked(f"{figure.stem}.csv", "not drawn again", faulty[0])
+        return not faulty
 
     def artifacts_of_no_run(self) -> dict[str, xr.Dataset | str]:
         """Those that the figures need, by name, or the problem with one."""
@@ -342,9 +358,12 @@ class _Found:
 
 def _check_run(
     run: Run, root: Path, experiment: Experiment, faulty: Set[str]
-) -> tuple[_Found, bool]:
-    """What is found in a run, and whether it was complete, so that its comparison could be computed again."""
-    found = _Found()
+) -> tuple[_Found, StoredRun, bool]:
+    """What is found in a run, what was read of it but for the weights, and whether its comparison was computed again.
+
+    That needs the run to be complete.
+    """
+    found, stored = _Found(), StoredRun(root / run.path)
     data: dict[str, dict[str, xr.Dataset]] = defaultdict(dict)
     own: dict[str, dict[str, Any]] = {
         "sharpness": {"sharpness": experiment.sharpness},
@@ -359,6 +378,8 @@ def _check_run(
             complete = False
         else:
             data[kind][process] = dataset
+            stored.take(path.removeprefix(f"{run.path}/").removesuffix(".nc"), dataset)
+    stored.release()
     trajectories, sharpness = data["trajectory"], data["sharpness"]
     for process in sorted(trajectories.keys() & sharpness.keys()):
         path = f"{run.path}/sharpness/{process}.nc"
@@ -369,7 +390,7 @@ def _check_run(
         else:
             found.samples.append(one)
     if not complete:
-        return found, False
+        return found, stored, False
     path = f"{run.path}/comparison.nc"
     try:
         fresh = compare(
@@ -384,11 +405,11 @@ def _check_run(
         found.problems.append(Problem(path, f"cannot be recomputed: {error}"))
     else:
         found.add(recompute(data["comparison"][""], fresh, path))
-    return found, True
+    return found, stored, True
 
 
 _KNOWN: dict[Path, StoredRun] = {}
-"""Runs that this process has read for one figure and may need for the next."""
+"""Runs that were read, in this process or in the one that it is a copy of."""
 
 
 def _drawn_again(figure: layout.Figure, root: Path) -> Recomputed | Problem:

@@ -103,10 +103,14 @@ class StoredRun:
         """The leading eigenvalues along a trajectory: see `rodflow.sharpness.sharpness`."""
         return self._artifact(f"sharpness/{process}", "sharpness")
 
+    def eigenvalues(self, process: str) -> xr.Dataset:
+        """The same without the eigenvectors."""
+        return self._short(f"sharpness/{process}", "sharpness")
+
     @property
     def iterates(self) -> xr.Dataset:
-        """Single iterates and their prediction: see `rodflow.replay.iterates`."""
-        return self._artifact("iterates", "iterates")
+        """Single iterates and their prediction, without their weights: see `rodflow.replay.iterates`."""
+        return self._short("iterates", "iterates")
 
     @property
     def closeup(self) -> xr.Dataset:
@@ -115,21 +119,18 @@ class StoredRun:
 
     def series(self, process: str) -> xr.Dataset:
         """A trajectory without what is as long as the weights, which is not kept in memory."""
-        name = f"{process} series"
-        if name not in self._read:
-            whole = self._read.get(process)
-            if whole is None:
-                whole = artifact.read(self._path(process), kind="trajectory")
-            self._read[name] = whole.drop_dims("parameter", errors="ignore")
-        return self._read[name]
+        return self._short(process, "trajectory")
+
+    def take(self, name: str, data: xr.Dataset) -> None:
+        """Enter an artifact that was read from the run's folder already."""
+        self._read[name] = data
 
     def release(self) -> None:
         """Forget what is as long as the weights, and keep the rest of what was read."""
         for name, data in list(self._read.items()):
             if "parameter" in data.dims:
                 del self._read[name]
-                if data.attrs.get("kind") == "trajectory":
-                    self._read[f"{name} series"] = data.drop_dims("parameter")
+                self._read[_SHORT.format(name)] = data.drop_dims("parameter")
 
     @property
     def threshold(self) -> float:
@@ -137,7 +138,7 @@ class StoredRun:
 
         Where the preconditioner is the inverse of the alternating gain, which holds the learning rate, it is 2.
         """
-        sharpness = self.sharpness(DISCRETE)
+        sharpness = self.eigenvalues(DISCRETE)
         limit = np.asarray(sharpness.attrs["threshold"]).item()
         if sharpness.attrs.get("preconditioner") == "alternating gain":
             return limit
@@ -150,10 +151,22 @@ class StoredRun:
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.nc"
 
+    def _short(self, name: str, kind: str) -> xr.Dataset:
+        short = _SHORT.format(name)
+        if short not in self._read:
+            whole = self._read.get(name)
+            if whole is None:
+                whole = artifact.read(self._path(name), kind=kind)
+            self._read[short] = whole.drop_dims("parameter", errors="ignore")
+        return self._read[short]
+
     def _artifact(self, name: str, kind: str) -> xr.Dataset:
         if name not in self._read:
             self._read[name] = artifact.read(self._path(name), kind=kind)
         return self._read[name]
+
+
+_SHORT = "{} without weights"
 
 
 def ordered(runs: Iterable[StoredRun]) -> list[StoredRun]:

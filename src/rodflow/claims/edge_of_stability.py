@@ -111,7 +111,7 @@ def departs(run: StoredRun) -> Measured:
 
 def later_growth(run: StoredRun) -> Measured:
     """Factor by which the raw sharpness grows from the onset to the end, by its trend."""
-    raw = run.sharpness(DISCRETE)["raw_sharpness"].sel(snapshot=slice(_onset(run), None))
+    raw = run.eigenvalues(DISCRETE)["raw_sharpness"].sel(snapshot=slice(_onset(run), None))
     if raw.size < SHORTEST:
         raise NotApplicable("too short after the onset")
     return Measured(growth(raw), f"from {float(raw[0]):.3g} to {float(raw[-1]):.3g}")

@@ -172,7 +172,7 @@ def _draw_sharpness(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> 
     """The sharpness of the Hessian, and its long-run change from the onset on."""
     curves, factors = [], []
     for run in runs:
-        values = _positive(run.sharpness(DISCRETE)["raw_sharpness"])
+        values = _positive(run.eigenvalues(DISCRETE)["raw_sharpness"])
         curves.append(_plot(axes, run, values, "raw_sharpness", numbers))
         factor = growth_after_onset(run, values)
         if np.isfinite(factor):
@@ -283,7 +283,7 @@ def _limit(run: StoredRun) -> float:
     """The threshold of the sharpness of the Hessian itself; NaN where there is a preconditioner."""
     if {"gain", "second_moment"} & {*run.trajectory(DISCRETE).variables}:
         return float("nan")
-    return float(np.asarray(run.sharpness(DISCRETE).attrs["threshold"]).item())
+    return float(np.asarray(run.eigenvalues(DISCRETE).attrs["threshold"]).item())
 
 
 def _span(values: Sequence[float]) -> str:

@@ -189,7 +189,7 @@ def _draw_sharpness(panel: _Panel) -> None:
     """The largest eigenvalue of the Hessian, and the threshold of each step size."""
     highest, drawn = [0.0], []
     for line in panel.lines:
-        raw = line.run.sharpness(DISCRETE)["raw_sharpness"]
+        raw = line.run.eigenvalues(DISCRETE)["raw_sharpness"]
         drawn.append(panel.plot(line, "raw_sharpness", raw, linewidth=line.width(1.0), zorder=2))
         highest += [1.15 * line.limit, *np.minimum(drawn[-1].values, _HIGHEST * line.limit)]
     for line in {line.color: line for line in reversed(panel.lines)}.values():

@@ -64,7 +64,7 @@ def exception(run: StoredRun) -> str:
 
 def in_gain(run: StoredRun) -> bool:
     """Whether the preconditioner of the sharpness is the inverse of the alternating gain."""
-    return run.sharpness(DISCRETE).attrs.get("preconditioner") == "alternating gain"
+    return run.eigenvalues(DISCRETE).attrs.get("preconditioner") == "alternating gain"
 
 
 def top_of_ratio(runs: Iterable[StoredRun], least: float, most: float) -> float:
