@@ -93,7 +93,8 @@ def growth_rates(optimizer: str, over_threshold: np.ndarray, units: int = 2400) 
             found = [_growth(here, kick, units)]
             for flow in FLOWS.values():
                 carry = flow.begin(here, back, kick, back)
-                found.append(_growth(partial(flow.unit, here), carry, units))
+                unit = partial(flow.unit, here)
+                found.append(_growth(unit, unit(carry), units))
             return found
 
         return np.stack(jax.jit(jax.vmap(rates))(jnp.asarray(limit * over_threshold)))

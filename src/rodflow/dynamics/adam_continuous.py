@@ -22,7 +22,7 @@ from jaxtyping import Array, Float
 
 from rodflow.dynamics.optimizer_map import OptimizerError, OptimizerMap, State
 from rodflow.dynamics.process import Observation, Process, Snapshot
-from rodflow.dynamics.stable_flow import follow_unit
+from rodflow.dynamics.stable_flow import follow_unit, while_finite
 from rodflow.optimizers import TABLE, Tuned
 
 Scalar = Float[Array, ""]
@@ -70,12 +70,7 @@ class AdamContinuous(Process):
     ) -> tuple[Carry, Observation]:
         del key
         loss = optimizer.loss(carry.weights)
-        carry, stages = jax.lax.cond(
-            jnp.isfinite(loss),
-            lambda c: self._unit(optimizer, c),
-            lambda c: (c, jnp.zeros([], c.dt.dtype)),
-            carry,
-        )
+        carry, stages = while_finite(loss, lambda c: self._unit(optimizer, c), carry)
         return carry, {"loss": loss, "gradients": stages}
 
     def _unit(self, optimizer: OptimizerMap, carry: Carry) -> tuple[Carry, Scalar]:

@@ -23,6 +23,7 @@ limit on a step size to respect. The scheme is this project's own.
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from rodflow.dynamics.lifted import Losses, Rod, orbit_and_losses
@@ -31,7 +32,7 @@ from rodflow.dynamics.rod_flow import RodProcess, merge_auxiliary
 
 
 class Bending(NamedTuple):
-    """A rod, and the running mean of its bends, itself of a rod's shape."""
+    """A rod, and the running mean of its bends, itself of a rod's shape; NaN where there has been none."""
 
     centre: State
     extent: PyTree
@@ -44,19 +45,16 @@ class RodUnitStep(RodProcess):
     gradients = 4
 
     def start(self, optimizer: OptimizerMap, rod: Rod) -> Bending:
-        """The first bend is its own mean: motion that is smooth from the start has no kink there."""
-        return Bending(*rod, _look_ahead(optimizer, rod)[1])
+        """A rod that has not bent yet."""
+        return Bending(*rod, jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), rod))
 
     def unit_and_losses(self, optimizer: OptimizerMap, carry: Bending) -> tuple[Bending, Losses]:
-        first, bend, losses = _look_ahead(optimizer, Rod(carry.centre, carry.extent))
-        corrected = jax.tree.map(lambda a, d, s: a + (d - s) / 12, first, bend, carry.bend)
+        rod = Rod(carry.centre, carry.extent)
+        (first, second), losses = orbit_and_losses(optimizer, rod, 2)
+        bend = jax.tree.map(lambda y, a, b: (y - a) + (b - a), rod, first, second)
+        # The first bend is its own mean: motion that is smooth from the start has no kink there.
+        mean = jax.tree.map(lambda s, d: jnp.where(jnp.isnan(s), d, s), carry.bend, bend)
+        corrected = jax.tree.map(lambda a, d, s: a + (d - s) / 12, first, bend, mean)
+        following = jax.tree.map(lambda d, s: (s + 2 * d) / 3, bend, mean)
         centre = merge_auxiliary(optimizer, corrected.centre, first.centre)
-        mean = jax.tree.map(lambda s, d: (s + 2 * d) / 3, carry.bend, bend)
-        return Bending(centre, corrected.extent, mean), losses
-
-
-def _look_ahead(optimizer: OptimizerMap, rod: Rod) -> tuple[Rod, Rod, Losses]:
-    """Phi(Y), the bend d(Y), and the losses at the ends of Y."""
-    (first, second), losses = orbit_and_losses(optimizer, rod, 2)
-    bend = jax.tree.map(lambda y, a, b: (y - a) + (b - a), rod, first, second)
-    return first, bend, losses
+        return Bending(centre, corrected.extent, following), losses

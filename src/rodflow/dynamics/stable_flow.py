@@ -45,13 +45,7 @@ class StableFlow(Process):
     ) -> tuple[Carry, Observation]:
         del key
         loss = optimizer.loss(carry.state.weights)
-        # Without an end an integrator that cannot go on would try ever smaller steps for ever.
-        carry, stages = jax.lax.cond(
-            jnp.isfinite(loss),
-            lambda c: self._unit(optimizer, c),
-            lambda c: (c, jnp.zeros([], c.dt.dtype)),
-            carry,
-        )
+        carry, stages = while_finite(loss, lambda c: self._unit(optimizer, c), carry)
         return carry, {"loss": loss, "gradients": stages}
 
     def _unit(self, optimizer: OptimizerMap, carry: Carry) -> tuple[Carry, Float[Array, ""]]:
@@ -67,6 +61,16 @@ class StableFlow(Process):
 
     def snapshot(self, optimizer: OptimizerMap, carry: Carry) -> Snapshot:
         return {"weights": carry.state.weights, "memory": carry.state.memory}
+
+
+def while_finite(
+    loss: Float[Array, ""], unit: Callable[[Any], tuple[Any, Float[Array, ""]]], carry: Any
+) -> tuple[Any, Float[Array, ""]]:
+    """A unit of time and its stages, or the same carry and none where the loss is lost.
+
+    An adaptive integrator that cannot go on would try ever smaller steps.
+    """
+    return jax.lax.cond(jnp.isfinite(loss), unit, lambda c: (c, jnp.zeros([], c.dt.dtype)), carry)
 
 
 def follow_unit(
