@@ -17,6 +17,10 @@ FLOWS = ("stable", "rod", "rod_unit_step")
 START, STEPS, EVERY, SAMPLES = 20, 200, 10, 500
 DRIFT = {"discrete": 0.0, "stable": 3e-2, "rod": 3e-4, "rod_unit_step": 1e-4}
 THRESHOLDS = {"heavy_ball": 38.0, "adam": 38.0, "nadam": 13.571, "nesterov": 13.571}
+COUNTS = {
+    "gradients": {"rod": 8.0, "rod_unit_step": 4.0, "closure": 6.0},
+    "hessian_products": {"closure": 2.0},
+}
 STEP_TIMES = {"discrete": 2e-3, "rod": 26e-3, "rod_unit_step": 14e-3, "closure": 17e-3}
 
 EIGENVECTOR = np.array([0.6, 0.8, 0.0])
@@ -293,6 +297,9 @@ def _trajectory(
         series |= {"loss_plus": level * (1 + wobble), "loss_minus": level * (1 - wobble)}
     away = DRIFT.get(process, 1e-2) * (1 + rng.random((len(kept), 3)))
     snapshots = {"weights": _midpoint(kept) + away * np.maximum(kept - START, 0)[:, None] / STEPS}
+    for count, values in COUNTS.items():
+        if process in values:
+            series[count] = np.full(len(steps), values[process])
     if process != "stable":
         series["rod_length"] = np.where(is_open(steps), 0.1, 1e-4)
         snapshots["half_extent"] = _half_extent(kept, MOMENT if adaptive else np.ones(3))

@@ -64,13 +64,13 @@ def test_files_are_read_once_and_only_when_asked_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = write_run(tmp_path)
-    read, seen = artifact.read, []
+    opened, seen = artifact.open_lazily, []
 
     def counting(path: Path, **options: str) -> object:
         seen.append(path.name)
-        return read(path, **options)
+        return opened(path, **options)
 
-    monkeypatch.setattr(artifact, "read", counting)
+    monkeypatch.setattr(artifact, "open_lazily", counting)
     fresh = StoredRun(run.folder)
     assert (fresh.model, fresh.optimizer, fresh.seed, seen) == ("mlp", "gd", 0, [])
     for _ in range(2):

@@ -663,7 +663,7 @@ def _decoded(source: StrPath, *, create_default_indexes: bool = False) -> xr.Dat
     """The dataset in a file, its values and attributes as stored and not yet read."""
     return xr.open_dataset(
         source,
-        engine="h5netcdf",
+        engine="netcdf4",
         mask_and_scale=False,
         decode_times=False,
         decode_timedelta=False,

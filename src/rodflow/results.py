@@ -154,10 +154,11 @@ class StoredRun:
     def _short(self, name: str, kind: str) -> xr.Dataset:
         short = _SHORT.format(name)
         if short not in self._read:
-            whole = self._read.get(name)
-            if whole is None:
-                whole = artifact.read(self._path(name), kind=kind)
-            self._read[short] = whole.drop_dims("parameter", errors="ignore")
+            if name in self._read:
+                self._read[short] = self._read[name].drop_dims("parameter", errors="ignore")
+            else:
+                with artifact.open_lazily(self._path(name), kind=kind) as whole:
+                    self._read[short] = whole.drop_dims("parameter", errors="ignore").load()
         return self._read[short]
 
     def _artifact(self, name: str, kind: str) -> xr.Dataset:

@@ -1,4 +1,4 @@
-"""Compare the flows of one run with its iterates."""
+"""Compare the flows of some runs with their iterates, one output each, beside which its inputs are."""
 
 from pathlib import Path
 
@@ -15,28 +15,37 @@ def main() -> None:
         trajectories=stage.PATHS,
         sharpness=stage.PATHS,
         replays={"type": Path, "nargs": "*"},
+        output=stage.PATHS,
     )
-    replays = {path.stem: path for path in args.replays}
-    clock = stage.Clock("comparison", args.settings["steps"])
-    data = compare(
-        {path.stem: artifact.read(path, kind="trajectory") for path in args.trajectories},
-        {path.stem: artifact.read(path, kind="sharpness") for path in args.sharpness},
-        **{kind: artifact.read(path, kind=kind) for kind, path in replays.items()},
-        start=args.settings["start"],
-        steps=args.settings["steps"],
-    )
-    inputs = {path.stem: path for path in args.trajectories}
-    inputs |= {f"sharpness/{path.stem}": path for path in args.sharpness}
-    inputs |= replays
-    artifact.write(
-        data,
-        args.output,
-        kind="comparison",
-        root=args.root,
-        settings=args.settings,
-        inputs=inputs,
-        wall_time=clock.elapsed,
-    )
+    clock = stage.Clock("comparison", args.settings[0]["steps"])
+    for settings, output in zip(args.settings, args.output, strict=True):
+        run = output.parent
+        clock.restart()
+        trajectories, sharpness, replays = (
+            {path.stem: path for path in paths if path.parent == folder}
+            for paths, folder in (
+                (args.trajectories, run),
+                (args.sharpness, run / "sharpness"),
+                (args.replays, run),
+            )
+        )
+        data = compare(
+            {name: artifact.read(path, kind="trajectory") for name, path in trajectories.items()},
+            {name: artifact.read(path, kind="sharpness") for name, path in sharpness.items()},
+            **{kind: artifact.read(path, kind=kind) for kind, path in replays.items()},
+            start=settings["start"],
+            steps=settings["steps"],
+        )
+        named = {f"sharpness/{name}": path for name, path in sharpness.items()}
+        artifact.write(
+            data,
+            output,
+            kind="comparison",
+            root=args.root,
+            settings=settings,
+            inputs=trajectories | named | replays,
+            wall_time=clock.elapsed,
+        )
 
 
 stage.run(main)

@@ -1,6 +1,7 @@
 """Two closures of the same dynamics: the lifted rod flow, and the one that keeps a covariance.
 
-One row a run that has both; beside it when each reaches the threshold, how far off it is, and what it costs.
+One row a run that has both; beside it when each reaches the threshold, how far off it is, and how many
+gradients and Hessian-vector products a unit of time takes.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,6 +14,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullForm
 from rodflow.figures.rows import (
     Grid,
     at_snapshots,
+    count_words,
+    counted,
     describe_run,
     mark_steps,
     sharpness,
@@ -30,7 +33,6 @@ from rodflow.figures.style import (
     note,
     process_style,
     styled,
-    times_words,
 )
 from rodflow.results import COMPLETED, DISCRETE, StoredRun
 
@@ -38,12 +40,13 @@ CLOSURE = "closure"
 _PROCESSES = (DISCRETE, "rod", "rod_unit_step", CLOSURE)
 
 _PANEL = 0.95  # inches
-_GRID = Grid(width=7.5, left=1.27, right=2.05, between=0.38, gap=0.3, top=0.62, bottom=0.42)
+_GRID = Grid(width=7.5, left=1.27, right=2.27, between=0.38, gap=0.3, top=0.62, bottom=0.42)
 _COLUMNS = {
     "onset": (0.8, "onset\n"),
     "error_mean": (1.22, "mean\nerror"),
     "error_last": (1.64, "last\nerror"),
-    "cost": (2.0, "cost\n"),
+    "gradients": (1.95, "$\\nabla L$\n"),
+    "hessian_products": (2.22, "$Hv$\n"),
 }
 """Of the numbers on the right, by name in the table: right edge, inches beside the panels, and heading."""
 
@@ -137,21 +140,22 @@ def _panel(
 
 
 def _write_numbers(axes: Axes, run: StoredRun, numbers: Numbers, *, headed: bool) -> None:
-    """Onset, mean and last error, and cost of each process, to the right of a row."""
+    """Onset, mean and last error, and what each process evaluates, to the right of a row."""
     if headed:
         for right, heading in _COLUMNS.values():
             write_beside(axes, heading, right, 2, fontweight="bold", va="bottom", linespacing=1.0)
-    discrete = float(run.series(DISCRETE).attrs["step_time_s"])
     for line, process in enumerate(_compared(run)):
         style, down = process_style(process), -8.0 - 11 * line
         note(axes, style.short, (1, 1), shift=(8, down), color=style.text_color, fontsize=6.5)
         if run.status(process) != COMPLETED:
             words = run.status(process).split(":")[0]
-            write_beside(axes, words, _COLUMNS["cost"][0], down, color=style.text_color)
+            write_beside(axes, words, _COLUMNS["hessian_products"][0], down, color=style.text_color)
             continue
         row = run.comparison.sel(process=process)
         found = {name: float(row[name]) for name in ("onset", "error_mean", "error_last")}
-        found["cost"] = float(run.series(process).attrs["step_time_s"]) / discrete
+        for name in ("gradients", "hessian_products"):
+            if (count := counted(run, process, name=name)) is not None:
+                found[name] = count
         for name, value in found.items():
             if process == DISCRETE and name.startswith("error"):
                 continue
@@ -167,5 +171,6 @@ _WORDS: dict[str, Callable[[float], str]] = {
     "onset": _step,
     "error_mean": error_words,
     "error_last": error_words,
-    "cost": times_words,
+    "gradients": count_words,
+    "hessian_products": count_words,
 }

@@ -16,6 +16,8 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from rodflow.figures.rows import (
     Grid,
+    count_words,
+    counted,
     describe_run,
     loss,
     mark_end,
@@ -83,12 +85,6 @@ def onset_error(run: StoredRun, flow: str) -> float | None:
     return onset(run, flow) - reached if np.isfinite(reached) else None
 
 
-def counted(run: StoredRun, flow: str, *, name: str) -> float | None:
-    """The mean of what a flow counts in each unit of time; None if it does not count this."""
-    series = run.series(flow)
-    return float(series[name].mean()) if name in series and series.sizes["step"] else None
-
-
 def step_time(run: StoredRun, flow: str) -> float | None:
     """The wall time of a unit of time of a flow over that of a step of the run; None if it was not measured."""
     own, of_run = (
@@ -103,20 +99,18 @@ def _steps_later(value: float) -> str:
     return f"{value:+.0f}".replace("-", "\u2212") if value else "0"
 
 
-def _count(value: float) -> str:
-    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
-
-
 _ERRORS = {
     "error_mean": _Column(1.22, "mean", partial(compared, name="error_mean"), error_words),
     "error_last": _Column(1.65, "last", partial(compared, name="error_last"), error_words),
     "onset_error": _Column(2.05, "[steps]", onset_error, _steps_later),
 }
 _COSTS = {
-    "gradients": _Column(2.43, "$\\nabla L$", partial(counted, name="gradients"), _count),
-    "hessian_products": _Column(2.79, "$Hv$", partial(counted, name="hessian_products"), _count),
+    "gradients": _Column(2.43, "$\\nabla L$", partial(counted, name="gradients"), count_words),
+    "hessian_products": _Column(
+        2.79, "$Hv$", partial(counted, name="hessian_products"), count_words
+    ),
     "third_derivatives": _Column(
-        3.15, "$\\nabla^3 L$", partial(counted, name="third_derivatives"), _count
+        3.15, "$\\nabla^3 L$", partial(counted, name="third_derivatives"), count_words
     ),
     "step_time_over_discrete": _Column(3.6, "/ run's", step_time, times_words),
 }

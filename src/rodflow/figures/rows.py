@@ -199,6 +199,17 @@ _STEP: dict[str, Any] = {
 }
 
 
+def counted(run: StoredRun, flow: str, *, name: str) -> float | None:
+    """The mean of what a flow counts in each unit of time, "gradients" for one; None if it does not count this."""
+    series = run.series(flow)
+    return float(series[name].mean()) if name in series and series.sizes["step"] else None
+
+
+def count_words(value: float) -> str:
+    """A mean count, short."""
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
 def write_beside(axes: Axes, text: str, right: float, up: float, **font: Any) -> None:
     """Words whose right edge is this many inches beside the panel, points above its top."""
     note(axes, text, (1, 1), shift=(72 * right, up), ha="right", fontsize=6.5, **font)
