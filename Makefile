@@ -90,10 +90,10 @@ report: .venv ## write the HTML report of a finished run to results/report.html
 	@$(IN_VENV) snakemake --report "$(REPORT)" $(OPTIONS)
 
 test: .venv ## run the tests
-	@$(IN_VENV) pytest -n 2 -q $(ARGS)
+	@$(IN_VENV) pytest -n 2 --dist worksteal -q $(ARGS)
 
 test-slow: .venv ## run the tests that take minutes
-	@$(IN_VENV) pytest -n 2 -q -m slow $(ARGS)
+	@$(IN_VENV) pytest -n 2 --dist worksteal -q -m slow $(ARGS)
 
 lint: .venv ## check style, format and types
 	@$(IN_VENV) set -e; ruff check .; ruff format --check .; mypy

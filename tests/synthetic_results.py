@@ -131,9 +131,10 @@ def run_in_memory(
     run = StoredRun(Path(path))
     given = {"name": run.optimizer, "learning_rate": 0.1, "eps": 1e-8} | options
     settings = json.dumps({"optimizer": given, "seed": run.seed, "start": START, "steps": STEPS})
-    found = {f"{process} series": data for process, data in (series or {}).items()}
-    found = {"comparison": comparison, "discrete series": xr.Dataset()} | found
-    run._read.update({name: data.assign_attrs(settings=settings) for name, data in found.items()})
+    for name, data in (
+        {"comparison": comparison, "discrete": xr.Dataset()} | (series or {})
+    ).items():
+        run.take(name, data.assign_attrs(settings=settings))
     return run
 
 

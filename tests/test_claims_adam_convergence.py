@@ -130,6 +130,6 @@ def test_a_run_at_its_threshold_from_the_start_on_says_nothing() -> None:
 
 def test_a_run_without_the_flow_or_that_diverged_says_nothing() -> None:
     plain = write(1e-3, 0.3)
-    plain._read["comparison"] = plain.comparison.sel(process=[DISCRETE])
+    plain.take("comparison", plain.comparison.sel(process=[DISCRETE]))
     lost = write(1e-3, 0.3, diverged=DISCRETE)
     assert {*verdicts([plain, lost]).values()} == {"not reached"}

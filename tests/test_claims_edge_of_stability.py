@@ -29,7 +29,7 @@ class MadeUpRun(StoredRun):
     def series(self, process: str) -> xr.Dataset:
         return self.made_up[process]
 
-    def sharpness(self, process: str) -> xr.Dataset:
+    def eigenvalues(self, process: str) -> xr.Dataset:
         return self.made_up[f"sharpness/{process}"]
 
 

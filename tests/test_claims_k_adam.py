@@ -35,7 +35,7 @@ def write(root: Path, chosen: dict[str, Any], held: float = 1.0, nearer: float =
         replays={}, compared=compared,
     )  # fmt: skip
     sharpness = measured(run.sharpness("discrete"))
-    run._read["sharpness/discrete"] = sharpness
+    run.take("sharpness/discrete", sharpness)
     return run
 
 

@@ -59,7 +59,9 @@ StrPath = str | os.PathLike[str]
 MANIFEST = "manifest.json"
 """Name of the manifest in the results root."""
 
-_PACKAGES = "rodflow jax jaxlib flax optax diffrax equinox numpy xarray h5netcdf h5py netcdf4".split()
+_PACKAGES = (
+    "rodflow jax jaxlib flax optax diffrax equinox numpy xarray h5netcdf h5py netcdf4".split()
+)
 _REQUIRED = (
     "Conventions kind artifact status settings settings_sha256 inputs versions code_revision "
     "date_created data_sha256 content_sha256"
