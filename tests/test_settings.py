@@ -124,6 +124,13 @@ def test_a_model_may_be_trained_on_fewer_images_than_there_are() -> None:
     assert resolve(config).dataset["samples"] == 1000
 
 
+@pytest.mark.parametrize("size", [0.5, -3, float("nan")])
+def test_a_batch_size_that_is_none_is_refused_by_its_own_name_beside_devices(size: float) -> None:
+    sweep = {"model": "mlp", "optimizer": "gd", "flows": [], "over": {"batch_size": [size]}}
+    config = parsed(SMALLEST) | {"compute": {"devices": 2}, "sweeps": {"batches": sweep}}
+    assert "sweeps.batches.over.batch_size.0" in refusal(config)
+
+
 def test_how_a_job_computes_is_among_the_settings_where_it_is_not_the_default() -> None:
     plain, usual, other = (
         resolve(parsed(SMALLEST + text)).runs[0]

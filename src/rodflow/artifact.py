@@ -49,6 +49,7 @@ from pathlib import Path
 from typing import Any
 
 import h5netcdf
+import netCDF4
 import numpy as np
 import xarray as xr
 
@@ -79,6 +80,10 @@ _WRITE_REMEDIES = {
     errno.EISDIR: "move the folder that has its name",
     errno.ENOENT: "another process wrote the same file: run one at a time",
 }
+
+
+# Files are read by whole chunks, once: a cache for those of each variable would hold up to the whole file.
+netCDF4.set_chunk_cache(size=2**20)
 
 
 class ArtifactError(RuntimeError):

@@ -765,7 +765,8 @@ def _bad_compute(
     for sweep in full["sweeps"].values():
         sizes += [("batch_size", size) for size in sweep["over"].get("batch_size", ())]
     for name, size in sizes:
-        if isinstance(size, int | float) and size % devices:
+        whole = isinstance(size, int) or (isinstance(size, float) and size.is_integer())
+        if whole and size > 0 and size % devices:  # others are named where they are refused
             fewer = next(n for n in range(min(devices, samples), 0, -1) if size % n == 0)
             text = f"is {devices}; it must divide {name}, {size}: {fewer} does"
             yield ("compute", "devices"), text
