@@ -18,11 +18,13 @@ def main() -> None:
     )
     stage.take_devices(args.settings)
     dataset = artifact.read(args.dataset, kind="dataset")
-    sharpness = artifact.read(args.sharpness, kind="sharpness")
     clock = stage.Clock("replay", args.settings["steps"])
     scratch = stage.scratch(args, args.output[0], clock)
     how = {"progress": clock, "scratch": scratch}
-    with artifact.open_lazily(args.discrete, kind="trajectory") as discrete:
+    with (
+        artifact.open_lazily(args.discrete, kind="trajectory") as discrete,
+        artifact.open_lazily(args.sharpness, kind="sharpness") as sharpness,
+    ):
         for output in args.output:
             clock.restart(output.stem)
             inputs = {"dataset": args.dataset, "discrete": args.discrete}
