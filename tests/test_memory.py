@@ -1,4 +1,4 @@
-"""Peak memory of the stages of a run with ten times the steps and snapshots, as Snakemake calls them."""
+"""Peak memory of the stages of a run with three times the steps and snapshots, as Snakemake calls them."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from rodflow.settings import resolve
 pytestmark = pytest.mark.slow
 
 SCRIPTS = Path(__file__).parents[1] / "workflow/scripts"
-STEPS = 100, 1000
+STEPS = 300, 1000  # the shorter one fills the room that a journal has in memory (`journal.ROOM`) too
 WEIGHTS = 50_000
 
 
