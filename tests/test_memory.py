@@ -14,7 +14,8 @@ from rodflow.settings import resolve
 pytestmark = pytest.mark.slow
 
 SCRIPTS = Path(__file__).parents[1] / "workflow/scripts"
-STEPS = 300, 1000  # the shorter one fills the room that a journal has in memory (`journal.ROOM`) too
+# The shorter one fills the room that a journal has in memory, `journal.ROOM`, too.
+STEPS = 300, 1000
 WEIGHTS = 50_000
 
 
