@@ -669,7 +669,7 @@ def _places(variable: xr.Variable) -> Iterator[tuple[Any, ...]]:
 def _decoded(source: StrPath, *, create_default_indexes: bool = False) -> xr.Dataset:
     """The dataset in a file, its values and attributes as stored and not yet read.
 
-    By netCDF4, which opens a file in a fifth of the time that h5netcdf takes; h5netcdf writes, for it takes a file object.
+    By netCDF4, which opens a file in a fifth of h5netcdf's time; h5netcdf writes, for it takes a file object.
     """
     return xr.open_dataset(
         source,
