@@ -213,13 +213,13 @@ FUZZ = settings(deadline=None, database=None, suppress_health_check=[*HealthChec
 MALFORMED, UNUSUAL = mutated(ANY, 4), mutated([near, near, near, delete, move], 2)
 
 
-@settings(FUZZ, max_examples=1200)
+@settings(FUZZ, max_examples=600)
 @given(MALFORMED)
 def test_a_malformed_config_is_refused_with_a_key_or_can_be_run(config: Any) -> None:
     outcome(config)
 
 
-@settings(FUZZ, max_examples=400)
+@settings(FUZZ, max_examples=200)
 @given(UNUSUAL)
 def test_an_unusual_config_is_refused_with_a_key_or_can_be_run(config: Any) -> None:
     outcome(config)
@@ -295,7 +295,7 @@ def garbled(draw: Callable) -> bytes:
     return text
 
 
-@settings(FUZZ, max_examples=400)
+@settings(FUZZ, max_examples=200)
 @given(text=garbled())
 def test_a_garbled_file_is_refused_by_its_name_or_read(text: bytes, folder: Path) -> None:
     path = folder / "garbled.yaml"

@@ -384,6 +384,7 @@ def test_files_of_a_clock_that_was_ahead_are_dated_now_and_nothing_runs(tree):
     assert all(path.stat().st_mtime < ahead for path in results)
 
 
+@pytest.mark.slow
 def test_an_input_of_the_future_is_counted_as_made_now_once(tree):
     ahead = time.time() + 86400
     os.utime(tree.folder / ROOT / "figures/thresholds.csv", (ahead, ahead))
