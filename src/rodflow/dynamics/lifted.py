@@ -10,7 +10,7 @@ moment, count) are smooth there: their half-extent is held at zero and they foll
 ends (Regis and Chewi 2026, arXiv 2605.06821).
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -126,8 +126,8 @@ def orbit_and_losses(optimizer: OptimizerMap, rod: Rod, length: int) -> tuple[li
     return orbit, (plus[0], minus[0])
 
 
-def seed(rod: Rod, key: Array) -> Rod:
-    """Add rounding-sized noise to the weights' half-extent.
+def seed(rod: Any, key: Array) -> Any:
+    """Add rounding-sized noise to the weights' half-extent of a Rod, or of a carry that has its two fields.
 
     In exact arithmetic a rod of no length stays so; in training the rounding of every step seeds the
     oscillation. A rounding error of w is uniform within half a unit in the last place, at
@@ -136,4 +136,4 @@ def seed(rod: Rod, key: Array) -> Rod:
     weights = rod.centre.weights
     scale = jnp.finfo(weights.dtype).eps / jnp.sqrt(jnp.asarray(12.0, weights.dtype))
     noise = scale * jnp.abs(weights) * jax.random.normal(key, weights.shape, weights.dtype)
-    return Rod(rod.centre, rod.extent._replace(weights=rod.extent.weights + noise))
+    return rod._replace(extent=rod.extent._replace(weights=rod.extent.weights + noise))

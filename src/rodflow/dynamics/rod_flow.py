@@ -167,8 +167,7 @@ class RodProcess(Process):
         """The same, and the losses at the ends before, which come with the gradients there."""
 
     def advance(self, optimizer: OptimizerMap, carry: Any, key: Array) -> tuple[Any, Observation]:
-        seeded = seed(Rod(carry.centre, carry.extent), key)
-        following, losses = self.unit_and_losses(optimizer, carry._replace(extent=seeded.extent))
+        following, losses = self.unit_and_losses(optimizer, seed(carry, key))
         weights, extent = carry.centre.weights, carry.extent.weights
         plus, minus = losses
         return following, {
