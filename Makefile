@@ -24,7 +24,7 @@ IN_VENV   = PATH="$(CURDIR)/.venv/bin:$$PATH"; export PATH;
 OPTIONS   = --profile workflow/profiles/$(PROFILE) $(if $(CORES),--cores $(CORES)) \
             $(if $(CONFIG),--configfile "$(CONFIG)") $(ARGS)
 # Snakemake answers some files that are no YAML with a traceback, so they do not reach it.
-CHECKED   = $(IN_VENV) python -m rodflow.settings --quiet "$(or $(CONFIG),config.yaml)" &&
+CHECKED   = $(IN_VENV) python -m rodflow.config.settings --quiet "$(or $(CONFIG),config.yaml)" &&
 PIP       = .venv/bin/python -m pip --quiet --disable-pip-version-check
 COMPILE   = $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
             --generate-hashes --no-emit-index-url --no-emit-find-links \

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from snakemake.utils import min_version
 
-from rodflow import layout
-from rodflow.settings import ConfigError, load, resolve
+from rodflow.config import plan
+from rodflow.config.settings import ConfigError, load, resolve
 
 min_version("9.0")
 

@@ -3,7 +3,8 @@
 import pytest
 from measuring import chunk, experiment, images, run_of, side_by_side
 
-from rodflow import sharpness, stages
+from rodflow.stages import sharpness
+from rodflow.stages.training import discrete_run
 
 STEPS = {"mlp": 50, "cnn": 10}
 LAST = {"mlp": 40, "cnn": 10}  # snapshots that are looked at
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("one_core")
 def test_sharpness(benchmark, monkeypatch, model, optimizer):
     benchmark.group = "sharpness"
     settings = run_of(model, optimizer).settings
-    trajectory = stages.discrete_run(images(), settings).isel(snapshot=slice(-LAST[model], None))
+    trajectory = discrete_run(images(), settings).isel(snapshot=slice(-LAST[model], None))
     products = []
     search = sharpness.top_eigenpairs
 

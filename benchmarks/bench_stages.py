@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from measuring import experiment, run_of, spent
 
-from rodflow import artifact
-from rodflow.comparison import geometric_mean, tracking_error
+from rodflow.analysis.comparison import geometric_mean, tracking_error
+from rodflow.store import artifact
 
 SCRIPTS = Path(__file__).parents[1] / "workflow/scripts"
 FLOWS = ("discrete", "stable", "rod", "rod_unit_step")
@@ -32,11 +32,11 @@ def main():
 stage.run(main)
 """
 LOADS = {
-    "train": "from rodflow import artifact, stages",
-    "flow": "from rodflow import artifact, stages; stages.dynamics.FLOWS['rod']()",
-    "sharpness": "from rodflow import artifact, sharpness",
-    "compare": "from rodflow import artifact, comparison",
-    "figure": "from rodflow import figures, results; figures.load('tracking')",
+    "train": "from rodflow.stages import training",
+    "flow": "from rodflow.config.catalogue import FLOWS; from rodflow.stages import flow; FLOWS.load('rod').process()",
+    "sharpness": "from rodflow.stages import sharpness",
+    "compare": "from rodflow.analysis import comparison",
+    "figure": "from rodflow.config.catalogue import FIGURES; FIGURES.load('tracking')",
 }
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/complementarity.py
 
-clarabel as `rodflow.complementarity` calls it, and scs where it is installed (python -m pip install scs).
+clarabel as `rodflow.linalg.complementarity` calls it, and scs where it is installed (python -m pip install scs).
 """
 
 import time
@@ -10,7 +10,7 @@ import time
 import numpy as np
 import scipy.sparse
 
-from rodflow.complementarity import _conic, _square, pairs
+from rodflow.linalg.complementarity import _conic, _square, pairs
 
 try:
     import scs

@@ -30,11 +30,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rodflow import datasets, objective, stages
-from rodflow.curvature import hessian_products, top_eigenpairs
-from rodflow.dynamics import FLOWS
+from rodflow.config.catalogue import FLOWS
 from rodflow.dynamics.discrete import Discrete
-from rodflow.eigensolver import random_guess
+from rodflow.linalg.curvature import hessian_products, top_eigenpairs
+from rodflow.linalg.eigensolver import random_guess
+from rodflow.problem import labelled, objective
+from rodflow.stages.flow import flow_run
+from rodflow.stages.run import build
+from rodflow.stages.training import discrete_run
 
 DOCUMENT = Path(__file__).parents[1] / "docs/scaling.md"
 BEGIN, END = "<!-- made by benchmarks/growth.py -->\n", "<!-- end -->\n"
@@ -74,7 +77,7 @@ def settings(width: int, samples: int, steps: int = 20) -> dict[str, Any]:
 def costs(width: int, samples: int) -> tuple[int, dict[str, Cost]]:
     """How many parameters there are, and what each process costs."""
     chosen = settings(width, samples)
-    optimizer, weights = stages.build(datasets.load(chosen["dataset"]), chosen)
+    optimizer, weights = build(labelled.load(chosen["dataset"]), chosen)
 
     @jax.jit
     def consecutive(optimizer: Any, weights: Any) -> tuple:
@@ -85,7 +88,7 @@ def costs(width: int, samples: int) -> tuple[int, dict[str, Cost]]:
         return state, following, optimizer(following)
 
     states = consecutive(optimizer, weights)
-    processes = {"discrete": Discrete()} | {name: FLOWS[name]() for name in FLOW_NAMES}
+    processes = {"discrete": Discrete()} | {name: FLOWS.load(name).process() for name in FLOW_NAMES}
     programs: dict[str, Callable[[], Any]] = {}
     memory = {}
     for name, process in processes.items():
@@ -135,10 +138,10 @@ def costs(width: int, samples: int) -> tuple[int, dict[str, Cost]]:
 def length(steps: int) -> dict[str, float]:
     """Seconds and peak memory in bytes of a discrete run and its rod flow, in this process."""
     chosen = settings(LENGTHS_WIDTH, SAMPLES[0], steps) | {"snapshots": {"every": 2}}
-    data = datasets.load(chosen["dataset"])
+    data = labelled.load(chosen["dataset"])
     began = time.process_time()
-    run = stages.discrete_run(data, chosen)
-    stages.flow_run(data, run, "rod_unit_step", chosen)
+    run = discrete_run(data, chosen)
+    flow_run(data, run, "rod_unit_step", chosen)
     scale = 1024 if sys.platform == "linux" else 1
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale
     return {"seconds": time.process_time() - began, "memory": peak}
@@ -146,7 +149,7 @@ def length(steps: int) -> dict[str, float]:
 
 def chunks() -> list[str]:
     """What it gives to work on a part of the samples at a time, for a convolutional network."""
-    data = datasets.load(settings(1, 1000)["dataset"])
+    data = labelled.load(settings(1, 1000)["dataset"])
     rows = []
     for at_once in (None, 250, 100, 25):
         loss, weights = objective.build(

@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 from jax import Array
 
-from rodflow import artifact, objective
+from rodflow.problem import objective
+from rodflow.store import artifact
 
 WIDTHS = (1e-3, 1e-2, 1e-1)
 PLACES = (0.15, 0.4, 0.65, 0.95)

@@ -17,10 +17,16 @@ import jax.numpy as jnp
 import xarray as xr
 from jax import Array
 
-from rodflow import datasets, settings, stages
-from rodflow.dynamics import FLOWS, OptimizerMap, Process, State
+from rodflow.config import settings
+from rodflow.config.catalogue import FLOWS
 from rodflow.dynamics.discrete import Discrete
-from rodflow.dynamics.process import _chunk  # the compiled unit of work itself
+from rodflow.dynamics.process import (
+    Process,
+    _chunk,  # the compiled unit of work itself
+)
+from rodflow.optimizers.optimizer_map import OptimizerMap, State
+from rodflow.problem import labelled
+from rodflow.stages.run import build
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
 Call = Callable[[], Any]
@@ -35,7 +41,7 @@ def experiment() -> settings.Experiment:
 @functools.cache
 def images() -> xr.Dataset:
     """Its data set."""
-    return datasets.load(experiment().dataset)
+    return labelled.load(experiment().dataset)
 
 
 def run_of(model: str, optimizer: str) -> settings.Run:
@@ -55,7 +61,7 @@ class Problem:
 def problem(model: str, optimizer: str) -> Problem:
     """Of the default experiment."""
     run = run_of(model, optimizer).settings
-    step, weights = stages.build(images(), run)
+    step, weights = build(images(), run)
 
     @eqx.filter_jit
     def train(step: OptimizerMap, weights: Array) -> State:
@@ -68,7 +74,7 @@ def problem(model: str, optimizer: str) -> Problem:
 
 def process(name: str) -> Process:
     """The discrete run or a flow."""
-    return Discrete() if name == "discrete" else FLOWS[name]()
+    return Discrete() if name == "discrete" else FLOWS.load(name).process()
 
 
 @functools.cache

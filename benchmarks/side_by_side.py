@@ -17,7 +17,8 @@ from typing import Any
 
 import xarray as xr
 
-from rodflow import datasets, stages
+from rodflow.problem import labelled
+from rodflow.stages.training import discrete_runs
 
 MODELS: dict[str, dict[str, Any]] = {
     "mlp": {"kind": "mlp", "hidden": [32, 32], "activation": "tanh"},
@@ -57,9 +58,7 @@ def seconds(
     best = float("inf")
     for _ in range(1 + REPEATS):
         began = time.perf_counter()
-        for _ in stages.discrete_runs(
-            dataset, [*sweep(model, steps, batch_size)], side_by_side=together
-        ):
+        for _ in discrete_runs(dataset, [*sweep(model, steps, batch_size)], side_by_side=together):
             pass
         best = min(best, (time.perf_counter() - began) / (RUNS * steps))
     return best
@@ -76,7 +75,7 @@ def main() -> None:
         ("cnn", 1000, 50, 400),
         ("vit", 1000, None, 100),
     ):
-        dataset = datasets.load(
+        dataset = labelled.load(
             {"name": "digits", "samples": samples, "size": 8, "scaling": "unit"}
         )
         alone, batch = (

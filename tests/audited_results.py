@@ -11,18 +11,21 @@ import jax
 import numpy as np
 import xarray as xr
 
-from rodflow import artifact, datasets, figures, layout, objective
-from rodflow.comparison import compare
-from rodflow.figures.style import Drawing, save
-from rodflow.optimizers import TABLE
-from rodflow.results import drawn_from
-from rodflow.settings import Experiment, Run
-from rodflow.trajectory import trajectory
+from rodflow.analysis.comparison import compare
+from rodflow.config import plan
+from rodflow.config.catalogue import FIGURES
+from rodflow.config.settings import Experiment, Run
+from rodflow.figures.core.style import Drawing, save
+from rodflow.optimizers.table import TABLE
+from rodflow.problem import labelled, objective
+from rodflow.store import artifact
+from rodflow.store.results import drawn_from
+from rodflow.store.trajectory import trajectory
 from synthetic_results import adam_region, toy
 
 
 def write_results(
-    root: Path, experiment: Experiment, draw: Callable[[layout.Figure, Path], Drawing] | None = None
+    root: Path, experiment: Experiment, draw: Callable[[plan.Figure, Path], Drawing] | None = None
 ) -> Path:
     """Every artifact and figure of an experiment whose runs have 60 steps, and the manifest.
 
@@ -31,7 +34,7 @@ def write_results(
         experiment: what it is to hold.
         draw: makes a figure, if its module does not.
     """
-    dataset = datasets.load(experiment.dataset)
+    dataset = labelled.load(experiment.dataset)
     options = {"root": root, "settings": experiment.dataset}
     artifact.write(dataset, root / "dataset.nc", kind="dataset", **options)
     first = experiment.runs[0].settings
@@ -40,17 +43,17 @@ def write_results(
     for run in experiment.runs:
         store_run(root, run, experiment, np.asarray(weights), hessian)
     for kind, data in (("toy", toy()), ("adam_region", adam_region())):
-        if f"{kind}.nc" in layout.expected_files(experiment):
+        if f"{kind}.nc" in plan.expected_files(experiment):
             artifact.write(data, root / f"{kind}.nc", kind=kind, root=root)
-    for figure in layout.figures(experiment):
+    for figure in plan.figures(experiment):
         save((draw or drawn)(figure, root), root / figure.stem)
     artifact.write_manifest(root)
     return root
 
 
-def drawn(figure: layout.Figure, root: Path) -> Drawing:
+def drawn(figure: plan.Figure, root: Path) -> Drawing:
     """A figure as its module draws it."""
-    return figures.load(figure.name).draw(drawn_from([root / place for place in figure.drawn_from]))
+    return FIGURES.load(figure.name).draw(drawn_from([root / place for place in figure.drawn_from]))
 
 
 def store_run(root: Path, run: Run, experiment: Experiment, weights: np.ndarray, hessian) -> None:
@@ -69,13 +72,13 @@ def store_run(root: Path, run: Run, experiment: Experiment, weights: np.ndarray,
         path = folder / f"sharpness/{process}.nc"
         artifact.write(sharpness[process], path, kind="sharpness", inputs=inputs, **options)
     inputs = data | {"discrete": folder / "discrete.nc"}
-    own = {"twins": {"twins": experiment.twins}, "iterates": {"restart": run.restart}}
+    own = {"replicas": {"replicas": experiment.replicas}, "iterates": {"restart": run.restart}}
     made = {
-        "twins": twins(weights),
+        "replicas": replicas(weights),
         "iterates": iterates(trajectories["discrete"]),
-        "closeup": closeup(trajectories["discrete"]),
+        "onset_window": onset_window(trajectories["discrete"]),
     }
-    replays = {kind: made[kind] for kind in layout.replays(run, experiment)}
+    replays = {kind: made[kind] for kind in plan.replays(run, experiment)}
     for kind, replayed in replays.items():
         options["settings"] = run.settings | own.get(kind, {})
         artifact.write(replayed, folder / f"{kind}.nc", kind=kind, inputs=inputs, **options)
@@ -86,7 +89,7 @@ def store_comparison(
     root: Path, run: Run, trajectories: dict, sharpness: dict, replays: dict
 ) -> None:
     folder = root / run.path
-    compared = {kind: data for kind, data in replays.items() if kind != "closeup"}
+    compared = {kind: data for kind, data in replays.items() if kind != "onset_window"}
     inputs = {name: folder / f"{name}.nc" for name in (*trajectories, *compared)}
     inputs |= {f"sharpness/{name}": folder / f"sharpness/{name}.nc" for name in sharpness}
     artifact.write(
@@ -99,11 +102,11 @@ def store_comparison(
     )
 
 
-def twins(weights: np.ndarray) -> xr.Dataset:
+def replicas(weights: np.ndarray) -> xr.Dataset:
     """Two walks from the same weights."""
     walks = [walk("stable", np.random.default_rng(k), weights, False) for k in (7, 8)]
-    together = xr.concat([one[["weights"]] for one in walks], "twin")
-    return together.assign_attrs(title="twins", status="completed")
+    together = xr.concat([one[["weights"]] for one in walks], "replica")
+    return together.assign_attrs(title="replicas", status="completed")
 
 
 def iterates(discrete: xr.Dataset) -> xr.Dataset:
@@ -114,10 +117,10 @@ def iterates(discrete: xr.Dataset) -> xr.Dataset:
     return xr.Dataset({"weights": weights, "rod_length": lengths}, attrs=attributes)
 
 
-def closeup(discrete: xr.Dataset) -> xr.Dataset:
+def onset_window(discrete: xr.Dataset) -> xr.Dataset:
     """The snapshots of a run, as if they were steps around the opening of its rod."""
     steps = discrete[["iterate"]].rename(snapshot="step").drop_vars("step")
-    return steps.assign_attrs(title="closeup", onset=40.0, centre=40, status="completed")
+    return steps.assign_attrs(title="onset_window", onset=40.0, centre=40, status="completed")
 
 
 def walk(process: str, rng: np.random.Generator, weights: np.ndarray, adaptive: bool) -> xr.Dataset:
@@ -143,7 +146,7 @@ def walk(process: str, rng: np.random.Generator, weights: np.ndarray, adaptive: 
 
 
 def curvature(data: xr.Dataset, run: Run, hessian) -> xr.Dataset:
-    """What `rodflow.sharpness.sharpness` stores, from the whole Hessian."""
+    """What `rodflow.stages.sharpness.sharpness` stores, from the whole Hessian."""
     rate = run.settings["optimizer"]["learning_rate"]
     limit = 2 / rate
     rows = []

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from rodflow.figures.style import Drawing
+from rodflow.figures.core.style import Drawing
 
 
 def words(drawing: Drawing) -> list[str]:

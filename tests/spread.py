@@ -10,11 +10,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from rodflow import dynamics, objective, stages
-from rodflow.curvature import hessian_products
-from rodflow.optimizers import TABLE
+from problem.test_objective import KINDS, MLP, dataset
+from rodflow.dynamics.integration import integrate
+from rodflow.dynamics.training import discrete
+from rodflow.linalg.curvature import hessian_products
+from rodflow.optimizers.optimizer_map import optimizer_map
+from rodflow.optimizers.table import TABLE
+from rodflow.problem import objective
+from rodflow.stages.flow import flow_run
+from rodflow.stages.training import discrete_run
 from small import jit
-from test_objective import KINDS, MLP, dataset
 
 DATA = dataset(samples=28)
 WAYS = {
@@ -45,13 +50,11 @@ def derivatives(model, **way):
 def run_and_flow(**way):
     """Weights of a discrete run and of the rod flow that starts from it, double precision."""
     loss, weights = objective.build(DATA, MLP, "mse", 0, jnp.float64, **way)
-    optimizer = dynamics.optimizer_map(loss, TABLE["gd"].build(learning_rate=0.5), weights)
-    run = dynamics.discrete(optimizer, weights, steps=12, snapshot_steps=[4, 12], hold=[4])
+    optimizer = optimizer_map(loss, TABLE["gd"].build(learning_rate=0.5), weights)
+    run = discrete(optimizer, weights, steps=12, snapshot_steps=[4, 12], hold=[4])
     around = tuple(run.held[4][:3])
-    flow = dynamics.integrate("rod_unit_step", optimizer, around, start=4, stop=12, every=8)
-    batches = dynamics.discrete(
-        optimizer, weights, steps=4, snapshot_steps=[4], batch_size=12, seed=1
-    )
+    flow = integrate("rod_unit_step", optimizer, around, start=4, stop=12, every=8)
+    batches = discrete(optimizer, weights, steps=4, snapshot_steps=[4], batch_size=12, seed=1)
     return {
         "run": run.snapshots["weights"],
         "flow": flow.snapshots["weights"],
@@ -73,8 +76,8 @@ def through_the_stages(**way):
         "steps": 20,
     }
     settings |= {"compute": way} if way else {}
-    run = stages.discrete_run(DATA, settings)
-    flow = stages.flow_run(DATA, run, "rod_unit_step", settings)
+    run = discrete_run(DATA, settings)
+    flow = flow_run(DATA, run, "rod_unit_step", settings)
     return run["weights"].values, flow["weights"].values
 
 

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from rodflow import artifact
-from rodflow.comparison import compare, geometric_mean
-from rodflow.results import StoredRun
-from rodflow.trajectory import trajectory
+from rodflow.analysis.comparison import compare, geometric_mean
+from rodflow.store import artifact
+from rodflow.store.results import StoredRun
+from rodflow.store.trajectory import trajectory
 
 FLOWS = ("stable", "rod", "rod_unit_step")
 START, STEPS, EVERY, SAMPLES = 20, 200, 10, 500
@@ -29,7 +29,7 @@ MOMENT = np.array([4.0, 9.0, 16.0])
 
 KERNELS = ["Normalised_0.kernel", "Normalised_1.kernel"]
 
-TWINS, LEVEL = np.array([0.5, 2.0, 1.0, 4.0, 1.0]), 1e-4
+REPLICAS, LEVEL = np.array([0.5, 2.0, 1.0, 4.0, 1.0]), 1e-4
 RESTART = 80
 
 
@@ -43,7 +43,7 @@ def write_run(
     diverged: dict[str, int] | None = None,
     learning_rate: float = 0.1,
     hyperparameters: dict[str, float] | None = None,
-    twins: np.ndarray | None = TWINS,
+    replicas: np.ndarray | None = REPLICAS,
     replays: dict[str, xr.Dataset] | None = None,
     settings: dict[str, Any] | None = None,
     kernels: bool = False,
@@ -60,8 +60,8 @@ def write_run(
             before START are not started.
         learning_rate: step size.
         hyperparameters: other ones.
-        twins: the last tracking error of each twin, in units of LEVEL; None without twins.
-        replays: "iterates" and "closeup", those of `iterates` and `closeup` unless given.
+        replicas: the last tracking error of each replica, in units of LEVEL; None without replicas.
+        replays: "iterates" and "onset_window", those of `iterates` and `onset_window` unless given.
         settings: others than usual.
         kernels: whether the discrete run is of a network with scale-invariant kernels.
         change: what to make of the trajectory of a process before it is stored.
@@ -103,11 +103,11 @@ def write_run(
         artifact.write(measured, path, **where | {"kind": "sharpness"})
         trajectories[process], sharpness[process] = data, measured
     numbers = compare(trajectories, sharpness, start=START, steps=STEPS)
-    if twins is not None:
-        numbers = _with_floor(numbers, twins)
+    if replicas is not None:
+        numbers = _with_floor(numbers, replicas)
     artifact.write(compared(numbers), folder / "comparison.nc", **where | {"kind": "comparison"})
     early = f"not started: discrete run diverged at step {diverged['discrete']}" if lost else ""
-    made = {"iterates": iterates(status=early), "closeup": closeup(status=early)}
+    made = {"iterates": iterates(status=early), "onset_window": onset_window(status=early)}
     for kind, data in (made if replays is None else replays).items():
         path, status = folder / f"{kind}.nc", data.attrs["status"]
         artifact.write(data, path, **where | {"kind": kind}, status=status)
@@ -123,7 +123,7 @@ def run_in_memory(
     """A run of which nothing is stored, for what reads no weights.
 
     Args:
-        path: as of a `rodflow.settings.Run`; it names the optimizer.
+        path: as of a `rodflow.config.settings.Run`; it names the optimizer.
         comparison: its comparison.
         series: process -> what it did.
         options: of the optimizer.
@@ -176,7 +176,7 @@ def iterates(*, status: str = "", last: int = STEPS, flip: int = 10**6) -> xr.Da
     return xr.Dataset(variables, {"step": steps}, attributes | {"status": status or "completed"})
 
 
-def closeup(*, status: str = "", first: int = 70, last: int = 130) -> xr.Dataset:
+def onset_window(*, status: str = "", first: int = 70, last: int = 130) -> xr.Dataset:
     """Every iterate of the discrete run from one step to another, around the opening of the rod."""
     steps = _steps(first, last, status)
     jump = np.where(is_open(steps), 0.1, 1e-4) * (-1.0) ** steps
@@ -192,7 +192,7 @@ def closeup(*, status: str = "", first: int = 70, last: int = 130) -> xr.Dataset
 
 
 def toy() -> xr.Dataset:
-    """Toy problems with made-up numbers, in the form of `rodflow.toy.toy_dataset`."""
+    """Toy problems with made-up numbers, in the form of `rodflow.stages.toy.toy_dataset`."""
     processes, optimizers = ["discrete", "rod", "rod_unit_step", "closure"], ["gd", "heavy_ball"]
     over, at, steps = np.linspace(0.75, 1.25, 5), np.array([1.7, 1.9, 2.2, 2.5]), np.arange(46)
     amplitude = np.sqrt(np.maximum(1 - 2 / at, 0))
@@ -224,7 +224,7 @@ def toy() -> xr.Dataset:
 
 
 def adam_region() -> xr.Dataset:
-    """What `rodflow.adam_bound.adam_region` gives, made up: four points, few steps, bounds that are attained."""
+    """What `rodflow.stages.adam_region` gives, made up: four points, few steps, bounds that are attained."""
     b, c, plane = 0.9, np.array([0.99, 0.9, 0.81, 0.7]), 1 - np.geomspace(0.6, 1e-3, 5)
     steps, training_steps = np.arange(1, 201), np.arange(1, 31)
     quotient, condition = b**2 / c, 2 * (1 - b) / b - (1 - c) / c
@@ -327,7 +327,7 @@ def _half_extent(kept: np.ndarray, moment: np.ndarray) -> np.ndarray:
 
 
 def _not_started(process: str, stop: int) -> xr.Dataset:
-    """A flow of a discrete run that diverged at this step, as `rodflow.stages.flow_run` labels it."""
+    """A flow of a discrete run that diverged at this step, as `rodflow.stages.run.flow_run` labels it."""
     none, status = np.zeros(0), f"not started: discrete run diverged at step {stop}"
     weights, attributes = np.zeros((0, 3), np.float32), {"status": status}
     return trajectory(
@@ -361,11 +361,11 @@ def _sharpness(
     return found.assign_attrs(process=process, threshold=limit)
 
 
-def _with_floor(numbers: xr.Dataset, twins: np.ndarray) -> xr.Dataset:
-    """Twins whose tracking error rises to LEVEL times a number each."""
+def _with_floor(numbers: xr.Dataset, replicas: np.ndarray) -> xr.Dataset:
+    """Replicas whose tracking error rises to LEVEL times a number each."""
     at = numbers["snapshot"].values
-    floor = twins[:, None] * np.where(at > START, LEVEL * at / at[-1], np.nan)
-    numbers["floor"] = (("twin", "snapshot"), floor)
-    numbers["floor_last"] = ("twin", floor[:, -1])
+    floor = replicas[:, None] * np.where(at > START, LEVEL * at / at[-1], np.nan)
+    numbers["floor"] = (("replica", "snapshot"), floor)
+    numbers["floor_last"] = ("replica", floor[:, -1])
     numbers["floor_mean"] = geometric_mean(numbers["floor"])
     return numbers

@@ -5,13 +5,10 @@ rule adam_region:
     message:
         "Adam: the region of bounded updates"
     input:
-        code=code(
-            "adam_region.py",
-            "adam_bound.py",
-            *(module for module in MAP_CODE if module not in ("stages.py", "stability.py")),
-            *(f"dynamics/{name}.py" for name in ("discrete", "lifted", "side_by_side", "training")),
-        ),
+        script=str(SCRIPTS / "adam_region.py"),
         dataset=rules.dataset.output,
+    params:
+        code=digest("rodflow.stages.adam_region", OPTIMIZERS.module("adam"), MODELS.module("mlp")),
     output:
         ROOT + "/adam_region.nc",
     resources:
@@ -19,4 +16,4 @@ rule adam_region:
     log:
         ROOT + "/logs/adam_region.log",
     shell:
-        "python {input.code[0]} --root {ROOT} --dataset {input.dataset} --output {output} 2> {log}"
+        "python {input.script} --root {ROOT} --dataset {input.dataset} --output {output} 2> {log}"

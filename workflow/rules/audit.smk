@@ -15,7 +15,7 @@ rule manifest:
         "manifest of all artifacts and figures"
     input:
         rules.dataset.output,
-        of_all_runs("trajectory", "sharpness", "twins", "iterates", "closeup", "comparison"),
+        of_all_runs("trajectory", "sharpness", "replicas", "iterates", "onset_window", "comparison"),
         [f"{ROOT}/{path}" for figure in FIGURES for path in (*figure.sources, *figure.files)],
     output:
         ROOT + "/manifest.json",
@@ -23,24 +23,21 @@ rule manifest:
     log:
         ROOT + "/logs/manifest.log",
     shell:
-        "python -c 'import sys; from rodflow.artifact import write_manifest; write_manifest(sys.argv[1])'"
+        "python -c 'import sys; from rodflow.store.artifact import write_manifest; write_manifest(sys.argv[1])'"
         " {ROOT} 2> {log}"
-
-
-CLAIMS_CODE = sorted(f"claims/{path.name}" for path in (LIBRARY / "claims").glob("*.py"))
-CLAIMS_CODE += ["comparison.py", "convergence.py", "equilibrium.py", "learning_rates.py", "scale_invariance.py"]  # whose numbers claims judge
 
 
 rule audit:
     message:
         "audit: integrity, numbers computed again, claims"
     input:
-        code=code("audit.py", "audit.py", "audit_curvature.py", *CLAIMS_CODE),
+        script=str(SCRIPTS / "audit.py"),
         manifest=rules.manifest.output,
     output:
         json=ROOT + "/audit.json",
         md=report(ROOT + "/audit.md", caption="../report/audit.rst", category="Audit"),
     params:
+        code=digest("rodflow.audit.audit"),
         config=config_file(),
         overrides=json.dumps(dict(workflow.config_settings.config), sort_keys=True),
         runs=[run.digest for run in EXPERIMENT.all_runs],
@@ -50,5 +47,5 @@ rule audit:
     log:
         ROOT + "/logs/audit.log",
     shell:
-        "python {input.code[0]} --root {ROOT} --config {params.config:q}"
+        "python {input.script} --root {ROOT} --config {params.config:q}"
         " --overrides {params.overrides:q} --output {output.json} 2> {log}"

@@ -8,7 +8,6 @@ import time
 # Seen from the working directory, so that a clone that is moved has nothing to run again.
 HERE = Path(os.path.relpath(workflow.basedir))
 SCRIPTS = HERE / "workflow/scripts"
-LIBRARY = HERE / "src/rodflow"
 
 
 def experiment_from_config():
@@ -41,7 +40,7 @@ def lock_folder():
 
 def try_to_write():
     """A results folder that cannot be written stops the call in one line, before a job has run."""
-    from rodflow import artifact  # with its libraries half a second, which a call with nothing to do need not wait
+    from rodflow.store import artifact# with its libraries half a second, which a call with nothing to do need not wait
 
     probe = Path(ROOT, f".probe{os.getpid()}")
     try:
@@ -69,6 +68,9 @@ def date_back(*folders):
 sys.path.append(str(SCRIPTS.resolve()))
 import warm
 
+from rodflow.config.catalogue import DATASETS, FIGURES as FIGURE_KINDS, FLOWS, MODELS, OPTIMIZERS
+from rodflow.config.code import digest
+
 
 onstart:
     lock_folder()
@@ -80,7 +82,7 @@ onstart:
 EXPERIMENT = experiment_from_config()
 ROOT = f"results/{EXPERIMENT.name}"
 RUN = ROOT + "/{run}"
-date_back(ROOT, LIBRARY, SCRIPTS)
+date_back(ROOT)
 
 
 def any_of(runs):
@@ -100,10 +102,10 @@ def run_settings(wildcards):
 
 
 def of_run(kind):
-    """A function from wildcards to the run's files of a kind: trajectory, sharpness, twins, ..."""
+    """A function from wildcards to the run's files of a kind: trajectory, sharpness, replicas, ..."""
     return lambda wildcards: [
         f"{ROOT}/{path}"
-        for path, (found, _) in layout.run_files(EXPERIMENT.run(wildcards.run), EXPERIMENT).items()
+        for path, (found, _) in plan.run_files(EXPERIMENT.run(wildcards.run), EXPERIMENT).items()
         if found == kind
     ]
 
@@ -113,7 +115,7 @@ def of_all_runs(*kinds):
     return [
         f"{ROOT}/{path}"
         for run in EXPERIMENT.all_runs
-        for path, (kind, _) in layout.run_files(run, EXPERIMENT).items()
+        for path, (kind, _) in plan.run_files(run, EXPERIMENT).items()
         if kind in kinds
     ]
 
@@ -131,29 +133,21 @@ COMPUTING = job(2000, 240, gpu=DEVICES if DEVICES > 1 else None)
 READING = job(1000, 30, gpu=0)
 
 
-def code(script, *modules):
-    """The script of a stage and the modules that decide its numbers: a change runs the stage again."""
-    return [str(SCRIPTS / script), *(str(LIBRARY / module) for module in modules)]
+def code_of(stage, *runs, flows=(), others=()):
+    """The digest of the code that decides what a stage gives: of its module, and of what these runs name."""
+    chosen = [
+        kind.module(name)
+        for run in runs
+        for kind, name in (
+            (OPTIMIZERS, run.settings["optimizer"]["name"]),
+            (MODELS, run.settings["model"]["kind"]),
+        )
+    ]
+    return digest(stage, *chosen, *(FLOWS.module(flow) for flow in flows), *others)
 
 
-MAP_CODE = [
-    "stages.py",
-    "objective.py",
-    "models.py",
-    "optimizers.py",
-    "stability.py",
-    "journal.py",
-    "dynamics/optimizer_map.py",
-    "dynamics/process.py",
-]
-CENTRAL_CODE = ["complementarity.py", "eigensolver.py", "dynamics/central_flow.py"]
-FLOW_CODE = {
-    "stable": ["dynamics/stable_flow.py"],
-    "rod": ["dynamics/lifted.py", "dynamics/rod_flow.py"],
-    "rod_unit_step": ["dynamics/lifted.py", "dynamics/rod_flow.py", "dynamics/rod_unit_step.py"],
-    "closure": ["dynamics/lifted.py", "dynamics/rod_flow.py", "dynamics/covariance_closure.py"],
-    "central": CENTRAL_CODE,
-    "central_unregularised": CENTRAL_CODE,
-    "edge": ["dynamics/lifted.py", "eigensolver.py", "dynamics/edge_flow.py"],
-    "adam_continuous": ["dynamics/stable_flow.py", "dynamics/adam_continuous.py"],
-}
+def code_of_run(stage, flows=None, others=()):
+    """A function from wildcards to the digest of a stage of that run; of the flow that the wildcards name, if any."""
+    return lambda wildcards: code_of(
+        stage, EXPERIMENT.run(wildcards.run), flows=[wildcards.flow] if "flow" in wildcards.keys() else (), others=others
+    )

@@ -1,9 +1,6 @@
-# One rule a figure, so that a change of its module draws that figure only. What it shares with others,
-# such as the style, is found from the imports of the module: a list by hand would be forgotten.
+# One rule a figure, so that a change of its module, or of what it imports, draws that figure only.
 
-from rodflow.figures.sources import modules
-
-FIGURES = layout.figures(EXPERIMENT)
+FIGURES = plan.figures(EXPERIMENT)
 
 
 rule figures:
@@ -19,7 +16,7 @@ for figure in FIGURES:
         message:
             f"figure {figure.stem.removeprefix('figures/')}"
         input:
-            code=code("figure.py", *(f"figures/{name}.py" for name in modules(figure.name))),
+            script=str(SCRIPTS / "figure.py"),
             files=[f"{ROOT}/{path}" for path in figure.sources],
         output:
             png=report(
@@ -31,6 +28,7 @@ for figure in FIGURES:
             pdf=f"{ROOT}/{figure.stem}.pdf",
             csv=f"{ROOT}/{figure.stem}.csv",
         params:
+            code=digest(FIGURE_KINDS.module(figure.name)),
             figure=figure.name,
             part=figure.part,
             sources=[f"{ROOT}/{path}" for path in figure.drawn_from],
@@ -39,5 +37,5 @@ for figure in FIGURES:
         log:
             f"{ROOT}/logs/figure-{figure.stem.removeprefix('figures/')}.log",
         shell:
-            "python {input.code[0]} --root {ROOT} --figure {params.figure} --sources {params.sources}"
+            "python {input.script} --root {ROOT} --figure {params.figure} --sources {params.sources}"
             " --output {output.png} 2> {log}"

@@ -1,9 +1,8 @@
 # All processes of a run, or of a batch of runs, in one job: they share the compiled eigensolver, whose start costs as
 # much as its work, and what the flows' eigenvectors are searched from.
 
-SHARPNESS_CODE = code("sharpness.py", "stages.py", "sharpness.py", "curvature.py", "eigensolver.py", "journal.py")
 SHARPNESS = (
-    "python {input.code[0]} --root {ROOT} --settings {params.settings:q} --dataset {input.dataset}"
+    "python {input.script} --root {ROOT} --settings {params.settings:q} --dataset {input.dataset}"
     " --trajectories {input.trajectories} --sharpness {params.sharpness:q} --output {output} 2> {log}"
 )
 
@@ -17,7 +16,7 @@ for index, processes in enumerate(dict.fromkeys(run.processes for run in ALONE))
         message:
             "sharpness: {wildcards.run}"
         input:
-            code=SHARPNESS_CODE,
+            script=str(SCRIPTS / "sharpness.py"),
             dataset=rules.dataset.output,
             trajectories=expand(RUN + "/{process}.nc", process=processes, allow_missing=True),
         output:
@@ -25,6 +24,7 @@ for index, processes in enumerate(dict.fromkeys(run.processes for run in ALONE))
         wildcard_constraints:
             run=any_of(run for run in ALONE if run.processes == processes),
         params:
+            code=code_of_run("rodflow.stages.sharpness"),
             settings=lambda wildcards: settings_of([EXPERIMENT.run(wildcards.run)]),
             sharpness=json.dumps(EXPERIMENT.sharpness, sort_keys=True),
         resources:
@@ -43,12 +43,13 @@ for index, batch in enumerate(BATCHES):
         message:
             f"sharpness: {batch[0].path} and {len(batch) - 1} more"
         input:
-            code=SHARPNESS_CODE,
+            script=str(SCRIPTS / "sharpness.py"),
             dataset=rules.dataset.output,
             trajectories=[f"{ROOT}/{run.path}/{process}.nc" for run in batch for process in run.processes],
         output:
             [f"{ROOT}/{run.path}/sharpness/{process}.nc" for run in batch for process in run.processes],
         params:
+            code=code_of("rodflow.stages.sharpness", *batch),
             settings=settings_of(batch),
             sharpness=json.dumps(EXPERIMENT.sharpness, sort_keys=True),
         resources:

@@ -5,13 +5,9 @@ rule toy:
     message:
         "toy potentials"
     input:
-        code=code(
-            "toy.py",
-            "toy.py",
-            "optimizers.py",
-            "dynamics/optimizer_map.py",
-            *dict.fromkeys(file for flow in ("rod", "rod_unit_step", "closure") for file in FLOW_CODE[flow]),
-        ),
+        script=str(SCRIPTS / "toy.py"),
+    params:
+        code=digest("rodflow.stages.toy", OPTIMIZERS.module("gd"), OPTIMIZERS.module("heavy_ball")),
     output:
         ROOT + "/toy.nc",
     resources:
@@ -19,4 +15,4 @@ rule toy:
     log:
         ROOT + "/logs/toy.log",
     shell:
-        "python {input.code[0]} --root {ROOT} --output {output} 2> {log}"
+        "python {input.script} --root {ROOT} --output {output} 2> {log}"

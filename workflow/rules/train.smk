@@ -1,6 +1,6 @@
 # Runs of a sweep that differ in hyperparameters and seed only share a job: they share what the program costs to compile.
 
-BATCHES = layout.batches(EXPERIMENT)
+BATCHES = plan.batches(EXPERIMENT)
 IN_BATCHES = {run for batch in BATCHES for run in batch}
 ALONE = [run for run in EXPERIMENT.all_runs if run not in IN_BATCHES]
 
@@ -10,9 +10,8 @@ def settings_of(runs):
     return json.dumps([run.settings for run in runs], sort_keys=True)
 
 
-TRAIN_CODE = code("train.py", *MAP_CODE, *(f"dynamics/{name}.py" for name in ("discrete", "minibatch", "side_by_side", "training")))
 TRAIN = (
-    "python {input.code[0]} --root {ROOT} --settings {params.settings:q} --dataset {input.dataset}"
+    "python {input.script} --root {ROOT} --settings {params.settings:q} --dataset {input.dataset}"
     " --output {output} 2> {log}"
 )
 
@@ -21,13 +20,14 @@ rule discrete:
     message:
         "discrete run: {wildcards.run}"
     input:
-        code=TRAIN_CODE,
+        script=str(SCRIPTS / "train.py"),
         dataset=rules.dataset.output,
     output:
         RUN + "/discrete.nc",
     wildcard_constraints:
         run=any_of(ALONE),
     params:
+        code=code_of_run("rodflow.stages.training"),
         settings=lambda wildcards: settings_of([EXPERIMENT.run(wildcards.run)]),
     resources:
         **COMPUTING,
@@ -45,11 +45,12 @@ for index, batch in enumerate(BATCHES):
         message:
             f"discrete runs: {batch[0].path} and {len(batch) - 1} more"
         input:
-            code=TRAIN_CODE,
+            script=str(SCRIPTS / "train.py"),
             dataset=rules.dataset.output,
         output:
             [f"{ROOT}/{run.path}/discrete.nc" for run in batch],
         params:
+            code=code_of("rodflow.stages.training", *batch),
             settings=settings_of(batch),
         resources:
             **COMPUTING,

@@ -6,8 +6,8 @@ import stage
 def main() -> None:
     import jax
 
-    from rodflow import artifact
-    from rodflow.adam_bound import TRAINING, adam_region
+    from rodflow.stages.adam_region import TRAINING, adam_region
+    from rodflow.store import artifact
 
     args = stage.arguments(__doc__, dataset=stage.PATH)
     stage.take_devices({})

@@ -12,7 +12,7 @@ import stage
 
 
 def main() -> None:
-    from rodflow.agreement import agree, as_text
+    from rodflow.audit.agreement import agree, as_text
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter

@@ -30,8 +30,8 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    from rodflow.audit import audit, summary, write
-    from rodflow.settings import load, resolve
+    from rodflow.audit.audit import audit, summary, write
+    from rodflow.config.settings import load, resolve
 
     stage.stay_on_the_cpu()
     args = arguments()

@@ -6,8 +6,8 @@ import stage
 
 
 def main() -> None:
-    from rodflow import artifact
-    from rodflow.comparison import compare
+    from rodflow.analysis.comparison import compare
+    from rodflow.store import artifact
 
     args = stage.arguments(
         __doc__,

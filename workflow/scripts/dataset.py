@@ -4,11 +4,12 @@ import stage
 
 
 def main() -> None:
-    from rodflow import artifact, datasets
+    from rodflow.problem import labelled
+    from rodflow.store import artifact
 
     args = stage.arguments(__doc__, settings=stage.JSON)
     clock = stage.Clock("dataset", 0)
-    data = datasets.load(args.settings)
+    data = labelled.load(args.settings)
     artifact.write(
         data,
         args.output,

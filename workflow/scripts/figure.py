@@ -4,12 +4,12 @@ import stage
 
 
 def main() -> None:
-    from rodflow import figures
-    from rodflow.figures.style import save
-    from rodflow.results import drawn_from
+    from rodflow.config.catalogue import FIGURES
+    from rodflow.figures.core.style import save
+    from rodflow.store.results import drawn_from
 
     args = stage.arguments(__doc__, figure={}, sources=stage.PATHS)
-    drawing = figures.load(args.figure).draw(drawn_from(args.sources))
+    drawing = FIGURES.load(args.figure).draw(drawn_from(args.sources))
     save(drawing, args.output.with_suffix(""))
 
 

@@ -4,7 +4,8 @@ import stage
 
 
 def main() -> None:
-    from rodflow import artifact, stages
+    from rodflow.stages.flow import flow_run
+    from rodflow.store import artifact
 
     args = stage.arguments(
         __doc__, settings=stage.JSON, dataset=stage.PATH, discrete=stage.PATH, flow={}
@@ -14,7 +15,7 @@ def main() -> None:
     scratch = stage.scratch(args, args.output, clock)
     dataset = artifact.read(args.dataset, kind="dataset")
     with artifact.open_lazily(args.discrete, kind="trajectory") as discrete:
-        data = stages.flow_run(dataset, discrete, args.flow, args.settings, clock, scratch)
+        data = flow_run(dataset, discrete, args.flow, args.settings, clock, scratch)
     inputs = {"dataset": args.dataset, "discrete": args.discrete}
     stage.store(
         data, args.output, args, clock, kind="trajectory", settings=args.settings, inputs=inputs

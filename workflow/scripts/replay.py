@@ -1,10 +1,11 @@
-"""Run again from the discrete run's stored states: its twins, single iterates, or a close look at the onset."""
+"""Run again from the discrete run's stored states: its replicas, single iterates, or a onset window at the onset."""
 
 import stage
 
 
 def main() -> None:
-    from rodflow import artifact, replay
+    from rodflow.stages import replay
+    from rodflow.store import artifact
 
     args = stage.arguments(
         __doc__,
@@ -13,7 +14,7 @@ def main() -> None:
         discrete=stage.PATH,
         sharpness=stage.PATH,
         restart=stage.JSON,
-        twins={"type": int},
+        replicas={"type": int},
         output=stage.PATHS,
     )
     stage.take_devices(args.settings)
@@ -29,9 +30,9 @@ def main() -> None:
             clock.restart(output.stem)
             inputs = {"dataset": args.dataset, "discrete": args.discrete}
             own = {}
-            if output.stem == "twins":
-                own = {"twins": args.twins}
-                data = replay.twins(dataset, discrete, args.settings, count=args.twins, **how)
+            if output.stem == "replicas":
+                own = {"replicas": args.replicas}
+                data = replay.replicas(dataset, discrete, args.settings, count=args.replicas, **how)
             else:
                 inputs["sharpness"] = args.sharpness
                 measured = (dataset, discrete, sharpness, args.settings)
@@ -39,7 +40,7 @@ def main() -> None:
                     own = {"restart": args.restart}
                     data = replay.iterates(*measured, **own, **how)
                 else:
-                    data = replay.closeup(*measured, **how)
+                    data = replay.onset_window(*measured, **how)
             settings = args.settings | own
             kept = {"kind": output.stem, "settings": settings, "inputs": inputs}
             stage.store(data, output, args, clock, **kept)

@@ -4,9 +4,9 @@ import stage
 
 
 def main() -> None:
-    from rodflow import artifact
-    from rodflow.journal import Journal
-    from rodflow.sharpness import Eigenvectors, sharpness
+    from rodflow.stages.sharpness import Eigenvectors, sharpness
+    from rodflow.store import artifact
+    from rodflow.store.checkpoint import Checkpoint
 
     args = stage.arguments(
         __doc__,
@@ -33,7 +33,7 @@ def main() -> None:
                 settings,
                 **args.sharpness,
                 known=known[index // each],
-                journal=Journal(scratch, str(index)),
+                checkpoint=Checkpoint(scratch, str(index)),
             )
         stage.store(
             data,

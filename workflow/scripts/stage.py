@@ -208,7 +208,7 @@ class Clock:
 
 def scratch(args: argparse.Namespace, output: Path, clock: Clock) -> Any:
     """Where the job leaves what it has so far, beside its (first) output, and continues when it was killed."""
-    from rodflow.journal import PAUSE, Scratch
+    from rodflow.store.checkpoint import PAUSE, Scratch
 
     return Scratch(
         output.with_name(f".{output.name}.partial"),
@@ -227,7 +227,7 @@ def _key(args: argparse.Namespace) -> str:
     import jax
 
     import rodflow
-    from rodflow import artifact
+    from rodflow.store import artifact
 
     def content(value: Any) -> Any:
         if isinstance(value, list):
@@ -260,7 +260,7 @@ def store(
     """Write what a run's job made, with its settings, status, cost and device."""
     import jax
 
-    from rodflow import artifact
+    from rodflow.store import artifact
 
     if (status := data.attrs["status"]) != "completed":
         print(f"warning: {output.name}: {status}", file=sys.stderr)

@@ -6,7 +6,8 @@ import stage
 def main() -> None:
     import jax
 
-    from rodflow import artifact, toy
+    from rodflow.stages import toy
+    from rodflow.store import artifact
 
     args = stage.arguments(__doc__)
     stage.take_devices({})

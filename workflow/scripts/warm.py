@@ -24,7 +24,12 @@ from pathlib import Path
 
 import stage
 
-MODULES = ["rodflow.sharpness", "rodflow.replay", "rodflow.comparison", "rodflow.figures.style"]
+MODULES = [
+    "rodflow.stages.sharpness",
+    "rodflow.stages.replay",
+    "rodflow.analysis.comparison",
+    "rodflow.figures.core.style",
+]
 """What is loaded in the meantime, while no job waits. None of them starts a thread, which a copy would lack."""
 
 

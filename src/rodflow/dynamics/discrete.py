@@ -16,14 +16,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rodflow.dynamics.lifted import from_consecutive
-from rodflow.dynamics.optimizer_map import OptimizerMap, State
 from rodflow.dynamics.process import Observation, Process, Snapshot
+from rodflow.optimizers.optimizer_map import OptimizerMap, State
 
 
 def scale_invariant(optimizer: OptimizerMap) -> dict[str, slice]:
     """Name of each kernel whose scale the loss does not depend on -> where it is in the flat weights.
 
-    Empty where the loss does not say: see `rodflow.objective.Objective.scale_invariant`.
+    Empty where the loss does not say: see `rodflow.problem.objective.Objective.scale_invariant`.
     """
     return getattr(optimizer.loss, "scale_invariant", {})
 
@@ -60,7 +60,7 @@ class Consecutive(NamedTuple):
 def consecutive(optimizer: OptimizerMap, before: State, now: State) -> Consecutive:
     """The state after two others, and what is to be seen at the middle one, for one gradient.
 
-    Compiled by itself, so that a run, its twins and its iterates begin with the same program.
+    Compiled by itself, so that a run, its replicas and its iterates begin with the same program.
     """
     value, gradient, after = optimizer.evaluate(now)
     along = alignment(optimizer, now.weights, gradient)

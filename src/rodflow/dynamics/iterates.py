@@ -10,10 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rodflow.dynamics.discrete import Consecutive, Discrete
-from rodflow.dynamics.optimizer_map import OptimizerMap, State
+from rodflow.dynamics.flows.rod import RodProcess
+from rodflow.dynamics.flows.rod_unit_step import RodUnitStep
 from rodflow.dynamics.process import Observation, Process, Snapshot
-from rodflow.dynamics.rod_flow import RodProcess
-from rodflow.dynamics.rod_unit_step import RodUnitStep
+from rodflow.optimizers.optimizer_map import OptimizerMap, State
 
 
 class Both(NamedTuple):

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from rodflow.dynamics.optimizer_map import OptimizerMap, State
+from rodflow.optimizers.optimizer_map import OptimizerMap, State
 
 Losses = tuple[Float[Array, ""], Float[Array, ""]]
 """The loss at the ends Z + X and Z - X."""

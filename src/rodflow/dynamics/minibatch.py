@@ -12,8 +12,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from rodflow.dynamics.discrete import Consecutive, Discrete
-from rodflow.dynamics.optimizer_map import OptimizerMap, State
 from rodflow.dynamics.process import Observation, Process, Snapshot
+from rodflow.optimizers.optimizer_map import OptimizerMap, State
 
 
 class Shuffled(NamedTuple):
@@ -27,8 +27,8 @@ class Shuffled(NamedTuple):
 class Minibatch(Process):
     """The optimizer on batches. Its loss and gradient norm are those of the batch of the step.
 
-    The map's loss has to offer what `rodflow.objective.Objective` does: `samples`, how many there are, and `of`, the
-    loss on some of them.
+    The map's loss has to offer what `rodflow.problem.objective.Objective` does: `samples`, how many there are, and
+    `of`, the loss on some of them.
 
     Attributes:
         size: samples in a batch.

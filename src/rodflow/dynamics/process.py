@@ -3,7 +3,8 @@
 A flow is a small `Process`: how it begins from three consecutive states of the discrete run, how it advances by one
 unit of time, what it shows at every step and what it keeps at a snapshot. `record` runs any of them in `lax.scan`
 chunks, one chunk from snapshot to snapshot, and stops where the loss ceases to be finite. What it has seen so far is in
-a `rodflow.journal.Journal`, with the carry now and then: a run that was killed continues between two chunks.
+a `rodflow.store.checkpoint.Checkpoint`, with the carry now and then: a run that was killed continues between two
+chunks.
 """
 
 import abc
@@ -18,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PyTree
 
-from rodflow.dynamics.optimizer_map import OptimizerMap, State
-from rodflow.journal import Journal
+from rodflow.optimizers.optimizer_map import OptimizerMap, State
+from rodflow.store.checkpoint import Checkpoint
 
 Observation = dict[str, Float[Array, "..."]]
 """Numbers, or a few numbers of one kind such as one a kernel, that are to be seen at a step."""
@@ -71,7 +72,7 @@ class Recording:
         step_time: median seconds per step of the other chunks. Both of the process that ended the run.
         held: step -> carry there, for the steps asked for.
 
-    Arrays of series and snapshots are mapped from the journal's files, and read-only, if it has some.
+    Arrays of series and snapshots are mapped from the checkpoint's files, and read-only, if it has some.
     """
 
     steps: np.ndarray
@@ -151,7 +152,7 @@ def record(
     hold: Sequence[int] = (),
     progress: Progress | None = None,
     keep: Keep | None = None,
-    journal: Journal | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Recording:
     """Run a process from step `first` to step `last` (both observed) and keep its snapshots.
 
@@ -165,26 +166,26 @@ def record(
         hold: steps in [first, last] whose carry is wanted.
         progress: called after every chunk.
         keep: from what the process shows at a snapshot to what is kept of it; None: everything.
-        journal: of this run and no other. If it has a checkpoint the run continues there, bit for bit.
+        checkpoint: of this run and no other. If it has a checkpoint the run continues there, bit for bit.
 
     Returns:
         The recording, cut at the first step whose loss is not finite.
 
     Raises:
-        JournalError: the journal cannot be written.
+        CheckpointError: the checkpoint cannot be written.
     """
-    journal = Journal() if journal is None else journal
+    checkpoint = Checkpoint() if checkpoint is None else checkpoint
     keep = (lambda snapshot: snapshot) if keep is None else keep
     compile_time, step_times = 0.0, list[float]()
     held: dict[int, PyTree] = {}
     structure: PyTree = None  # of a snapshot
     following, status = first, "completed"
 
-    if (begun := journal.resume()) is not None:
+    if (begun := checkpoint.resume()) is not None:
         leaves, note = begun
         following, status = note["following"], note["status"]
         carry, held = _restored(leaves, note["held"], jax.tree.structure(carry))
-        journal.tell(f"continues at step {following}")
+        checkpoint.tell(f"continues at step {following}")
 
     segments = list(_segments(first, last, {*snapshot_steps, *hold}))
     size = max(length for _, length in segments)
@@ -196,8 +197,8 @@ def record(
             snapshot = keep(jax.device_get(_look(process, optimizer, carry)))
             values, structure = jax.tree.flatten(snapshot)
             for index, value in enumerate(values):
-                journal.append(f"snapshot.{index}", np.asarray(value)[None])
-            journal.append("snapshot_steps", np.array([at]))
+                checkpoint.append(f"snapshot.{index}", np.asarray(value)[None])
+            checkpoint.append("snapshot_steps", np.array([at]))
         if at in hold:
             held[at] = jax.device_get(carry)
         began = time.perf_counter()
@@ -216,30 +217,30 @@ def record(
             status = f"diverged at step {at + int(bad[0])}"
             seen = {name: values[: bad[0]] for name, values in seen.items()}
         for name, values in seen.items():
-            journal.append(f"series.{name}", values)
+            checkpoint.append(f"series.{name}", values)
         following = at + length
         if not bad.size:
             carry = process.adapt(optimizer, carry)
-        if journal.due:
+        if checkpoint.due:
             leaves = jax.device_get(jax.tree.leaves((carry, list(held.values()))))
-            journal.save(leaves, following=following, status=status, held=list(held))
+            checkpoint.save(leaves, following=following, status=status, held=list(held))
         if progress is not None and not bad.size:
             progress(at + length - 1, float(np.nanmean(seen["loss"][-1])))
 
     series = {
-        name.removeprefix("series."): journal.column(name)
-        for name in journal.names
+        name.removeprefix("series."): checkpoint.column(name)
+        for name in checkpoint.names
         if name.startswith("series.")
     }
     steps = first + np.arange(len(series["loss"]))
     if remark := process.remark(series, steps):
         status = f"{status}: {remark}"
     kept_at, snapshots = np.zeros(0, np.int64), Snapshot()
-    if "snapshot_steps" in journal.names:
-        kept_at = journal.column("snapshot_steps")
+    if "snapshot_steps" in checkpoint.names:
+        kept_at = checkpoint.column("snapshot_steps")
         if structure is None:  # none was taken since the run continued
             structure = jax.tree.structure(keep(jax.device_get(_look(process, optimizer, carry))))
-        columns = [journal.column(f"snapshot.{index}") for index in range(structure.num_leaves)]
+        columns = [checkpoint.column(f"snapshot.{index}") for index in range(structure.num_leaves)]
         snapshots = jax.tree.unflatten(structure, columns)
     return Recording(
         steps=steps,

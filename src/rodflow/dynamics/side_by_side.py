@@ -1,7 +1,7 @@
 """Runs that differ in numbers only, side by side: a batch that is one vmapped program.
 
-What may differ are the hyperparameters of a `rodflow.optimizers.Tuned` transformation, the initial weights and the
-seed; the data and everything else is shared. On one core of a CPU it is faster for small runs only
+What may differ are the hyperparameters of a `rodflow.optimizers.table.Tuned` transformation, the initial weights and
+the seed; the data and everything else is shared. On one core of a CPU it is faster for small runs only
 (benchmarks/side_by_side.py).
 """
 
@@ -15,8 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from rodflow.dynamics.optimizer_map import OptimizerMap, State
 from rodflow.dynamics.process import Keep, Observation, Process, Recording, Snapshot
+from rodflow.optimizers.optimizer_map import OptimizerMap, State
 
 
 def stacked(optimizers: Sequence[OptimizerMap]) -> OptimizerMap:

@@ -10,10 +10,10 @@ from jaxtyping import Array, Float
 
 from rodflow.dynamics.discrete import Discrete
 from rodflow.dynamics.minibatch import Minibatch
-from rodflow.dynamics.optimizer_map import OptimizerMap
 from rodflow.dynamics.process import Keep, Progress, Recording, fold_in, record
 from rodflow.dynamics.side_by_side import SideBySide, apart, of_each, stacked
-from rodflow.journal import Journal
+from rodflow.optimizers.optimizer_map import OptimizerMap
+from rodflow.store.checkpoint import Checkpoint
 
 
 def discrete(
@@ -27,7 +27,7 @@ def discrete(
     seed: int = 0,
     progress: Progress | None = None,
     keep: Keep | None = None,
-    journal: Journal | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Recording:
     """Train for `steps` steps from these weights.
 
@@ -44,7 +44,7 @@ def discrete(
         batch_size: samples in a step; None: all.
         seed: of the batches.
         progress: called after every chunk.
-        keep, journal: see `rodflow.dynamics.process.record`.
+        keep, checkpoint: see `rodflow.dynamics.process.record`.
     """
     return _train(
         _process(batch_size),
@@ -56,7 +56,7 @@ def discrete(
         hold=hold,
         progress=progress,
         keep=keep,
-        journal=journal,
+        checkpoint=checkpoint,
     )
 
 
@@ -71,7 +71,7 @@ def discrete_side_by_side(
     seeds: Sequence[int],
     progress: Progress | None = None,
     keep: Sequence[Keep] | None = None,
-    journal: Journal | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> list[Recording]:
     """As `discrete`, of several runs that differ in numbers only: see `rodflow.dynamics.side_by_side`."""
     recording = _train(
@@ -84,7 +84,7 @@ def discrete_side_by_side(
         hold=hold,
         progress=progress,
         keep=None if keep is None else of_each(keep),
-        journal=journal,
+        checkpoint=checkpoint,
     )
     return apart(recording, len(optimizers))
 

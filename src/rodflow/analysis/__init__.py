@@ -1,0 +1,1 @@
+"""Numbers of figures and claims, from labelled series alone. Imports no JAX."""

@@ -1,0 +1,194 @@
+"""Numbers of the figures, computed from stored trajectories and sharpness alone.
+
+Definitions (docs/theory.md, what is measured):
+
+* tracking error ||w_flow(t) - wbar_t|| / ||wbar_t - wbar_t0||, wbar the midpoint of the discrete run;
+* onset: the first snapshot from t0 on at which the sharpness reaches the threshold;
+* held: time average of sharpness over threshold in the last quarter of the run.
+"""
+
+from collections.abc import Mapping
+from typing import cast
+
+import numpy as np
+import xarray as xr
+
+DISCRETE = "discrete"
+
+
+def tracking_error(flow: xr.Dataset, discrete: xr.Dataset) -> xr.DataArray:
+    """Distance of the flow's centre from the run's midpoint over the distance travelled since t0, [snapshot].
+
+    Only snapshots that both have, and after the first, where nothing has been travelled.
+    """
+    at, midpoint = xr.align(flow["weights"], discrete["weights"], join="inner", exclude="parameter")
+    travelled = _norm(midpoint - midpoint.isel(snapshot=0))
+    error = _norm(at - midpoint) / travelled.where(travelled > 0)
+    return error.isel(snapshot=slice(1, None)).assign_attrs(
+        long_name="tracking error ||w_flow - wbar|| / ||wbar - wbar(t0)||", units="1"
+    )
+
+
+def geometric_mean(values: xr.DataArray, dim: str = "snapshot") -> xr.DataArray:
+    """Exp of the mean logarithm; NaN of nothing."""
+    logarithms = cast(xr.DataArray, np.log(values))
+    return cast(xr.DataArray, np.exp(logarithms.mean(dim)))
+
+
+def onset(ratio: xr.DataArray, start: int) -> float:
+    """The first snapshot from `start` on at which sharpness over threshold is at least 1; NaN if there is none."""
+    later = ratio.sel(snapshot=slice(start, None))
+    reached = later["snapshot"].where(later >= 1, drop=True)
+    return float(reached[0]) if reached.size else float("nan")
+
+
+def oscillation_onset(length: xr.DataArray, since: int, longest: float | None = None) -> float:
+    """The first step from `since` on at which a rod is half as long as the longest from there; NaN if there is none.
+
+    From the onset on the oscillation grows, but from the size of rounding: it opens later.
+
+    Args:
+        length: of the rod, [step].
+        since: where to begin.
+        longest: the length to compare with, if not its own.
+    """
+    later = length.sel(step=slice(since, None))
+    enough = 0.5 * (float(later.max()) if longest is None else longest)
+    steps = later["step"].values[later.values >= enough]
+    return float(steps[0]) if steps.size else float("nan")
+
+
+def last_quarter(values: xr.DataArray, last: int) -> xr.DataArray:
+    """The part of a snapshot series in the last quarter of a run that ends at step `last`."""
+    return values.sel(snapshot=slice(int(np.ceil(0.75 * last)), None))
+
+
+def compare(
+    trajectories: Mapping[str, xr.Dataset],
+    sharpness: Mapping[str, xr.Dataset],
+    *,
+    replicas: xr.Dataset | None = None,
+    iterates: xr.Dataset | None = None,
+    start: int,
+    steps: int,
+) -> xr.Dataset:
+    """Everything the figures and claims need of one run.
+
+    Args:
+        trajectories: process -> trajectory, "discrete" among them.
+        sharpness: process -> sharpness artifact.
+        replicas: of the discrete run, see `rodflow.stages.replay.replicas`.
+        iterates: predicted ones, see `rodflow.stages.replay.iterates`.
+        start: t0, where the flows start.
+        steps: the length of the run as planned.
+
+    Returns:
+        tracking_error [process, snapshot], sharpness_over_threshold [process, snapshot], and by process the
+        geometric mean and last value of the error, onset, mean, lowest and highest sharpness over threshold in
+        the last quarter. NaN where a process has nothing to show. With replicas: floor [replica, snapshot], the
+        tracking error of each, and by replica its geometric mean and last value. With iterates: iterate_error
+        [snapshot], from the stored weights of both sides.
+    """
+    discrete = trajectories[DISCRETE]
+    errors, ratios, rows = {}, {}, {}
+    for process, data in trajectories.items():
+        ratio = sharpness[process]["sharpness_over_threshold"]
+        ratios[process] = ratio
+        end = last_quarter(ratio, steps)
+        row = {
+            "onset": onset(ratio, start),
+            "held": float(end.mean()) if end.size else np.nan,
+            "held_lowest": float(end.min()) if end.size else np.nan,
+            "held_highest": float(end.max()) if end.size else np.nan,
+            "error_mean": np.nan,
+            "error_last": np.nan,
+        }
+        if process != DISCRETE and data.sizes["snapshot"] > 1:
+            errors[process] = error = tracking_error(data, discrete)
+            row |= {
+                "error_mean": float(geometric_mean(error)),
+                "error_last": float(error.isel(snapshot=-1)) if error.size else np.nan,
+            }
+        rows[process] = row
+    processes = list(trajectories)
+    table = {
+        name: ("process", [rows[p][name] for p in processes], {"long_name": text, "units": "1"})
+        for name, text in _COLUMNS.items()
+    }
+    statuses = [trajectories[p].attrs["status"] for p in processes]
+    status = ("process", statuses, {"long_name": "how the process ended"})
+    names = ("process", processes, {"long_name": "the discrete run, or the name of a flow"})
+    extra: dict[str, xr.DataArray] = {}
+    if replicas is not None:
+        extra |= _floor(replicas, discrete)
+    if iterates is not None:
+        extra["iterate_error"] = _iterate_error(iterates, discrete)
+    return xr.Dataset(
+        {
+            "tracking_error": _stack(errors, processes, "tracking error"),
+            "sharpness_over_threshold": _stack(
+                ratios, processes, "preconditioned sharpness over the stability threshold"
+            ),
+            **table,
+            **extra,
+            "status": status,
+        },
+        coords={"process": names},
+        attrs={"title": f"flows against {discrete.attrs['title']}"},
+    )
+
+
+_COLUMNS = {
+    "error_mean": "geometric mean of the tracking error over the run",
+    "error_last": "tracking error at the last snapshot",
+    "onset": "first step from t0 on at which the sharpness reaches the threshold",
+    "held": "time average of sharpness over threshold in the last quarter of the run",
+    "held_lowest": "lowest sharpness over threshold in the last quarter of the run",
+    "held_highest": "highest sharpness over threshold in the last quarter of the run",
+}
+
+
+def _floor(replicas: xr.Dataset, discrete: xr.Dataset) -> dict[str, xr.DataArray]:
+    """How far each replica goes from the run: no model of the dynamics can be asked to stay nearer.
+
+    Nothing where the run diverged before a replica could part from it.
+    """
+    if np.intersect1d(replicas["snapshot"], discrete["snapshot"]).size < 2:
+        return {}
+    floor = tracking_error(replicas, discrete)
+    texts = {
+        "floor": "tracking error of a replica of the discrete run",
+        "floor_mean": "geometric mean of a replica's tracking error over the run",
+        "floor_last": "tracking error of a replica at the last snapshot",
+    }
+    values = {
+        "floor": floor,
+        "floor_mean": geometric_mean(floor),
+        "floor_last": floor.isel(snapshot=-1, drop=True),
+    }
+    return {k: v.assign_attrs(long_name=texts[k], units="1") for k, v in values.items()}
+
+
+def _iterate_error(iterates: xr.Dataset, discrete: xr.Dataset) -> xr.DataArray:
+    predicted, actual = xr.align(
+        iterates["weights"], discrete["iterate"], join="inner", exclude="parameter"
+    )
+    rods = iterates["rod_length"].rename(step="snapshot").sel(snapshot=predicted["snapshot"])
+    error = _norm(predicted - actual) / rods
+    return error.assign_attrs(
+        long_name="iterate error ||Z + (-1)^t X_w - w_t|| / ||X_w||", units="1"
+    )
+
+
+def _stack(series: Mapping[str, xr.DataArray], processes: list[str], what: str) -> xr.DataArray:
+    if not series:
+        none = xr.DataArray(np.zeros((0, 0)), {"process": [], "snapshot": []})
+        return none.reindex(process=processes).assign_attrs(long_name=what, units="1")
+    stacked = xr.concat(
+        list(series.values()), dim=xr.Variable("process", list(series)), join="outer"
+    )
+    return stacked.reindex(process=processes).assign_attrs(long_name=what, units="1")
+
+
+def _norm(values: xr.DataArray) -> xr.DataArray:
+    return cast(xr.DataArray, np.sqrt((values.astype(np.float64) ** 2).sum("parameter")))

@@ -1,0 +1,261 @@
+"""k-Adam: how it trains beside normalisation layers, and where it settles at the edge of stability.
+
+Gould and Tanaka 2024 (arXiv 2411.05746) built it as a stand-in for what normalisation layers do under Adam, so that
+Adam with them resembles 2-Adam without. The edge of stability is this project's question.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from rodflow.analysis.learning_rates import (
+    Method,
+    Tuned,
+    curve,
+    last_loss,
+    mean_curve,
+    method_of,
+    tuned,
+)
+from rodflow.audit.claims.claim import (
+    Bound,
+    Claim,
+    Measured,
+    NotApplicable,
+    Overall,
+    above,
+    at_most,
+)
+from rodflow.audit.claims.measures import equilibrium, stable_over
+from rodflow.store.results import DISCRETE, StoredRun
+
+PAPER = "Gould and Tanaka 2024 (arXiv 2411.05746)"
+
+ADAM, NORMALISED_ADAM = Method(1, normalised=False), Method(1, normalised=True)
+TWO_ADAM, NORMALISED_TWO_ADAM = Method(2, normalised=False), Method(2, normalised=True)
+
+
+def _alternates(run: StoredRun) -> bool:
+    """Whether the motion that becomes unstable first has period two."""
+    given = run.settings["optimizer"]
+    alternating = 2 * ((1 + given["b1"]) / (1 - given["b1"])) ** given["k"]
+    return run.threshold >= 0.999 * alternating
+
+
+def held_alternating(run: StoredRun) -> Measured:
+    """Time average of sharpness over threshold in the last quarter, where the motion alternates."""
+    if not _alternates(run):
+        raise NotApplicable("a slow rotation becomes unstable first")
+    return equilibrium(run)
+
+
+def held_rotating(run: StoredRun) -> Measured:
+    """The same where a slow rotation becomes unstable before."""
+    if _alternates(run):
+        raise NotApplicable("the motion alternates")
+    return equilibrium(run)
+
+
+_Settings = Mapping[str, Any]
+
+
+def _on(
+    *kinds: str, optimizer: str = "k_adam_shared", criterion: str = "cross_entropy"
+) -> Callable[[_Settings], str]:
+    """Runs on these kinds of network, with this criterion and way to decay."""
+
+    def about(settings: _Settings) -> str:
+        own = settings["model"]["kind"], settings["optimizer"]["name"], settings["criterion"]
+        if own[0] in kinds and own[1:] == (optimizer, criterion):
+            return ""
+        return f"is about {' and '.join(kinds)}, {optimizer}, {criterion}"
+
+    return about
+
+
+def _last_loss_of(*methods: Method) -> Callable[[StoredRun], Measured]:
+    """The last loss of runs of these methods."""
+
+    def measure(run: StoredRun) -> Measured:
+        if method_of(run) not in methods:
+            raise NotApplicable("another k, or normalisation")
+        rate = run.settings["optimizer"]["learning_rate"]
+        return Measured(last_loss(run), f"learning rate {rate:g}, {run.status(DISCRETE)}")
+
+    return measure
+
+
+def _worst(name: str, ratio: Callable[..., float], *methods: Method) -> Overall:
+    """The largest of a number of several methods over the problems that have all of them; NaN if none has."""
+
+    def of(values: Sequence[float], runs: Sequence[StoredRun]) -> float:
+        compared = [own for own in tuned(runs) if own.keys() >= {*methods}]
+        return max((ratio(*(own[one] for one in methods)) for own in compared), default=np.nan)
+
+    return Overall(f"largest over problems of {name}", of)
+
+
+def _last(own: Tuned) -> float:
+    return own.last(own.best)
+
+
+def _loss_ratio(above: Tuned, below: Tuned) -> float:
+    """Last losses at the best rates; below 1 the first is the better."""
+    return _last(above) / _last(below)
+
+
+def _distance(one: Tuned, other: Tuned) -> float:
+    """Between loss curves at the best rates: the mean over the steps of the logarithm of their ratio, without sign."""
+    curves = [mean_curve(curve(own.runs[own.best], _WIDTH)) for own in (one, other)]
+    return float(np.abs(np.log(curves[0] / curves[1])).mean())
+
+
+_WIDTH = 10  # steps over which losses are averaged before curves are compared
+
+
+def _two_adam_against_adam(
+    name: str, source: str, statement: str, about: Callable[[_Settings], str]
+) -> Claim:
+    """That 2-Adam ends no higher than Adam on some runs without normalisation layers."""
+    return Claim(
+        id=name,
+        figure="k_adam_training",
+        source=source,
+        statement=f"{statement} 2-Adam ends at a training loss no higher than Adam's, each at its best learning rate.",
+        quantity="last training loss of a run; overall that of 2-Adam over Adam's",
+        measure=_last_loss_of(ADAM, TWO_ADAM),
+        allowed=at_most(1),
+        files=("discrete.nc",),
+        overall=_worst("2-Adam over Adam", _loss_ratio, TWO_ADAM, ADAM),
+        about=about,
+    )
+
+
+CLAIMS: tuple[Claim, ...] = (
+    _two_adam_against_adam(
+        "two-adam-against-adam",
+        PAPER,
+        "Rescaling twice pays: on MLP and CNN without normalisation layers, with cross-entropy and shared decays,",
+        _on("mlp", "cnn"),
+    ),
+    Claim(
+        id="two-adam-against-normalisation",
+        figure="k_adam_training",
+        source=PAPER,
+        statement=(
+            "2-Adam does what normalisation layers do: without them it ends at a training loss no higher than Adam's "
+            "with them, each at its best learning rate."
+        ),
+        quantity="last training loss of a run; overall that of 2-Adam over that of Adam with normalisation",
+        measure=_last_loss_of(TWO_ADAM, NORMALISED_ADAM),
+        allowed=at_most(1),
+        files=("discrete.nc",),
+        overall=_worst(
+            "2-Adam over Adam with normalisation", _loss_ratio, TWO_ADAM, NORMALISED_ADAM
+        ),
+        about=_on("mlp", "cnn"),
+    ),
+    Claim(
+        id="normalised-adam-resembles-two-adam",
+        figure="k_adam_training",
+        source=PAPER,
+        statement=(
+            "A normalisation layer is a second rescaling: the loss curve of Adam with it lies nearer to that of 2-Adam "
+            "without it than the curve of Adam without it does."
+        ),
+        quantity=(
+            "last training loss of a run; overall the mean distance of logarithms of the losses of Adam with "
+            "normalisation and 2-Adam, over that of Adam without and 2-Adam"
+        ),
+        measure=_last_loss_of(ADAM, TWO_ADAM, NORMALISED_ADAM),
+        allowed=at_most(1),
+        files=("discrete.nc",),
+        overall=_worst(
+            "distance to 2-Adam with over without",
+            lambda normalised, plain, two: _distance(normalised, two) / _distance(plain, two),
+            NORMALISED_ADAM,
+            ADAM,
+            TWO_ADAM,
+        ),
+        about=_on("mlp", "cnn"),
+    ),
+    Claim(
+        id="normalisation-adds-less-to-two-adam",
+        figure="k_adam_training",
+        source=PAPER,
+        statement=(
+            "What a normalisation layer does 2-Adam has done already: it lowers the last training loss of Adam by a "
+            "larger factor than that of 2-Adam."
+        ),
+        quantity="last training loss of a run; overall the factor of 2-Adam over the factor of Adam",
+        measure=_last_loss_of(ADAM, NORMALISED_ADAM, TWO_ADAM, NORMALISED_TWO_ADAM),
+        allowed=at_most(1),
+        files=("discrete.nc",),
+        overall=_worst(
+            "factor of 2-Adam over Adam's",
+            lambda two, normalised_two, one, normalised_one: (
+                _loss_ratio(two, normalised_two) / _loss_ratio(one, normalised_one)
+            ),
+            TWO_ADAM,
+            NORMALISED_TWO_ADAM,
+            ADAM,
+            NORMALISED_ADAM,
+        ),
+        about=_on("mlp", "cnn"),
+    ),
+    _two_adam_against_adam(
+        "two-adam-on-transformers",
+        "target",
+        "Also on a vision transformer, whose blocks have layer norm by themselves,",
+        _on("vit"),
+    ),
+    _two_adam_against_adam(
+        "two-adam-equal-decays",
+        "target",
+        "Also where each rescaling has the decays of Adam, on MLP and CNN with cross-entropy,",
+        _on("mlp", "cnn", optimizer="k_adam"),
+    ),
+    _two_adam_against_adam(
+        "two-adam-squared-error",
+        "target",
+        "Also under squared error, on MLP and CNN with shared decays,",
+        _on("mlp", "cnn", criterion="mse"),
+    ),
+    Claim(
+        id="k-adam-alternating",
+        figure="k_adam",
+        source="target",
+        statement=(
+            "Where the alternating motion becomes unstable first, k-Adam holds its preconditioned sharpness within "
+            "10% of 2 ((1 + b1) / (1 - b1))^k / eta."
+        ),
+        quantity="time average of sharpness over threshold in the last quarter",
+        measure=held_alternating,
+        allowed=Bound(0.9, 1.1),
+    ),
+    Claim(
+        id="k-adam-rotating",
+        figure="k_adam",
+        source="target",
+        statement=(
+            "Where a slow rotation becomes unstable first, it holds it within 10% of the threshold of that, which "
+            "takes the second moments to be at rest."
+        ),
+        quantity="time average of sharpness over threshold in the last quarter",
+        measure=held_rotating,
+        allowed=Bound(0.9, 1.1),
+    ),
+    Claim(
+        id="k-adam-rod",
+        figure="k_adam",
+        source="target",
+        statement=(
+            "The rod flow of k-Adam, for which no formula was written, ends nearer to the run than the stable flow."
+        ),
+        quantity="last tracking error of the stable flow over that of the rod flow in unit steps",
+        measure=stable_over("rod_unit_step"),
+        allowed=above(1),
+    ),
+)
+"""In the order of the report."""

@@ -1,0 +1,291 @@
+"""What claims are about: which runs, and the numbers that are measured in them."""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+from rodflow.analysis.comparison import oscillation_onset
+from rodflow.audit.claims.claim import Measure, Measured, NotApplicable, at_most
+from rodflow.store import artifact
+from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
+
+LATEST_ONSET = 0.75
+"""By when a run must reach its threshold, so that the last quarter shows the equilibrium."""
+
+# Which runs a claim is about
+
+
+def optimizer_in(*names: str) -> Callable[[Mapping[str, Any]], str]:
+    """Runs of these optimizers."""
+    reason = f"is about {', '.join(names)}"
+    return lambda settings: "" if settings["optimizer"]["name"] in names else reason
+
+
+def digits_mlp(**chosen: Any) -> Callable[[Mapping[str, Any]], str]:
+    """Runs of the tanh MLP 32-32 on 1000 digits with squared error.
+
+    Args:
+        chosen: `start`, `steps` or a setting of the optimizer -> the value that it must have.
+    """
+    reason = "is about the tanh MLP 32-32 on 1000 digits with squared error" + "".join(
+        f", {'optimizer' if key == 'name' else key} {value}" for key, value in chosen.items()
+    )
+    fixed: dict[str, dict[str, Any]] = {
+        "dataset": {"name": "digits", "samples": 1000},
+        "model": {"kind": "mlp", "hidden": [32, 32], "activation": "tanh"},
+    }
+
+    def about(settings: Mapping[str, Any]) -> str:
+        plain = settings["model"].get("normalisation", "none") == "none"
+        same = (
+            plain
+            and settings["criterion"] == "mse"
+            and all(
+                settings[part].get(key) == value
+                for part, values in fixed.items()
+                for key, value in values.items()
+            )
+        )
+        options = settings["optimizer"] | {key: settings[key] for key in ("start", "steps")}
+        same = same and all(options.get(key) == value for key, value in chosen.items())
+        return "" if same else reason
+
+    return about
+
+
+NON_MOMENTUM = ("gd", "rmsprop_scalar", "rmsprop")
+DIGITS_GD = digits_mlp(name="gd", learning_rate=0.1, start=20, steps=1000)
+DIGITS_RMSPROP = digits_mlp(name="rmsprop", learning_rate=1e-3, b2=0.99, start=30, steps=600)
+DIGITS_ADAM = digits_mlp(name="adam", learning_rate=5e-3, b1=0.9, b2=0.99, start=50, steps=600)
+
+# What is measured
+
+
+def _of(run: StoredRun, name: str, process: str) -> float:
+    return float(run.comparison[name].sel(process=process))
+
+
+def demand(run: StoredRun, *processes: str) -> None:
+    """Raise `NotApplicable` unless the run has these processes and all of them were completed."""
+    for process in processes:
+        name = "discrete run" if process == DISCRETE else f"{process} flow"
+        if process not in run.processes:
+            raise NotApplicable(f"the experiment has no {name}")
+        if (status := run.status(process)) != COMPLETED:
+            raise NotApplicable(f"{name} {status}")
+
+
+def failed(run: StoredRun, flow: str) -> str:
+    """How a flow of a completed discrete run ended, "" if it is completed."""
+    demand(run, DISCRETE)
+    if flow not in run.processes:
+        raise NotApplicable(f"the experiment has no {flow} flow")
+    status = run.status(flow)
+    return "" if status == COMPLETED else f"{flow} flow {status}"
+
+
+def _steps(run: StoredRun) -> int:
+    return artifact.settings(run.comparison)["steps"]
+
+
+def _start(run: StoredRun) -> int:
+    return artifact.settings(run.comparison)["start"]
+
+
+def _ratio(above: float, below: float) -> float:
+    """A quotient; inf above 0 and NaN for 0 over 0."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return float(np.float64(above) / np.float64(below))
+
+
+def onset_time(run: StoredRun) -> Measured:
+    """When the discrete run reaches its threshold, as a fraction of its length; inf: never."""
+    demand(run, DISCRETE)
+    onset = _of(run, "onset", DISCRETE)
+    if math.isnan(onset):
+        highest = float(run.comparison["sharpness_over_threshold"].sel(process=DISCRETE).max())
+        return Measured(math.inf, f"threshold never reached, sharpness at most {highest:.3g} of it")
+    return Measured(onset / _steps(run), f"step {onset:.0f} of {_steps(run)}")
+
+
+def equilibrium(run: StoredRun) -> Measured:
+    """Time average of sharpness over threshold in the last quarter of the discrete run."""
+    if (time := onset_time(run)).value not in at_most(LATEST_ONSET):
+        raise NotApplicable(time.note if math.isinf(time.value) else f"reached only at {time.note}")
+    if math.isnan(held := _of(run, "held", DISCRETE)):
+        raise NotApplicable("no sharpness was measured in the last quarter")
+    lowest, highest = (_of(run, f"held_{end}", DISCRETE) for end in ("lowest", "highest"))
+    return Measured(held, f"between {lowest:.3g} and {highest:.3g}")
+
+
+def stable_over(flow: str) -> Measure:
+    """Last tracking error of the stable flow over that of a flow; 0 if the flow diverged."""
+
+    def measure(run: StoredRun) -> Measured:
+        if failure := failed(run, flow):
+            return Measured(0.0, failure)
+        demand(run, "stable")
+        stable, own = _of(run, "error_last", "stable"), _of(run, "error_last", flow)
+        note = f"stable {stable:.2g}, {flow} {own:.2g}"
+        return Measured(_ratio(stable, own), note)
+
+    return measure
+
+
+def tracking_error(flow: str, which: Literal["mean", "last"]) -> Measure:
+    """A flow's tracking error, its geometric mean over the run or its last value; inf if the flow diverged."""
+
+    def measure(run: StoredRun) -> Measured:
+        if failure := failed(run, flow):
+            return Measured(math.inf, failure)
+        return Measured(_of(run, f"error_{which}", flow))
+
+    return measure
+
+
+def mean_error_ratio(flow: str, reference: str) -> Measure:
+    """Mean tracking error of a flow over that of another; inf if the first diverged."""
+
+    def measure(run: StoredRun) -> Measured:
+        if failure := failed(run, flow):
+            return Measured(math.inf, failure)
+        demand(run, reference)
+        own, other = _of(run, "error_mean", flow), _of(run, "error_mean", reference)
+        return Measured(_ratio(own, other), f"{own:.2g} over {other:.2g}")
+
+    return measure
+
+
+def onset_error(flow: str) -> Measure:
+    """Distance of a flow's onset from the discrete run's, in lengths of the run; inf: only one.
+
+    The onset is when the sharpness reaches the threshold. A run that is there when the flows start
+    leaves nothing to predict.
+    """
+
+    def measure(run: StoredRun) -> Measured:
+        failure = failed(run, flow)
+        there, here = _of(run, "onset", DISCRETE), _of(run, "onset", flow)
+        if there <= _start(run):
+            raise NotApplicable("at its threshold before the flows start")
+        if math.isnan(there) and math.isnan(here) and not failure:
+            raise NotApplicable("threshold never reached, nor predicted to be")
+        distance = _distance(run, there, here, failure)
+        stable = _of(run, "onset", "stable") if "stable" in run.processes else math.nan
+        also = "" if math.isnan(stable) else f"; stable flow at {stable:.0f}"
+        return distance._replace(note=distance.note + also)
+
+    return measure
+
+
+def oscillation_error(flow: str) -> Measure:
+    """Distance of the steps at which the oscillation sets in, in lengths of the run; inf: only one.
+
+    It has set in when the rod is half as long as the longest of the discrete run. A run that has
+    its longest rods when the flows start, or stays below its threshold, leaves nothing to predict.
+    """
+
+    def measure(run: StoredRun) -> Measured:
+        failure = failed(run, flow)
+        if math.isnan(_of(run, "onset", DISCRETE)):
+            raise NotApplicable("threshold never reached")
+        rods = [run.series(name)["rod_length"] for name in (DISCRETE, flow)]
+        longest = float(rods[0].sel(step=slice(_start(run), None)).max())
+        there, here = (oscillation_onset(rod, _start(run), longest) for rod in rods)
+        if there <= _start(run):
+            raise NotApplicable("oscillates before the flows start")
+        return _distance(run, there, here, failure)
+
+    return measure
+
+
+def _distance(run: StoredRun, there: float, here: float, failure: str) -> Measured:
+    """How far a predicted step is from the true one, in lengths of the run; inf without one."""
+    if math.isnan(there):
+        return Measured(math.inf, failure or f"predicted at step {here:.0f}, never reached")
+    if math.isnan(here):
+        return Measured(math.inf, failure or f"reached at step {there:.0f}, not predicted")
+    return Measured(abs(here - there) / _steps(run), f"step {there:.0f}, predicted at {here:.0f}")
+
+
+def over_floor(flow: str) -> Measure:
+    """Last tracking error of a flow over the median of the replicas' last ones; inf if the flow diverged."""
+
+    def measure(run: StoredRun) -> Measured:
+        if failure := failed(run, flow):
+            return Measured(math.inf, failure)
+        if "floor_last" not in run.comparison:
+            raise NotApplicable("the experiment has no replicas")
+        floor = float(run.comparison["floor_last"].median())
+        own = _of(run, "error_last", flow)
+        return Measured(_ratio(own, floor), f"{flow} {own:.2g}, floor {floor:.2g}")
+
+    return measure
+
+
+def iterate_error(after: int) -> Measure:
+    """Iterate error of the rod flow so many steps after it was started at the edge of stability."""
+
+    def measure(run: StoredRun) -> Measured:
+        demand(run, DISCRETE)
+        if not run.has("iterates"):
+            raise NotApplicable("the experiment predicts no iterates")
+        found = run.iterates
+        status = str(found.attrs["status"])
+        if status.startswith("not started"):
+            raise NotApplicable(status)
+        step = int(found.attrs["restart"]) + after
+        if step not in found["step"]:
+            if status != COMPLETED:
+                return Measured(math.inf, status)
+            raise NotApplicable(
+                f"the run ends {_steps(run) - step + after} steps after the restart"
+            )
+        error = float(found["iterate_error"].sel(step=step))
+        return Measured(error, f"at step {step}, started at {step - after}")
+
+    return measure
+
+
+def late_steps(run: StoredRun, since: float = 0.75) -> slice:
+    """The steps of a run from this fraction of its length on, though not before the flows start."""
+    return slice(max(_start(run), math.ceil(since * _steps(run))), _steps(run))
+
+
+def _averaged_over_pairs(values: np.ndarray) -> np.ndarray:
+    """Means of consecutive values, in which an oscillation of period two cancels."""
+    return (values[1:] + values[:-1]) / 2
+
+
+def _relative_difference(values: np.ndarray, reference: np.ndarray) -> float:
+    """Geometric mean of |values / reference - 1|.
+
+    One below the rounding of float32 counts as that rounding, so that one exact step does not make the mean 0.
+    """
+    errors = np.maximum(np.abs(values / reference - 1), np.finfo(np.float32).eps)
+    return float(np.exp(np.log(errors).mean()))
+
+
+def loss_error(flow: str) -> Measure:
+    """Geometric mean, in the last quarter, of the relative error of the loss that a flow predicts.
+
+    The time-averaged loss of the central flow, or the mean loss of a rod's two ends, against the loss of the
+    iterates, both averaged over pairs of consecutive steps.
+    """
+
+    def measure(run: StoredRun) -> Measured:
+        if failure := failed(run, flow):
+            return Measured(math.inf, failure)
+        late = late_steps(run)
+        series = run.series(flow).sel(step=late)
+        if "averaged_loss" in series:
+            loss = series["averaged_loss"]
+        else:
+            loss = (series["loss_plus"] + series["loss_minus"]) / 2
+        iterates = run.series(DISCRETE)["loss"].sel(step=late)
+        pairs = [_averaged_over_pairs(part.values.astype(float)) for part in (loss, iterates)]
+        return Measured(_relative_difference(*pairs))
+
+    return measure

@@ -1,0 +1,322 @@
+"""The words in which an optimizer, a flow, a model, a data set and a figure say what they are.
+
+Each of them is one module that holds a declaration beside its code:
+
+    OPTIMIZER = Optimizer(title="Adam.", label="Adam", order=7, hyperparameters=ADAM, momentum="b1")
+
+`rodflow.config.catalogue` reads the declaration from the module's source without importing what the code needs, so that
+a config is checked in a moment. A declaration is therefore made of the words of this module and of plain values only.
+What a config may say, the names and colours in figures and the files of an experiment all follow from it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, Protocol, TypeVar, cast
+
+from pydantic import Field
+from pydantic.fields import FieldInfo
+
+Setting = tuple[Any, FieldInfo]
+"""A value that a config gives: its type, and its limits, default and description as pydantic has them."""
+
+# Settings
+
+
+def number(description: str, default: float = ..., **limits: float) -> Setting:  # type: ignore[assignment]
+    """A number. Without a default it must be given.
+
+    Args:
+        description: a sentence for the schema.
+        default: what holds where a config says nothing.
+        limits: pydantic's `gt`, `ge`, `lt` and `le`.
+    """
+    return float, _field(description, default, **limits)
+
+
+def whole(description: str, default: int | None = ..., **limits: int) -> Setting:  # type: ignore[assignment]
+    """A whole number; with a default of None a config may say null. The arguments are those of `number`."""
+    kind: Any = Annotated[int, _field("", ..., **limits)]
+    return (kind if default is not None else kind | None), _field(description, default)
+
+
+def choice(description: str, default: Any, *allowed: Any) -> Setting:
+    """One of the allowed values."""
+    kind: Any = Literal[allowed]  # type: ignore[valid-type]
+    return kind, _field(description, default)
+
+
+def choices(description: str, *allowed: str, least: int = 1) -> Setting:
+    """A list of some of the allowed values without repetition, or null for all of them."""
+    several: Any = Annotated[list[Literal[allowed]], _field("", ..., min_length=least)]  # type: ignore[valid-type]
+    return several | None, _field(description, None, json_schema_extra=_UNIQUE)
+
+
+_UNIQUE: dict[str, Any] = {"uniqueItems": True}
+_LARGEST_WIDTH = 65536
+
+
+def widths(description: str, default: Sequence[int]) -> Setting:
+    """A list of 1 to 100 whole numbers from 1 to 65536."""
+    several: Any = list[Annotated[int, _field("", ..., ge=1, le=_LARGEST_WIDTH)]]
+    return several, _field(description, list(default), min_length=1, max_length=100)
+
+
+def width(description: str, default: int) -> Setting:
+    """A whole number from 1 to 65536."""
+    return whole(description, default, ge=1, le=_LARGEST_WIDTH)
+
+
+def text(description: str, **limits: Any) -> Setting:
+    """A text, or null, which is the default; `limits` are pydantic's `pattern` and `min_length`."""
+    kind: Any = Annotated[str, _field("", ..., **limits)]
+    return kind | None, _field(description, None)
+
+
+def _field(description: str, default: Any, **limits: Any) -> FieldInfo:
+    """What pydantic has of a setting; its own function says Any."""
+    return cast(FieldInfo, Field(default, description=description or None, **limits))
+
+
+# Optimizers
+
+LEARNING_RATE = number("Step size eta.", gt=0)
+MOMENTUM = number("Decay of the moving average of the gradient.", 0.9, ge=0, lt=1)
+B1 = number("Decay of the first moment.", 0.9, ge=0, lt=1)
+B2 = number("Decay of the second moment.", 0.99, ge=0, lt=1)
+EPS = number("Added to the root of the second moment.", 1e-8, gt=0)
+RMSPROP: dict[str, Setting] = {"learning_rate": LEARNING_RATE, "b2": B2, "eps": EPS}
+ADAM: dict[str, Setting] = {"learning_rate": LEARNING_RATE, "b1": B1, "b2": B2, "eps": EPS}
+K_ADAM: dict[str, Setting] = ADAM | {"k": whole("How many rescalings; 1 is Adam.", 2, ge=1, le=8)}
+
+SYMBOLS: Mapping[str, str] = {
+    "learning_rate": r"$\eta$",
+    "momentum": r"$\beta$",
+    "b1": r"$\beta_1$",
+    "b2": r"$\beta_2$",
+}
+"""Formulas of hyperparameters in figures; an optimizer adds those of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """What an optimizer is, beside its module's functions `build`, `threshold` and `decay`.
+
+    Attributes:
+        title: a sentence for the schema.
+        label: its name for people.
+        order: where it stands in tables; the nine of theory are 1 to 9.
+        hyperparameters: by name, in the order of the schema.
+        adaptive: whether its preconditioner is sqrt(nu_hat) + eps with the second moment `nu` that it keeps.
+        momentum: the hyperparameter that is the decay of the moving average of gradients along which it steps; "" where
+            it steps along the gradient itself, None where along something else (Nesterov's, a decayed weight).
+        normalises: whether its step has a length of its own, whatever the gradient's.
+        symbols: formulas of hyperparameters that `SYMBOLS` does not have.
+    """
+
+    title: str
+    label: str
+    order: int
+    hyperparameters: Mapping[str, Setting] = field(hash=False)
+    adaptive: bool = False
+    momentum: str | None = ""
+    normalises: bool = True
+    symbols: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    @property
+    def formulas(self) -> Mapping[str, str]:
+        """The formulas of hyperparameters in figures, by name."""
+        return {**SYMBOLS, **self.symbols}
+
+
+# Flows
+
+Support = Callable[[str, Optimizer], bool]
+"""From an optimizer's name and declaration to whether a flow exists for it."""
+
+
+def any_optimizer(name: str, optimizer: Optimizer) -> bool:
+    """Every optimizer."""
+    return True
+
+
+def of(*names: str) -> Support:
+    """These optimizers only."""
+    return lambda name, optimizer: name in names
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flow:
+    """What a continuous-time model is, beside its module's `process`, which makes a `rodflow.dynamics.process.Process`.
+
+    Attributes:
+        title: a sentence for the schema.
+        label: its name for people.
+        short: the same where a figure says already what it is about.
+        order: where it stands in the schema.
+        color: of its line, a name of `rodflow.figures.core.style.PALETTE`, or "ink".
+        dashes: of its line, as matplotlib has them.
+        above: the height of its line among those of other processes.
+        series: what it shows at every step besides what all do, by name, in words.
+        supports: for which optimizers it exists.
+        why: the reason where it does not, after "the ... flow".
+    """
+
+    title: str
+    label: str
+    short: str
+    order: int
+    color: str
+    dashes: Any = field(default="-", hash=False)
+    above: float = 2.15
+    series: Mapping[str, str] = field(default_factory=dict, hash=False)
+    supports: Support = any_optimizer
+    why: str = ""
+
+
+# Models and data sets
+
+
+class Image(Protocol):
+    """What a model is asked to fit: the settings of a data set that has images."""
+
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """What a kind of network is, beside its module's `network`, which makes the flax module of some settings.
+
+    Attributes:
+        title: a sentence for the schema.
+        label: its name for people.
+        order: where it stands in the schema.
+        settings: by name, in the order of the schema.
+    """
+
+    title: str
+    label: str
+    order: int
+    settings: Mapping[str, Setting] = field(hash=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSet:
+    """What a data set is, beside its module's `load`, which reads it with some settings.
+
+    Attributes:
+        title: a sentence for the schema.
+        order: where it stands in the schema.
+        settings: by name, in the order of the schema.
+        per_class: how many images each class has, where `classes` may be chosen.
+        places: settings that say where it is read from, and so do not belong to what a run is.
+    """
+
+    title: str
+    order: int
+    settings: Mapping[str, Setting] = field(hash=False)
+    per_class: int | None = None
+    places: tuple[str, ...] = ()
+
+
+# Figures
+
+
+class Run(Protocol):
+    """What a figure may choose its runs by: a `rodflow.config.settings.Run`."""
+
+    @property
+    def model(self) -> str:
+        """The model's name in the config."""
+
+    @property
+    def optimizer(self) -> str:
+        """The optimizer's name."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the initial weights."""
+
+    @property
+    def flows(self) -> tuple[str, ...]:
+        """The continuous-time models that are compared with it."""
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Everything that determines the trajectory."""
+
+
+AnyRun = TypeVar("AnyRun", bound=Run)
+Choice = Callable[[Sequence[AnyRun]], Sequence[AnyRun]]
+
+
+def every_run(runs: Sequence[AnyRun]) -> Sequence[AnyRun]:
+    """All of them."""
+    return runs
+
+
+def no_run(runs: Sequence[AnyRun]) -> Sequence[AnyRun]:
+    """None: the figure is drawn from an artifact of the experiment's own."""
+    return ()
+
+
+def with_flow(flow: str) -> Choice[AnyRun]:
+    """Those that are compared with this flow."""
+    return lambda runs: [run for run in runs if flow in run.flows]
+
+
+def of_optimizers(*names: str) -> Choice[AnyRun]:
+    """Those of these optimizers."""
+    return lambda runs: [run for run in runs if run.optimizer in names]
+
+
+def except_optimizers(*names: str) -> Choice[AnyRun]:
+    """Those of other optimizers than these."""
+    return lambda runs: [run for run in runs if run.optimizer not in names]
+
+
+def normalised(runs: Sequence[AnyRun]) -> Sequence[AnyRun]:
+    """Those of models with a normalisation layer."""
+    return [run for run in runs if run.settings["model"].get("normalisation", "none") != "none"]
+
+
+def one_of_each_kind(runs: Sequence[AnyRun]) -> Sequence[AnyRun]:
+    """Of the first model and seed, a run that is plain, one that is preconditioned, and one with momentum."""
+    first = [run for run in runs if (run.model, run.seed) == (runs[0].model, runs[0].seed)]
+    return [run for run in first if run.optimizer in ("gd", "rmsprop", "adam")] or first[:3]
+
+
+ALONG_RUNS = ("comparison", "trajectories", "sharpness")
+"""The artifacts that most figures are drawn from."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureEntry:
+    """What a figure is drawn from, beside its module's `draw`.
+
+    Attributes:
+        per: what there is one figure for: the experiment, each model, each sweep that names it with the main runs it
+            starts from, or all such sweeps together.
+        needs: the artifacts of a run that it reads: "comparison", "trajectories", "sharpness", "iterates",
+            "onset_window"; or one of `OF_NO_RUN`.
+        order: where it stands in the schema.
+        runs: which of the runs are drawn.
+    """
+
+    per: Literal["experiment", "model", "sweep", "sweeps"]
+    needs: tuple[str, ...]
+    order: int
+    runs: Choice[Any] = every_run
+
+    @property
+    def of_no_run(self) -> bool:
+        """Whether it is drawn from an artifact of the experiment's own."""
+        return any(name in OF_NO_RUN for name in self.needs)
+
+    @property
+    def of_sweeps(self) -> bool:
+        """Whether a sweep names it, not the experiment."""
+        return self.per in ("sweep", "sweeps")
+
+
+OF_NO_RUN = ("toy", "adam_region")
+"""Artifacts of the experiment itself, `<name>.nc`. A figure that needs one is drawn from it alone."""

@@ -1,0 +1,1 @@
+"""The continuous-time models of a discrete run, one module each."""

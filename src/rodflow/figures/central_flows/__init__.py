@@ -1,0 +1,1 @@
+"""Figures that compare rod flow with the other continuous-time models."""

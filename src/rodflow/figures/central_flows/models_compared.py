@@ -1,0 +1,215 @@
+"""Every continuous-time model of a run side by side: how near each stays to the run, and what it costs.
+
+One row a run: loss, sharpness and tracking error, and beside them a line of numbers for each flow. Where a process
+did not complete, that is written in place of its errors.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator, MultipleLocator
+
+from rodflow.config.declarations import ALONG_RUNS, FigureEntry, with_flow
+from rodflow.figures.core.rows import (
+    Grid,
+    count_words,
+    counted,
+    describe_run,
+    loss,
+    mark_end,
+    mark_steps,
+    onset,
+    share_steps,
+    sharpness,
+    show_on_log_scale,
+    tracking_error,
+    write_beside,
+)
+from rodflow.figures.core.style import (
+    FAINT,
+    Drawing,
+    Numbers,
+    error_words,
+    key,
+    lines_of,
+    model_label,
+    note,
+    process_style,
+    styled,
+    times_words,
+)
+from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
+
+FIGURE = FigureEntry(per="model", needs=ALONG_RUNS, order=8, runs=with_flow("central"))
+
+
+_HIGHEST = 2.1  # of sharpness over threshold that is shown
+
+_PANEL, _LINE = 1.05, 0.145  # inches: height of a row, and of a line of the table beside it
+_GRID = Grid(width=10.4, left=1.45, right=3.7, between=0.42, gap=0.3, top=0.92, bottom=0.42)
+
+_QUANTITIES: dict[str, tuple[str, Callable[[StoredRun, str], xr.DataArray]]] = {
+    "loss": ("full-batch loss [1]", loss),
+    "sharpness_over_threshold": ("sharpness / threshold [1]", sharpness),
+    "tracking_error": ("tracking error [1]", tracking_error),
+}
+"""By name in the table: title with the unit, and the values of a process at its snapshots."""
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A number of each flow, to the right of a row.
+
+    Attributes:
+        right: edge of its words, inches beside the panels.
+        heading: above it, with the unit.
+        of: the number of a flow of a run; None where it has none.
+        words: how it is written.
+    """
+
+    right: float
+    heading: str
+    of: Callable[[StoredRun, str], float | None]
+    words: Callable[[float], str]
+
+
+def compared(run: StoredRun, flow: str, *, name: str) -> float:
+    """A number that the comparison stores of a flow."""
+    return float(run.comparison[name].sel(process=flow))
+
+
+def onset_error(run: StoredRun, flow: str) -> float | None:
+    """By how many steps a flow reaches the threshold after the run; NaN if never, None if the run does not."""
+    reached = onset(run)
+    return onset(run, flow) - reached if np.isfinite(reached) else None
+
+
+def step_time(run: StoredRun, flow: str) -> float | None:
+    """The wall time of a unit of time of a flow over that of a step of the run; None if it was not measured."""
+    own, of_run = (
+        float(run.series(process).attrs.get("step_time_s", np.nan)) for process in (flow, DISCRETE)
+    )
+    return own / of_run if np.isfinite(own / of_run) else None
+
+
+def _steps_later(value: float) -> str:
+    if not np.isfinite(value):
+        return "never"
+    return f"{value:+.0f}".replace("-", "\u2212") if value else "0"
+
+
+_ERRORS = {
+    "error_mean": _Column(1.22, "mean", partial(compared, name="error_mean"), error_words),
+    "error_last": _Column(1.65, "last", partial(compared, name="error_last"), error_words),
+    "onset_error": _Column(2.05, "[steps]", onset_error, _steps_later),
+}
+_COSTS = {
+    "gradients": _Column(2.43, "$\\nabla L$", partial(counted, name="gradients"), count_words),
+    "hessian_products": _Column(
+        2.79, "$Hv$", partial(counted, name="hessian_products"), count_words
+    ),
+    "third_derivatives": _Column(
+        3.15, "$\\nabla^3 L$", partial(counted, name="third_derivatives"), count_words
+    ),
+    "step_time_over_discrete": _Column(3.6, "/ run's", step_time, times_words),
+}
+_GROUPS = {
+    "error_last": "tracking error [1]",
+    "onset_error": "onset\nerror",
+    "third_derivatives": "per unit of time",
+    "step_time_over_discrete": "step\ntime",
+}
+"""Headings above those of the columns, by the last column that each is above."""
+
+
+def draw(runs: Sequence[StoredRun]) -> Drawing:
+    """A grid: one row a run, one column a quantity, and the numbers of each flow."""
+    numbers = Numbers()
+    several = {name: len({getattr(run, name) for run in runs}) > 1 for name in ("model", "seed")}
+    with styled():
+        figure, rows = _GRID.figure([max(_PANEL, _LINE * len(_told(run))) for run in runs])
+        for line, run in zip(rows, runs, strict=True):
+            for axes, (name, (title, of)) in zip(line, _QUANTITIES.items(), strict=True):
+                _panel(axes, run, name, of, numbers)
+                if line is rows[0]:
+                    axes.set_title(title, pad=12)
+            mark_steps(line, run, named=line is rows[0])
+            which = {"model": model_label(run.model), "seed": f"seed {run.seed}"}
+            describe_run(line[0], run, *(words for name, words in which.items() if several[name]))
+            _write_numbers(line[-1], run, numbers)
+        _write_headings(rows[0][-1])
+        rows[-1][1].set_xlabel("optimizer step")
+        share_steps(rows)
+        drawn = lines_of(dict.fromkeys(process for run in runs for process in run.processes))
+        key(figure, drawn, lines=2)
+    return Drawing(figure, numbers.table())
+
+
+def _told(run: StoredRun) -> list[str]:
+    """The processes that have a line of the table: flows, and the run itself if it did not complete."""
+    return [p for p in run.processes if p != DISCRETE or run.status(p) != COMPLETED]
+
+
+def _panel(
+    axes: Axes,
+    run: StoredRun,
+    name: str,
+    of: Callable[[StoredRun, str], xr.DataArray],
+    numbers: Numbers,
+) -> None:
+    """Draw one quantity of a run, and enter it in the table. What diverges leaves through the top."""
+    settled, lost = [np.ones(0)], []
+    for process in run.processes:
+        values = of(run, process)
+        values = values.where(np.isfinite(values), drop=True)
+        steps, heights = values["snapshot"].values, values.values.astype(float)
+        axes.plot(steps, heights, label=process, **process_style(process).line)
+        numbers.add(run, process, name, heights, steps)
+        if run.status(process) == COMPLETED:
+            settled.append(heights)
+        elif heights.size:
+            settled.append(heights[heights <= 10 * heights[0]])
+            lost.append((process, steps[-1], heights[-1]))
+    axes.set_xlim(0, run.settings["steps"])
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    shown = np.concatenate(settled)
+    if name == "sharpness_over_threshold":
+        axes.set_ylim(0, min(_HIGHEST, max(1.3, 1.05 * shown.max(initial=0))))
+        axes.yaxis.set_major_locator(MultipleLocator(0.5))
+        axes.axhline(1, color=FAINT, linewidth=0.7, zorder=1)
+    else:
+        show_on_log_scale(axes, shown)
+    for process, step, height in lost:
+        mark_end(axes, process, step, height)
+
+
+def _write_headings(axes: Axes) -> None:
+    look: dict[str, Any] = {"va": "baseline", "linespacing": 1.0}
+    for name, column in (_ERRORS | _COSTS).items():
+        write_beside(axes, column.heading, column.right, 4, **look)
+        if name in _GROUPS:
+            write_beside(axes, _GROUPS[name], column.right, 14, fontweight="bold", **look)
+
+
+def _write_numbers(axes: Axes, run: StoredRun, numbers: Numbers) -> None:
+    """The errors and costs of each flow, a line each, to the right of a row."""
+    for line, process in enumerate(_told(run)):
+        style, down = process_style(process), -8 - 72 * _LINE * line
+        name_at: dict[str, Any] = {"shift": (8, down), "fontsize": 6.5, "fontweight": "bold"}
+        note(axes, style.short, (1, 1), color=style.text_color, **name_at)
+        columns = _ERRORS | _COSTS
+        if run.status(process) != COMPLETED:
+            columns = _COSTS
+            words = run.status(process).split(":")[0]
+            write_beside(axes, words, _ERRORS["onset_error"].right, down, color=style.text_color)
+        for name, column in columns.items() if process != DISCRETE else ():
+            value = column.of(run, process)
+            if value is not None:
+                numbers.add(run, process, name, value)
+            written = "\u2013" if value is None else column.words(value)
+            write_beside(axes, written, column.right, down)

@@ -1,0 +1,249 @@
+"""The layout of figures with one row an optimizer and panels against steps, and what is drawn in all of them.
+
+A figure of this form makes its panels with a `Grid`, fills them, and calls `describe_row`,
+`mark_steps` and `state_failures` for each row.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+
+from rodflow.figures.core.style import (
+    FAINT,
+    hyperparameters,
+    new_figure,
+    note,
+    note_lines,
+    optimizer_label,
+    process_style,
+)
+from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Three panels a row below one another, in inches.
+
+    Attributes:
+        width: of the figure.
+        left: of it, beside the panels.
+        right: of it, beside the panels.
+        between: two panels of a row.
+        gap: between two rows.
+        top: above the first row.
+        bottom: below the last one.
+    """
+
+    width: float
+    left: float
+    right: float
+    between: float
+    gap: float
+    top: float
+    bottom: float
+
+    def height(self, tall: Sequence[float]) -> float:
+        """Of the figure whose rows are this tall."""
+        return self.top + sum(tall) + self.gap * (len(tall) - 1) + self.bottom
+
+    def figure(self, tall: Sequence[float]) -> tuple[Figure, list[list[Axes]]]:
+        """A figure with these rows of three empty panels each."""
+        height = self.height(tall)
+        figure = new_figure(self.width, height)
+        panel = (self.width - self.left - self.right - 2 * self.between) / 3
+        lefts = [self.left + column * (panel + self.between) for column in range(3)]
+        rows = []
+        for row, own in enumerate(tall):
+            bottom = height - self.top - sum(tall[: row + 1]) - self.gap * row
+            size = (bottom / height, panel / self.width, own / height)
+            rows.append([figure.add_axes((left / self.width, *size)) for left in lefts])
+        return figure, rows
+
+
+def by_row(runs: Iterable[StoredRun]) -> list[list[StoredRun]]:
+    """The runs of each model and optimizer, one a seed, in the order given."""
+    rows: dict[tuple[str, str], list[StoredRun]] = {}
+    for run in runs:
+        rows.setdefault((run.model, run.optimizer), []).append(run)
+    return [*rows.values()]
+
+
+def sharpness(run: StoredRun, process: str) -> xr.DataArray:
+    """The sharpness over the threshold along a process, [snapshot]."""
+    return run.comparison["sharpness_over_threshold"].sel(process=process)
+
+
+def loss(run: StoredRun, process: str) -> xr.DataArray:
+    """The loss of the iterates with its oscillation averaged out, at the snapshots.
+
+    Of the discrete run (L[t-1] + 2 L[t] + L[t+1]) / 4, as for the midpoint of the weights; of a
+    rod the mean over its two ends, which are the iterates it predicts; of a flow that predicts the
+    average, such as the central flow, that; else the loss at the centre.
+    """
+    series = run.series(process)
+    if process == DISCRETE:
+        at = series["loss"]
+        values = (at.shift(step=1) + 2 * at + at.shift(step=-1)) / 4
+    elif "loss_plus" in series:
+        values = (series["loss_plus"] + series["loss_minus"]) / 2
+    else:
+        values = series["averaged_loss" if "averaged_loss" in series else "loss"]
+    return at_snapshots(values, series)
+
+
+def tracking_error(run: StoredRun, process: str) -> xr.DataArray:
+    """The tracking error of a flow, [snapshot]: see `rodflow.analysis.comparison.tracking_error`."""
+    return run.comparison["tracking_error"].sel(process=process)
+
+
+def at_snapshots(values: xr.DataArray, series: xr.Dataset) -> xr.DataArray:
+    """Of values at every step those at the snapshots of a trajectory, [snapshot]."""
+    kept = np.intersect1d(series["snapshot"], values["step"])
+    return values.sel(step=kept).rename(step="snapshot")
+
+
+def onset(run: StoredRun, process: str = DISCRETE) -> float:
+    """The step at which a process reaches the threshold; NaN if it does not."""
+    return float(run.comparison["onset"].sel(process=process))
+
+
+def describe_row(axes: Axes, optimizer: str, *lines: str) -> None:
+    """The optimizer's name and below it these lines, to the left of a row's first panel."""
+    corner, where = (0.008, 1), ("figure fraction", "axes fraction")
+    name = optimizer_label(optimizer)
+    note(axes, name, corner, coordinates=where, va="top", fontsize=7.5, fontweight="bold")
+    look: dict[str, Any] = {"va": "top", "fontsize": 6.5, "linespacing": 1.25}
+    note(axes, "\n".join(lines), corner, coordinates=where, shift=(0, -11), **look)
+
+
+def describe_run(axes: Axes, run: StoredRun, *before: str) -> None:
+    """As `describe_row`: these lines, then the run's hyperparameters."""
+    describe_row(axes, run.optimizer, *before, *hyperparameters(run))
+
+
+def failures(runs: Iterable[StoredRun], without: Sequence[str] = ()) -> list[tuple[str, str]]:
+    """(process, how it ended) of those that did not complete, each once.
+
+    Args:
+        runs: whose processes.
+        without: processes that are not drawn.
+    """
+    found = dict.fromkeys(
+        (process, run.status(process).split(":")[0])
+        for run in runs
+        for process in run.processes
+        if process not in without and run.status(process) != COMPLETED
+    )
+    return [*found]
+
+
+def state_failures(axes: Axes, runs: Iterable[StoredRun], without: Sequence[str] = ()) -> None:
+    """In words, and in the colour of the curve, which processes did not complete: see `failures`."""
+    styles = [(process_style(process), status) for process, status in failures(runs, without)]
+    note_lines(axes, [(f"{style.label} {status}", style.text_color) for style, status in styles])
+
+
+def mark_end(axes: Axes, process: str, step: float, value: float) -> None:
+    """A cross where a curve ends because its process diverged, at the edge if it is beyond.
+
+    Args:
+        axes: axes whose limits are final.
+        process: what diverged.
+        step: where its curve ends.
+        value: its last value.
+    """
+    axes.plot(
+        step,
+        np.clip(value, *axes.get_ylim()),
+        marker="x",
+        markersize=5,
+        markeredgewidth=1.4,
+        color=process_style(process).text_color,
+        clip_on=False,
+        zorder=4,
+        label=f"{process} diverged",
+    )
+
+
+def mark_steps(line: Sequence[Axes], run: StoredRun, *, named: bool) -> None:
+    """Where the flows start (dotted), and where the discrete run reaches its threshold (dashed).
+
+    Args:
+        line: the panels of a row.
+        run: the first one of the row.
+        named: whether to write above the panels which is which.
+    """
+    start, reached = run.settings["start"], onset(run)
+    for axes in line:
+        axes.axvline(start, color=FAINT, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1)
+        if named:
+            note(axes, "$t_0$", (start, 1), shift=(-1, 2), ha="right", **_STEP)
+        if np.isfinite(reached):
+            axes.axvline(reached, color=FAINT, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1)
+            if named:
+                note(axes, "onset", (reached, 1), shift=(1, 2), ha="left", **_STEP)
+
+
+_STEP: dict[str, Any] = {
+    "coordinates": ("data", "axes fraction"),
+    "color": FAINT,
+    "fontsize": 6.5,
+    "va": "bottom",
+}
+
+
+def counted(run: StoredRun, flow: str, *, name: str) -> float | None:
+    """The mean of what a flow counts in each unit of time, "gradients" for one; None if it does not count this."""
+    series = run.series(flow)
+    return float(series[name].mean()) if name in series and series.sizes["step"] else None
+
+
+def count_words(value: float) -> str:
+    """A mean count, short."""
+    return f"{value:.3g}" if value < 100 else f"{value:.0f}"
+
+
+def write_beside(axes: Axes, text: str, right: float, up: float, **font: Any) -> None:
+    """Words whose right edge is this many inches beside the panel, points above its top."""
+    note(axes, text, (1, 1), shift=(72 * right, up), ha="right", fontsize=6.5, **font)
+
+
+def show_on_log_scale(axes: Axes, values: np.ndarray) -> None:
+    """Fit a logarithmic axis to those of these values that are positive, or to 1, with a few labelled marks."""
+    axes.set_yscale("log")
+    values = values[values > 0] if (values > 0).any() else np.ones(1)
+    axes.set_ylim(values.min() / 1.4, values.max() * 1.4)
+    low, high = axes.get_ylim()
+    if high < 1000 * low:
+        subs: tuple[float, ...] = (1, 2, 5)
+        if high >= 20 * low:
+            subs = (1, 3) if high < 200 * low else (1,)
+        if _marks(subs, low, high) < 2:  # with fewer the locator falls back to many
+            subs = (1, 1.5, 2, 3, 4, 6)
+        axes.yaxis.set_major_locator(LogLocator(subs=subs))
+        axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+    else:
+        axes.yaxis.set_major_locator(LogLocator(numticks=5))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _marks(subs: Sequence[float], low: float, high: float) -> int:
+    """How many multiples by `subs` of powers of ten lie on an axis."""
+    powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    places = np.outer(powers, subs)
+    return int(np.sum((low <= places) & (places <= high)))
+
+
+def share_steps(rows: Sequence[Sequence[Axes]]) -> None:
+    """Write the steps below a row only where the next row has other ones."""
+    for upper, lower in pairwise(rows):
+        if upper[0].get_xlim() == lower[0].get_xlim():
+            for axes in upper:
+                axes.tick_params(labelbottom=False)

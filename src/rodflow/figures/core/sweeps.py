@@ -1,0 +1,216 @@
+"""How figures of sweeps name, group, colour and place their runs."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rodflow.figures.core.style import FAINT, model_label, new_figure, note, optimizer_label
+from rodflow.store.results import StoredRun
+
+_CRITERIA = {"mse": "squared error", "cross_entropy": "cross-entropy"}
+_SYMBOLS = {
+    "learning_rate": "$\\eta$",
+    "b1": "$\\beta_1$",
+    "b2": "$\\beta_2$",
+    "eps": "$\\epsilon$",
+    "k": "$k$",
+}
+_PAGE = 7.5  # inches
+_Value = TypeVar("_Value")
+
+
+def step_size(run: StoredRun) -> float:
+    """The step size η of a run."""
+    return float(run.settings["optimizer"]["learning_rate"])
+
+
+def hyperparameter(run: StoredRun, name: str) -> float | None:
+    """One of an optimizer's; None if it has none of this name."""
+    value: float | None = run.settings["optimizer"].get(name)
+    return value
+
+
+def settings(run: StoredRun) -> dict[str, Any]:
+    """What tells a run from others of its model and optimizer: hyperparameters, criterion and batch size."""
+    given = {name: value for name, value in run.settings["optimizer"].items() if name != "name"}
+    return given | {name: run.settings[name] for name in ("criterion", "batch_size")}
+
+
+def in_order(values: Iterable[float | None]) -> list[float | None]:
+    """Each once, from the smallest on, none first."""
+    return sorted({*values}, key=lambda value: -1.0 if value is None else value)
+
+
+def varied(runs: Iterable[StoredRun], *always: str) -> list[str]:
+    """Names of the settings that tell runs of a sweep apart.
+
+    Args:
+        runs: all of them.
+        always: settings that are named whether they vary or not, first.
+    """
+    found = [settings(run) for run in runs]
+    names = dict.fromkeys(name for one in found for name in one)
+    several = [name for name in names if len({one.get(name) for one in found}) > 1]
+    return [*dict.fromkeys([*always, *several])]
+
+
+def words_of(run: StoredRun, names: Iterable[str]) -> list[str]:
+    """Those of its settings that have these names, as "eps=1e-8"."""
+    own = settings(run)
+    return [f"{name}={plain(own[name])}" for name in names if name in own]
+
+
+def named(quantity: str, run: StoredRun, names: Iterable[str]) -> str:
+    """A quantity of a run in the table, such as "loss[learning_rate=0.001 b1=0.9]"; see `varied`."""
+    return f"{quantity}[{' '.join(words_of(run, names))}]"
+
+
+def sweep_name(run: StoredRun, runs: Iterable[StoredRun]) -> str:
+    """What tells a run from others of a sweep in the table, such as "learning_rate=0.05 criterion=mse".
+
+    Args:
+        run: which one.
+        runs: all that the figure draws; the criterion is named if they have several.
+    """
+    several = "criterion" in varied(runs)
+    return " ".join(words_of(run, ["learning_rate", *["criterion"] * several]))
+
+
+def plain(value: Any) -> str:
+    """A setting in few characters, as 1e-8."""
+    return f"{value:g}".replace("e-0", "e-") if isinstance(value, int | float) else str(value)
+
+
+def formula(name: str, value: float | None) -> str:
+    """A hyperparameter for people, such as "β₂ = 0.9"; None is "no β₂"."""
+    return f"no {_SYMBOLS[name]}" if value is None else f"{_SYMBOLS[name]} = {plain(value)}"
+
+
+def criterion_label(run: StoredRun) -> str:
+    """The criterion of a run for people."""
+    criterion: str = run.settings["criterion"]
+    return _CRITERIA.get(criterion, criterion.replace("_", " "))
+
+
+def problem_label(run: StoredRun) -> str:
+    """The model, its activation where its name does not say it, and the criterion, for people."""
+    label, activation = model_label(run.model), str(run.settings["model"].get("activation", ""))
+    if activation and activation.lower() not in label.lower():
+        label = f"{label} ({activation})"
+    return f"{label}, {criterion_label(run)}"
+
+
+def by_problem(runs: Iterable[StoredRun]) -> list[list[StoredRun]]:
+    """The runs of each model and criterion, in the order given, each by step size and seed."""
+    groups: dict[tuple[str, str], list[StoredRun]] = {}
+    for run in runs:
+        groups.setdefault((run.model, run.settings["criterion"]), []).append(run)
+    return [sorted(group, key=lambda run: (step_size(run), run.seed)) for group in groups.values()]
+
+
+def by_other_settings(runs: Iterable[StoredRun], *names: str) -> list[list[StoredRun]]:
+    """The runs of each model, optimizer and choice of all settings but these, in the order given."""
+    groups: dict[tuple[Any, ...], list[StoredRun]] = {}
+    for run in runs:
+        others = sorted((name, own) for name, own in settings(run).items() if name not in names)
+        groups.setdefault((run.model, run.optimizer, *others), []).append(run)
+    return [*groups.values()]
+
+
+def ordered_colors(values: Iterable[_Value]) -> dict[_Value, str]:
+    """Colours from dark to light for values in order, also for people who see few colours."""
+    values = [*values]
+    places = np.linspace(0.03, 0.73, max(len(values), 2))
+    return {value: to_hex(colormaps["plasma"](x)) for value, x in zip(values, places, strict=False)}
+
+
+def color_key(name: str, colors: dict[float | None, str]) -> list[Line2D]:
+    """What a key shows of the colours of a hyperparameter."""
+    return [
+        Line2D([], [], color=color, linewidth=1.5, label=formula(name, value))
+        for value, color in colors.items()
+    ]
+
+
+def columns(
+    count: int,
+    *,
+    left: float,
+    right: float,
+    between: float,
+    narrow: float,
+    wide: float,
+    least: float = 0.0,
+) -> tuple[list[float], float, float]:
+    """Panels beside one another that fill a page: their left edges, the width of each and of the figure, in inches.
+
+    Args:
+        count: how many.
+        left: beside the first.
+        right: beside the last.
+        between: two of them.
+        narrow: the width of one at least, even if the figure is wider than a page then.
+        wide: the width of one at most.
+        least: the width of the figure at least.
+    """
+    free = (_PAGE - left - right + between) / count - between
+    panel = float(np.clip(free, narrow, wide))
+    width = left + count * (panel + between) - between + right
+    return [left + k * (panel + between) for k in range(count)], panel, max(width, least)
+
+
+def add_panel(figure: Figure, left: float, top: float, wide: float, tall: float) -> Axes:
+    """An empty panel, in inches from the upper left corner of the figure."""
+    width, height = figure.get_size_inches()
+    return figure.add_axes((left / width, 1 - (top + tall) / height, wide / width, tall / height))
+
+
+def stacked(
+    count: int, tall: Sequence[float], *, top: float, gap: float, foot: float, **across: float
+) -> tuple[Figure, list[list[Axes]]]:
+    """A figure whose columns have these panels below one another, in inches; of each column its panels.
+
+    Args:
+        count: how many columns.
+        tall: height of each panel of one.
+        top: above the first.
+        gap: between two of them.
+        foot: below the last.
+        across: as for `columns`.
+    """
+    lefts, panel, width = columns(count, **across)
+    height = top + sum(tall) + gap * (len(tall) - 1) + foot
+    figure = new_figure(width, height)
+    bottoms = [height - top - sum(tall[: row + 1]) - gap * row for row in range(len(tall))]
+    panels = [
+        [
+            figure.add_axes((left / width, low / height, panel / width, own / height))
+            for low, own in zip(bottoms, tall, strict=True)
+        ]
+        for left in lefts
+    ]
+    return figure, panels
+
+
+def head_block(axes: Axes, run: StoredRun, names: Sequence[str], *more: str) -> None:
+    """Above a block of runs, from the left edge of the figure on: whose it is, and what they have in common.
+
+    Args:
+        axes: the first panel of the block.
+        run: one of its runs.
+        names: hyperparameters that are not the same in the block.
+        more: what else is said of it.
+    """
+    own = settings(run)
+    common = [name for name in _SYMBOLS if name in own and name not in names]
+    words = [criterion_label(run), *(formula(name, own[name]) for name in common), *more]
+    where: dict[str, Any] = {"coordinates": ("figure fraction", "axes fraction"), "va": "bottom"}
+    title = f"{optimizer_label(run.optimizer)}, {model_label(run.model)}"
+    note(axes, title, (0, 1), shift=(6, 28), fontsize=8, fontweight="bold", **where)
+    note(axes, ", ".join(words), (0, 1), shift=(6, 18), fontsize=6.5, color=FAINT, **where)

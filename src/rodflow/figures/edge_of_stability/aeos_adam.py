@@ -1,0 +1,292 @@
+"""Full-batch Adam at the edge of stability: learning rate times preconditioned sharpness goes to a number.
+
+The number is (2 + 2 β₁) / (1 - β₁), whatever the learning rate. One column a decay of the first moment, one colour a
+learning rate, seeds as further lines of the same colour; one block of rows for each model and each choice of the other
+settings. Source: Cohen et al. 2022 (arXiv 2207.14484).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.figures.core.marks import (
+    band_key,
+    cross,
+    curve,
+    diverged,
+    exception,
+    held,
+    in_gain,
+    mark_threshold,
+    not_reached_key,
+    threshold_key,
+    top_of_ratio,
+)
+from rodflow.figures.core.rows import loss, onset, sharpness, show_on_log_scale
+from rodflow.figures.core.style import FAINT, Drawing, Numbers, key, new_figure, note, styled
+from rodflow.figures.core.sweeps import (
+    add_panel,
+    by_other_settings,
+    color_key,
+    columns,
+    formula,
+    head_block,
+    hyperparameter,
+    in_order,
+    named,
+    ordered_colors,
+    plain,
+    settings,
+    step_size,
+    varied,
+)
+from rodflow.store.results import DISCRETE, StoredRun
+
+FIGURE = FigureEntry(per="sweeps", needs=ALONG_RUNS, order=18)
+
+
+_RATE, _DECAY = "learning_rate", "b1"
+
+_LOWEST_TOP, _HIGHEST_TOP = 1.3, 1.6  # of sharpness over threshold that is shown
+_NARROWEST, _WIDEST = 0.16, 0.6  # half of the axis of held sharpness
+
+_ACROSS = {"left": 0.72, "right": 0.12, "between": 0.3}  # inches
+_ACROSS |= {"narrow": 1.3, "wide": 3.4, "least": 4.5}
+_TALL, _GAPS = (1.25, 0.7, 0.75), (0.1, 0.52, 0.42)  # of the rows, below each
+_MANY = 5  # from more learning rates on their numbers are upright,
+_MORE = (0.0, 0.12, 0.22)  # which takes more below the rows
+_KEY, _LINE, _HEAD = 0.26, 0.15, 0.58  # first line of the key, further ones, a block's title
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Runs that differ in learning rate, decay of the first moment and seed alone, and where they are drawn.
+
+    Attributes:
+        runs: one for each learning rate, decay and seed.
+        panels: by row and column.
+        decays: the columns.
+        colors: of each learning rate.
+        names: the settings that tell runs apart in the table.
+    """
+
+    runs: Sequence[StoredRun]
+    panels: Sequence[Sequence[Axes]]
+    decays: Sequence[float | None]
+    colors: Mapping[float | None, str]
+    names: Sequence[str]
+
+    def column(self, decay: float | None) -> list[StoredRun]:
+        """The runs of one column, by learning rate and seed."""
+        own = (run for run in self.runs if hyperparameter(run, _DECAY) == decay)
+        return sorted(own, key=lambda run: (step_size(run), run.seed))
+
+    def color(self, run: StoredRun) -> str:
+        """Of its learning rate."""
+        return self.colors[step_size(run)]
+
+    def plot(
+        self, axes: Axes, run: StoredRun, quantity: str, values: xr.DataArray, numbers: Numbers
+    ) -> xr.DataArray:
+        """Draw a quantity of a run against the steps and enter it; what is drawn."""
+        look = {"color": self.color(run), "linewidth": 0.9, "zorder": 2.5}
+        return curve(axes, run, named(quantity, run, self.names), values, numbers, **look)
+
+
+def draw(runs: Sequence[StoredRun]) -> Drawing:
+    """Three rows: learning rate x sharpness, loss, and the sharpness held at the end over the threshold.
+
+    Args:
+        runs: of any models and optimizers; without a decay of the first moment they have a column of their own.
+    """
+    groups = by_other_settings(runs, _RATE, _DECAY)
+    decays = in_order(hyperparameter(run, _DECAY) for run in runs)
+    colors = ordered_colors(in_order(map(step_size, runs)))
+    names = varied(runs, _RATE, _DECAY)
+    numbers = Numbers()
+    with styled():
+        lines = 1 + len(colors) // 6
+        figure, panels = _figure(len(groups), len(decays), lines, many=len(colors) > _MANY)
+        for group, rows in zip(groups, panels, strict=True):
+            block = _Block(group, rows, decays, colors, names)
+            _draw_sharpness(block, numbers)
+            _draw_loss(block, numbers)
+            _draw_held(block, numbers)
+            _head(block)
+        limit = [threshold_key(), band_key(), *not_reached_key(runs)]
+        key(figure, [*color_key(_RATE, colors), *limit], lines=lines)
+    return Drawing(figure, numbers.table())
+
+
+def _figure(
+    blocks: int, count: int, lines: int, *, many: bool
+) -> tuple[Figure, list[list[list[Axes]]]]:
+    """An empty figure with room for a key of so many lines, and its panels: block, row, column."""
+    lefts, panel, width = columns(count, **_ACROSS)
+    gaps = np.add(_GAPS, _MORE) if many else np.array(_GAPS)
+    one = _HEAD + sum(_TALL) + float(gaps.sum())
+    first = _KEY + _LINE * (lines - 1)
+    figure = new_figure(width, first + blocks * one)
+    panels = []
+    for block in range(blocks):
+        tops = first + block * one + _HEAD + np.cumsum([0, *np.add(_TALL, gaps)[:-1]])
+        panels.append(
+            [
+                [add_panel(figure, left, top, panel, tall) for left in lefts]
+                for top, tall in zip(tops, _TALL, strict=True)
+            ]
+        )
+    return figure, panels
+
+
+def _draw_sharpness(block: _Block, numbers: Numbers) -> None:
+    """Learning rate x sharpness of every run and the threshold, all thresholds at the same height."""
+    top = top_of_ratio(block.runs, _LOWEST_TOP, _HIGHEST_TOP)
+    for axes, decay in zip(block.panels[0], block.decays, strict=True):
+        members = block.column(decay)
+        _step_axis(axes, block)
+        axes.tick_params(labelbottom=False)
+        if not members:
+            note(axes, "no run", (0.5, 0.5), ha="center", color=FAINT, fontsize=6.5)
+            axes.set_yticks([])
+            continue
+        limit = members[0].threshold
+        mark_threshold(axes, limit, zorder=3)
+        axes.set_ylim(0, top * limit)
+        axes.set_yticks([0, limit / 2, limit], labels=["0", f"{limit / 2:.4g}", f"{limit:.4g}"])
+        axes.get_yticklabels()[-1].set_fontweight("bold")
+        beyond: dict[float, tuple[float, float]] = {}
+        for run in members:
+            numbers.add(run, DISCRETE, named("threshold", run, block.names), run.threshold)
+            values = sharpness(run, DISCRETE) * run.threshold
+            values = block.plot(axes, run, "learning_rate_x_sharpness", values, numbers)
+            cross(axes, run, values, block.color(run))
+            if not diverged(run) and values.size and values.max() > top * limit:
+                peak = float(values.max()), float(values.idxmax("snapshot"))
+                beyond[step_size(run)] = max(peak, beyond.get(step_size(run), peak))
+        _say(axes, block, members)
+        _name_peaks(axes, block, beyond)
+
+
+def _name_peaks(axes: Axes, block: _Block, beyond: Mapping[float, tuple[float, float]]) -> None:
+    """How far up the curves go that leave through the top, and come back, beside the place where they do."""
+    for line, (rate, (value, step)) in enumerate(beyond.items()):
+        early = step < np.mean(axes.get_xlim())
+        where: dict[str, Any] = {"coordinates": ("data", "axes fraction"), "va": "top"}
+        where |= {"ha": "left" if early else "right", "shift": (4 if early else -4, -7 * line)}
+        text = f"up to {value:.3g} \u2191"
+        note(axes, text, (step, 1), color=block.colors[rate], fontsize=6, **where)
+
+
+def _say(axes: Axes, block: _Block, runs: Sequence[StoredRun]) -> None:
+    """Upwards from the lower right corner, the runs that do not end at the threshold."""
+    found = dict.fromkeys((step_size(run), words) for run in runs if (words := exception(run)))
+    for line, (rate, words) in enumerate(reversed(found)):
+        look: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": 6}
+        look |= {"color": block.colors[rate], "shift": (-1, 2 + 7 * line)}
+        note(axes, f"{plain(rate)}: {words}", (1, 0), **look)
+
+
+def _step_axis(axes: Axes, block: _Block) -> None:
+    axes.set_xlim(0, max(run.settings["steps"] for run in block.runs))
+    axes.locator_params(axis="x", nbins=4)
+
+
+def _draw_loss(block: _Block, numbers: Numbers) -> None:
+    """The loss with its oscillation averaged out; of a run that diverged as far up as it began."""
+    shown = [np.ones(0)]
+    for axes, decay in zip(block.panels[1], block.decays, strict=True):
+        for run in block.column(decay):
+            values = block.plot(axes, run, "loss", loss(run, DISCRETE), numbers).values
+            lost = diverged(run) and values.size
+            shown.append(values[values <= 10 * values[0]] if lost else values)
+    for axes in block.panels[1]:
+        show_on_log_scale(axes, np.concatenate(shown))
+        _step_axis(axes, block)
+        axes.set_xlabel("optimizer step")
+        axes.tick_params(labelleft=axes is block.panels[1][0])
+
+
+def _draw_held(block: _Block, numbers: Numbers) -> None:
+    """Mean and range of sharpness over threshold in the last quarter, against the learning rate."""
+    rates = in_order(map(step_size, block.runs))
+    ends = [held(run, end) for run in block.runs for end in ("_lowest", "_highest")]
+    away = np.abs(np.array(ends)[np.isfinite(ends)] - 1)
+    half = float(np.clip(1.1 * np.max(away, initial=0.0), _NARROWEST, _WIDEST))
+    turned: dict[str, Any] = {"rotation": 90} if len(block.colors) > _MANY else {}
+    for axes, decay in zip(block.panels[2], block.decays, strict=True):
+        mark_threshold(axes)
+        axes.set_ylim(1 - half, 1 + half)
+        axes.set_xlim(-0.5, len(rates) - 0.5)
+        axes.set_xticks(range(len(rates)), labels=[*map(plain, rates)], **turned)
+        axes.set_xlabel("learning rate $\\eta$ [1]")
+        axes.tick_params(labelleft=axes is block.panels[2][0])
+        for place, rate in enumerate(rates):
+            members = [run for run in block.column(decay) if step_size(run) == rate]
+            spread = 0.12 * (np.arange(len(members)) - (len(members) - 1) / 2)
+            for run, x in zip(members, place + spread, strict=True):
+                _draw_mark(axes, block, run, float(x), numbers)
+            known = [*map(held, members)]
+            if np.isfinite(known).any():
+                look: dict[str, Any] = {"coordinates": ("data", "axes fraction"), "shift": (0, 1)}
+                look |= {"color": block.colors[rate], "ha": "center", "fontsize": 6.5, **turned}
+                note(axes, f"{np.nanmean(known):.2f}", (place, 1), **look)
+
+
+def _draw_mark(axes: Axes, block: _Block, run: StoredRun, x: float, numbers: Numbers) -> None:
+    """Mean and range of one run: open where it never reached the threshold, at the edge where it lies beyond."""
+    found = {end: held(run, end) for end in ("", "_lowest", "_highest")}
+    mean, low, high = found.values()
+    if not np.isfinite(mean):
+        return
+    for end, value in found.items():
+        name = named(f"held{end}_over_threshold", run, block.names)
+        numbers.add(run, DISCRETE, name, value)
+    color, (bottom, top) = block.color(run), axes.get_ylim()
+    axes.plot([x, x], [low, high], color=color, linewidth=2.2, alpha=0.4, label="range")
+    off = mean < bottom or mean > top
+    axes.plot(
+        x,
+        np.clip(mean, bottom, top),
+        marker="o" if not off else "v" if mean < bottom else "^",
+        markersize=4,
+        color=color,
+        markerfacecolor=color if np.isfinite(onset(run)) else "white",
+        linestyle="none",
+        clip_on=False,
+        zorder=3,
+        label="_beyond" if off else "held",
+    )
+
+
+def _head(block: _Block) -> None:
+    """Whose block it is, and what is on its axes."""
+    run, (top, below, last) = block.runs[0], block.panels
+    own, more = settings(run), []
+    if decay := own.get("weight_decay"):
+        more.append(f"weight decay {plain(decay)}")
+    more.append(f"batch of {own['batch_size']}" if own["batch_size"] else "full batch")
+    head_block(top[0], run, (_RATE, _DECAY), *more)
+    for axes, b1 in zip(top, block.decays, strict=True):
+        heading = "" if b1 is None else f"{formula(_DECAY, b1)}: "
+        if members := block.column(b1):
+            axes.set_title(f"{heading}threshold {members[0].threshold:.4g}", pad=4, fontsize=7.5)
+    measured = "learning rate ×\nsharpness $\\eta S$ [1]"
+    if in_gain(run):
+        measured = "sharpness $S$ [1]\nin the gain"
+    labels = {top[0]: measured, below[0]: "loss [1]", last[0]: "held /\nthreshold [1]"}
+    for axes, text in labels.items():
+        axes.set_ylabel(text)
+        axes.yaxis.set_label_coords(-0.36 / (axes.get_position().width * _inches(axes)), 0.5)
+
+
+def _inches(axes: Axes) -> float:
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return float(figure.get_size_inches()[0])

@@ -1,0 +1,403 @@
+"""Which curvature is held: that of the loss itself under gradient descent, only the preconditioned one under Adam.
+
+One column an optimizer (and model, if there are several), seeds on top of each other: the sharpness of the Hessian,
+that of the preconditioned Hessian over its threshold, and the preconditioner. How much the first and the last change
+from the onset on is written there; a run that diverged or never reaches its threshold says so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+
+from rodflow.analysis import equilibrium
+from rodflow.config.declarations import ALONG_RUNS, FigureEntry, of_optimizers
+from rodflow.figures.core.marks import (
+    NOT_REACHED,
+    band_key,
+    cross,
+    curve,
+    diverged,
+    held,
+    mark_threshold,
+    never_reached,
+    threshold_key,
+)
+from rodflow.figures.core.preconditioner import preconditioner
+from rodflow.figures.core.rows import by_row, onset, show_on_log_scale
+from rodflow.figures.core.rows import sharpness as over_threshold
+from rodflow.figures.core.style import (
+    FAINT,
+    INK,
+    Drawing,
+    Numbers,
+    end_labels,
+    hyperparameters,
+    key,
+    model_label,
+    new_figure,
+    note,
+    optimizer_label,
+    process_style,
+    styled,
+)
+from rodflow.store.results import DISCRETE, StoredRun
+
+FIGURE = FigureEntry(per="model", needs=ALONG_RUNS, order=12, runs=of_optimizers("gd", "adam"))
+
+
+_TITLES = (
+    "sharpness of\nthe Hessian [1]",
+    "preconditioned\nsharpness /\nthreshold [1]",
+    "preconditioner\n$P$ [1]",
+)
+_QUARTILES = "#d9d9d9"
+_SOLID: dict[str, Any] = {"linewidth": 0.6, "linestyle": "-"}  # the line of the threshold
+_LOWEST_TOP, _HIGHEST_TOP = 1.5, 2.1  # of the axis of sharpness over threshold
+_LINE = process_style(DISCRETE).text_color
+_BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # below words
+_DASHES = {"onset": (0, (4, 2)), "trend": (0, (2, 1))}
+
+_LEFT, _PANEL, _BETWEEN, _RIGHT = 0.9, 2.7, 0.72, 0.15  # inches
+_HEIGHTS, _GAP, _TOP, _BOTTOM = (1.15, 1.0, 1.15), 0.16, 0.82, 0.42
+_KEY = 0.16  # inches: a further line of the key
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """What is drawn of one run in one panel, [point].
+
+    Attributes:
+        run: whose it is.
+        values: of its points.
+        reach: what the vertical axis should show.
+    """
+
+    run: StoredRun
+    values: xr.DataArray
+    reach: np.ndarray
+
+
+def preconditioner_spread(run: StoredRun) -> xr.Dataset:
+    """Geometric mean and quartiles of P over the weights, along the discrete run, [snapshot].
+
+    Weights that never get a gradient, as those of a pixel that is black in all images, are left out: their second
+    moment stays 0. The attribute `left_out` says which fraction of all they are.
+    """
+    trajectory, given = run.trajectory(DISCRETE), run.settings["optimizer"]
+    kept: np.ndarray | slice = slice(None)
+    left_out = 0.0
+    moment = trajectory.get("second_moment")
+    if moment is not None and "parameter" in moment.dims:
+        moved = (moment > 0).any("snapshot").values
+        if moved.any():
+            kept, left_out = moved, float(1 - moved.mean())
+    rows = []
+    for place in range(trajectory.sizes["snapshot"]):  # one by one, since they are in float64
+        values = np.ravel(preconditioner(trajectory.isel(snapshot=[place]), given).values)[kept]
+        with np.errstate(invalid="ignore"):  # of a run that diverges
+            rows.append([np.exp(np.log(values).mean()), *np.quantile(values, [0.25, 0.75])])
+    table = np.reshape(rows, (-1, 3))
+    names = ("geometric_mean", "lower_quartile", "upper_quartile")
+    return xr.Dataset(
+        {name: ("snapshot", table[:, column]) for column, name in enumerate(names)},
+        {"snapshot": trajectory["snapshot"].values},
+        {"left_out": left_out},
+    )
+
+
+def growth_after_onset(run: StoredRun, values: xr.DataArray) -> float:
+    """By which factor positive values, [snapshot], grow from the onset to the end of the run, in the long run.
+
+    NaN of a run that diverged or never reached its threshold.
+    """
+    since = onset(run)
+    if diverged(run) or not np.isfinite(since):
+        return float("nan")
+    return equilibrium.growth(values.sel(snapshot=slice(since, None)))
+
+
+def draw(runs: Sequence[StoredRun]) -> Drawing:
+    """A grid: one column an optimizer (and model, if there are several), one row a quantity."""
+    columns = by_row(runs)
+    several = len({run.model for run in runs}) > 1
+    numbers = Numbers()
+    with styled():
+        named = np.isfinite(_limit(columns[-1][0]))
+        lines = 1 if len(columns) > 1 else 3
+        figure, panels = _layout(len(columns), lines, _BETWEEN if named else _RIGHT)
+        drawn = [
+            [
+                _draw_sharpness(column[0], members, numbers),
+                _draw_ratio(column[1], members, numbers),
+                _draw_preconditioner(column[2], members, numbers),
+            ]
+            for column, members in zip(panels, columns, strict=True)
+        ]
+        _share_heights(panels, drawn)
+        for column, members, curves in zip(panels, columns, drawn, strict=True):
+            _name_limit(column[0], members[0])
+            for axes, own in zip(column, curves, strict=True):
+                for one in own:
+                    cross(axes, one.run, one.values, _LINE)
+            _mark_onsets(column, members, numbers)
+            _state_failures(column, members)
+            _head(column[0], members[0], several=several)
+        _key(figure, lines)
+    return Drawing(figure, numbers.table())
+
+
+def _layout(count: int, lines: int, right: float) -> tuple[Figure, list[list[Axes]]]:
+    """A figure with so many columns of three panels, lines of the key, and inches to the right."""
+    width = _LEFT + count * (_PANEL + _BETWEEN) - _BETWEEN + right
+    above = _TOP + _KEY * (lines - 1)
+    height = above + sum(_HEIGHTS) + _GAP * (len(_HEIGHTS) - 1) + _BOTTOM
+    figure = new_figure(width, height)
+    panels = []
+    for column in range(count):
+        left, top, line = _LEFT + column * (_PANEL + _BETWEEN), height - above, []
+        for tall in _HEIGHTS:
+            box = (left / width, (top - tall) / height, _PANEL / width, tall / height)
+            line.append(figure.add_axes(box))
+            top -= tall + _GAP
+        panels.append(line)
+    return figure, panels
+
+
+def _draw_sharpness(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> list[_Curve]:
+    """The sharpness of the Hessian, and its long-run change from the onset on."""
+    curves, factors = [], []
+    for run in runs:
+        values = _positive(run.eigenvalues(DISCRETE)["raw_sharpness"])
+        curves.append(_plot(axes, run, values, "raw_sharpness", numbers))
+        factor = growth_after_onset(run, values)
+        if np.isfinite(factor):
+            numbers.add(run, DISCRETE, "raw_sharpness_growth", factor)
+            _draw_trend(axes, run, values, factor, numbers)
+            factors.append(factor)
+    _write_growth(axes, factors)
+    limit = _limit(runs[0])
+    if np.isfinite(limit):
+        axes.axhline(limit, color=INK, linewidth=0.6, zorder=2.5)
+        numbers.add(runs[0], DISCRETE, "raw_sharpness_threshold", limit)
+    return curves
+
+
+def _draw_trend(
+    axes: Axes, run: StoredRun, values: xr.DataArray, factor: float, numbers: Numbers
+) -> None:
+    """The straight line of least squares through the logarithms, from the onset to the end."""
+    later = values.sel(snapshot=slice(onset(run), None))
+    steps = later["snapshot"].values
+    middle, ends = steps.mean(), steps[[0, -1]]
+    share = (ends - middle) / np.ptp(steps)
+    heights = np.exp(np.log(later.values.astype(np.float64)).mean()) * factor**share
+    axes.plot(
+        ends,
+        heights,
+        color=INK,
+        linewidth=1.4,
+        linestyle=_DASHES["trend"],
+        zorder=3,
+        label="trend",
+    )
+    numbers.add(run, DISCRETE, "raw_sharpness_trend", heights, ends)
+
+
+def _draw_ratio(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> list[_Curve]:
+    """The preconditioned sharpness over its threshold, and where it is held in the end."""
+    mark_threshold(axes, zorder=2.5, **_SOLID)
+    curves, means = [], []
+    for run in runs:
+        values = over_threshold(run, DISCRETE)
+        curves.append(_plot(axes, run, values, "sharpness_over_threshold", numbers))
+        if np.isfinite(mean := held(run)):
+            numbers.add(run, DISCRETE, "held", mean)
+            means.append(mean)
+    if means:
+        _write(axes, f"average of the last quarter: {_span(means)}", up=True)
+    return curves
+
+
+def _draw_preconditioner(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> list[_Curve]:
+    """Geometric mean and quartiles of the preconditioner over the weights."""
+    curves, factors, left_out, plain = [], [], 0.0, True
+    for run in runs:
+        spread = preconditioner_spread(run)
+        spread = spread.where(np.isfinite(spread["upper_quartile"]), drop=True)
+        steps = spread["snapshot"].values
+        low, high = (spread[f"{name}_quartile"].values for name in ("lower", "upper"))
+        axes.fill_between(
+            steps, low, high, color=_QUARTILES, linewidth=0, zorder=1, label="quartiles"
+        )
+        values = spread["geometric_mean"]
+        name = "preconditioner_geometric_mean"
+        curves.append(_plot(axes, run, values, name, numbers, reach=np.concatenate([low, high])))
+        for side, quartile in (("lower", low), ("upper", high)):
+            numbers.add(run, DISCRETE, f"preconditioner_{side}_quartile", quartile, steps)
+        factor = growth_after_onset(run, values)
+        if np.isfinite(factor):
+            numbers.add(run, DISCRETE, "preconditioner_growth", factor)
+            factors.append(factor)
+        if spread.attrs["left_out"]:
+            numbers.add(run, DISCRETE, "preconditioner_left_out", spread.attrs["left_out"])
+        left_out = max(left_out, spread.attrs["left_out"])
+        plain &= bool((low == 1).all() and (high == 1).all())
+    if plain:
+        _write(axes, "none: $P = 1$", up=False)
+    else:
+        _write_growth(axes, factors)
+    if left_out:
+        text = f"without the {100 * left_out:.2g}% of the weights\nthat never get a gradient"
+        shift = (-2, -12 if factors else -2)
+        note(axes, text, (1, 1), shift=shift, ha="right", va="top", fontsize=6.5, color=FAINT)
+    return curves
+
+
+def _plot(
+    axes: Axes,
+    run: StoredRun,
+    values: xr.DataArray,
+    quantity: str,
+    numbers: Numbers,
+    reach: np.ndarray | None = None,
+) -> _Curve:
+    """Draw a quantity of a run against the steps, and enter it in the table."""
+    drawn = curve(axes, run, quantity, values, numbers, color=_LINE, linewidth=1.1, zorder=2)
+    reach = drawn.values if reach is None else reach
+    if diverged(run) and reach.size:  # what runs away leaves through the top
+        reach = reach[reach <= 10 * reach[0]]
+    return _Curve(run, drawn, reach)
+
+
+def _positive(values: xr.DataArray) -> xr.DataArray:
+    """Those values that a logarithmic axis can show."""
+    return values.where(np.isfinite(values) & (values > 0), drop=True)
+
+
+def _limit(run: StoredRun) -> float:
+    """The threshold of the sharpness of the Hessian itself; NaN where there is a preconditioner."""
+    if {"gain", "second_moment"} & {*run.trajectory(DISCRETE).variables}:
+        return float("nan")
+    return float(np.asarray(run.eigenvalues(DISCRETE).attrs["threshold"]).item())
+
+
+def _span(values: Sequence[float]) -> str:
+    """One number, or of several seeds the lowest and the highest."""
+    words = dict.fromkeys(f"{value:.2f}" for value in sorted(values))
+    return " to ".join([*words][:: max(len(words) - 1, 1)])
+
+
+def _write_growth(axes: Axes, factors: Sequence[float]) -> None:
+    """By which factor a quantity grows from the onset on."""
+    if factors:
+        _write(axes, f"\u00d7 {_span(factors)} from the onset to the end", up=True)
+
+
+def _write(axes: Axes, text: str, *, up: bool) -> None:
+    """Words at the right end of a panel, at its upper or lower edge."""
+    va, shift = ("top", (-2, -2)) if up else ("bottom", (-2, 3))
+    note(axes, text, (1, up), shift=shift, ha="right", va=va, bbox=_BOX)
+
+
+def _share_heights(
+    panels: Sequence[Sequence[Axes]], drawn: Sequence[Sequence[Sequence[_Curve]]]
+) -> None:
+    """One vertical axis a row, written at its left end, and one horizontal axis a column."""
+    for row, (title, line) in enumerate(zip(_TITLES, zip(*panels, strict=True), strict=True)):
+        curves = chain.from_iterable(column[row] for column in drawn)
+        values = np.concatenate([np.ones(0), *(one.reach for one in curves)])
+        for axes in line:
+            if row == 1:
+                highest = 1.3 * values.max() if values.size else 0
+                axes.set_ylim(0, np.clip(highest, _LOWEST_TOP, _HIGHEST_TOP))
+            else:
+                show_on_log_scale(axes, values)
+                low, high = axes.get_ylim()
+                axes.set_ylim(low, high * (high / low) ** 0.15)  # room for words
+            axes.tick_params(labelleft=axes is line[0])
+        line[0].set_ylabel(title)
+
+
+def _name_limit(axes: Axes, run: StoredRun) -> None:
+    """What the horizontal line among the sharpness of the Hessian is, beside it."""
+    limit = _limit(run)
+    if not np.isfinite(limit):
+        return
+    low, high = axes.get_ylim()
+    arrow = " \u2191" if limit > high else " \u2193" if limit < low else ""
+    text = f"${run.threshold:g}/\\eta$ = {limit:.3g}{arrow}"
+    end_labels(axes, [(limit, text, INK)])
+
+
+def _mark_onsets(column: Sequence[Axes], runs: Sequence[StoredRun], numbers: Numbers) -> None:
+    """Where each run reaches its threshold, or in words that it does not."""
+    last = max(run.settings["steps"] for run in runs)
+    reached = {run: onset(run) for run in runs}
+    for run, step in reached.items():
+        if np.isfinite(step):
+            numbers.add(run, DISCRETE, "onset", step)
+            for axes in column:
+                axes.axvline(step, color=FAINT, linewidth=0.7, linestyle=_DASHES["onset"], zorder=1)
+    for axes in column:
+        axes.set_xlim(0, last)
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 2.5, 5, 10]))
+        axes.tick_params(labelbottom=axes is column[-1])
+    column[-1].set_xlabel("optimizer step")
+    steps = [step for step in reached.values() if np.isfinite(step)]
+    if steps:
+        where = ("data", "axes fraction")
+        place = (min(steps), 1.0)
+        look = {"color": FAINT, "fontsize": 6.5, "va": "bottom"}
+        note(column[0], "onset", place, coordinates=where, shift=(1, 2), **look)
+
+
+def _state_failures(column: Sequence[Axes], runs: Sequence[StoredRun]) -> None:
+    """In words which runs diverged, and which never reach their threshold."""
+    words = []
+    for run in runs:
+        who = f"seed {run.seed}: " if len(runs) > 1 else ""
+        if diverged(run):
+            words.append(f"{who}{run.status(DISCRETE)}")
+        elif never_reached(run):
+            words.append(f"{who}{NOT_REACHED}")
+    if words:
+        text = "\n".join(words)
+        look: dict[str, Any] = {"ha": "right", "va": "bottom", "color": _LINE, "bbox": _BOX}
+        note(column[1], text, (1, 0), shift=(-3, 4), zorder=4, **look)
+
+
+def _head(axes: Axes, run: StoredRun, *, several: bool) -> None:
+    """Whose column it is."""
+    name = optimizer_label(run.optimizer)
+    if several:
+        name += f", {model_label(run.model)}"
+    note(axes, name, (0, 1), shift=(0, 21), fontsize=8, fontweight="bold")
+    note(axes, ", ".join(hyperparameters(run)), (0, 1), shift=(0, 11.5), fontsize=6.5)
+
+
+def _key(figure: Figure, lines: int) -> None:
+    """What lines and areas are, above the panels."""
+    handles = [
+        Line2D([], [], color=_LINE, linewidth=1.1, label="discrete run"),
+        threshold_key(**_SOLID),
+        band_key(linewidth=0),
+        Line2D(
+            [],
+            [],
+            color=INK,
+            linewidth=1.4,
+            linestyle=_DASHES["trend"],
+            label="trend from the onset on",
+        ),
+        Patch(color=_QUARTILES, linewidth=0, label="quartiles of $P$"),
+    ]
+    key(figure, handles, lines=lines)

@@ -1,0 +1,158 @@
+"""Adaptive methods beside one another: the sharpness of each, in units of the threshold of its own map.
+
+One panel a model and optimizer, seeds as further lines of the same colour.
+Source: Cohen et al. 2022 (arXiv 2207.14484).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rodflow.config.declarations import ALONG_RUNS, FigureEntry, except_optimizers
+from rodflow.figures.core.marks import (
+    band_key,
+    cross,
+    curve,
+    exception,
+    held,
+    in_gain,
+    mark_threshold,
+    never_reached,
+    threshold_key,
+    top_of_ratio,
+)
+from rodflow.figures.core.rows import by_row, sharpness
+from rodflow.figures.core.style import (
+    FAINT,
+    INK,
+    Drawing,
+    Numbers,
+    hyperparameters,
+    key,
+    model_label,
+    new_figure,
+    note,
+    optimizer_label,
+    styled,
+)
+from rodflow.figures.core.sweeps import add_panel
+from rodflow.store.results import DISCRETE, StoredRun, ordered
+
+FIGURE = FigureEntry(
+    per="model", needs=ALONG_RUNS, order=11, runs=except_optimizers("gd", "heavy_ball", "nesterov")
+)
+
+
+_COLORS = {False: sns.color_palette("colorblind").as_hex()[0], True: "#b35900"}
+_LABELS = {
+    False: "$\\eta S$, second moment in $P$",
+    True: "$S$, alternating gain for $P^{-1}$",
+}
+"""By whether the preconditioner is the inverse of the alternating gain."""
+
+_MARK: dict[str, Any] = {"marker": 4, "markersize": 5, "linestyle": "none"}  # its tip at the place
+_LOWEST_TOP, _HIGHEST_TOP = 1.55, 1.75  # of sharpness over threshold that is shown
+
+_COLUMNS, _PANEL, _TALL = 4, 1.58, 1.0  # at most; inches
+_LEFT, _RIGHT, _BETWEEN, _TOP, _HEAD, _FOOT, _SMALLEST = 0.56, 0.2, 0.2, 0.84, 0.7, 0.4, 5.6
+
+
+def draw(runs: Sequence[StoredRun]) -> Drawing:
+    """Small multiples in the order of the table of optimizers; each names its threshold and what it holds."""
+    cells = by_row(ordered(runs))
+    several = len({run.model for run in runs}) > 1
+    numbers = Numbers()
+    with styled():
+        figure, panels = _figure(len(cells))
+        top = top_of_ratio(runs, _LOWEST_TOP, _HIGHEST_TOP)
+        for place, (axes, members) in enumerate(zip(panels, cells, strict=True)):
+            axes.set_ylim(0, top)
+            _draw_panel(axes, members, numbers)
+            _head(axes, members, several=several)
+            first, lowest = place % _COLUMNS == 0, place + _COLUMNS >= len(cells)
+            axes.tick_params(labelleft=first)
+            if first:
+                axes.set_ylabel("sharpness /\nthreshold [1]")
+            if lowest:
+                axes.set_xlabel("optimizer step")
+        _key(figure, runs)
+    return Drawing(figure, numbers.table())
+
+
+def _figure(count: int) -> tuple[Figure, list[Axes]]:
+    """An empty figure of this many panels."""
+    columns, lines = min(count, _COLUMNS), -(-count // _COLUMNS)
+    width = max(_LEFT + columns * (_PANEL + _BETWEEN) - _BETWEEN + _RIGHT, _SMALLEST)
+    figure = new_figure(width, _TOP + lines * (_TALL + _HEAD) - _HEAD + _FOOT)
+    panels = []
+    for place in range(count):
+        line, column = divmod(place, _COLUMNS)
+        left, top = _LEFT + column * (_PANEL + _BETWEEN), _TOP + line * (_TALL + _HEAD)
+        panels.append(add_panel(figure, left, top, _PANEL, _TALL))
+    return figure, panels
+
+
+def _draw_panel(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> None:
+    """Sharpness over threshold of every seed, and its mean in the last quarter."""
+    last = max(run.settings["steps"] for run in runs)
+    axes.set_xlim(0, last)
+    axes.locator_params(axis="x", nbins=4)
+    axes.locator_params(axis="y", nbins=4)
+    mark_threshold(axes)
+    width = 0.9 if len(runs) == 1 else 0.6
+    for run in runs:
+        color = _COLORS[in_gain(run)]
+        numbers.add(run, DISCRETE, "threshold", run.threshold)
+        values, name = sharpness(run, DISCRETE), "sharpness_over_threshold"
+        drawn = curve(axes, run, name, values, numbers, color=color, linewidth=width, zorder=2)
+        cross(axes, run, drawn, color)
+        if np.isfinite(mean := held(run)):
+            for end in ("", "_lowest", "_highest"):
+                numbers.add(run, DISCRETE, f"held{end}_over_threshold", held(run, end))
+            place = np.clip(mean, *axes.get_ylim())
+            axes.plot(last, place, color=INK, clip_on=False, label="held", zorder=3, **_MARK)
+
+
+def _head(axes: Axes, runs: Sequence[StoredRun], *, several: bool) -> None:
+    """Above a panel whose it is, its hyperparameters and its threshold; in it what is held, and what went wrong."""
+    run = runs[0]
+    where: dict[str, Any] = {"va": "bottom", "ha": "left"}
+    name = optimizer_label(run.optimizer)
+    note(axes, name, (0, 1), shift=(0, 19), fontsize=7, fontweight="bold", **where)
+    own = [text.replace(" ", "") for text in hyperparameters(run)]
+    if decay := run.settings["optimizer"].get("weight_decay"):
+        own.append(f"decay={decay:g}")
+    if several:
+        own.insert(0, model_label(run.model))
+    note(axes, ", ".join(own), (0, 1), shift=(0, 10.5), fontsize=6, color=FAINT, **where)
+    measured = "$S$" if in_gain(run) else "$\\eta S$"
+    limit = f"threshold of {measured}: {run.threshold:.4g}"
+    note(axes, limit, (0, 1), shift=(0, 2), fontsize=6.5, color=_COLORS[in_gain(run)], **where)
+    words = [*dict.fromkeys(text for run in runs if (text := _exception(run)))]
+    if done := [run for run in runs if np.isfinite(held(run))]:
+        mean, low = np.mean([*map(held, done)]), min(held(run, "_lowest") for run in done)
+        high = max(held(run, "_highest") for run in done)
+        words.append(f"held {mean:.2f} ({low:.2f} to {high:.2f})")
+    for line, text in enumerate(reversed(words)):
+        note(axes, text, (1, 1), shift=(-1, -7.5 * line), ha="right", va="top", fontsize=6)
+
+
+def _exception(run: StoredRun) -> str:
+    """As `marks.exception`, and how far a run came that never reached its threshold."""
+    words = exception(run)
+    if never_reached(run):
+        words += f": at most {float(sharpness(run, DISCRETE).max()):.2f}"
+    return words
+
+
+def _key(figure: Figure, runs: Sequence[StoredRun]) -> None:
+    """What the two colours and the marks mean."""
+    kinds = sorted({in_gain(run) for run in runs})
+    lines = [Line2D([], [], color=_COLORS[k], linewidth=1.2, label=_LABELS[k]) for k in kinds]
+    mean = Line2D([], [], color=INK, label="mean, last quarter", **_MARK)
+    key(figure, [*lines, threshold_key(), band_key(), mean], lines=2)

@@ -1,0 +1,276 @@
+"""How tightly Adam holds its sharpness at the threshold: second-moment decay β₂ and ε.
+
+One column a decay, one row and one colour an ε, seeds as further lines; below, mean, range and standard deviation of
+the last quarter against the decay. One such block for each model and each choice of the other settings.
+Source: Cohen et al. 2022 (arXiv 2207.14484).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rodflow.analysis.comparison import last_quarter
+from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.figures.core.marks import (
+    TOLERANCE,
+    band_key,
+    cross,
+    curve,
+    diverged,
+    exception,
+    held,
+    mark_threshold,
+    not_reached_key,
+    threshold_key,
+    top_of_ratio,
+)
+from rodflow.figures.core.rows import onset, sharpness
+from rodflow.figures.core.style import FAINT, Drawing, Numbers, key, new_figure, note, styled
+from rodflow.figures.core.sweeps import (
+    add_panel,
+    by_other_settings,
+    color_key,
+    columns,
+    formula,
+    head_block,
+    hyperparameter,
+    in_order,
+    named,
+    ordered_colors,
+    plain,
+    varied,
+)
+from rodflow.store.results import DISCRETE, StoredRun
+
+FIGURE = FigureEntry(per="sweeps", needs=ALONG_RUNS, order=20)
+
+
+_B2, _EPS = "b2", "eps"
+
+_LOWEST_TOP, _HIGHEST_TOP = 1.3, 1.75  # of sharpness over threshold that is shown
+_THIN = 0.7  # the line of the threshold
+
+_LOW = 0.45  # words stand above curves that end below this
+
+_LEFT, _RIGHT = 0.72, 0.15  # inches
+_ACROSS = {"between": 0.26, "narrow": 1.2, "wide": 2.4, "least": 5.2}
+_TALL, _GAP, _UNDER, _SUMMARY, _FOOT = 0.72, 0.12, 0.52, 1.1, 0.46
+_KEY, _LINE, _HEAD = 0.26, 0.15, 0.58  # first line of the key, further ones, a block's title
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Runs that differ in b2, eps and seed alone.
+
+    Attributes:
+        runs: one for each b2, eps and seed.
+        decays: the columns.
+        eps: the rows.
+        colors: of each eps.
+        names: the settings that tell runs apart in the table.
+    """
+
+    runs: Sequence[StoredRun]
+    decays: Sequence[float | None]
+    eps: Sequence[float | None]
+    colors: Mapping[float | None, str]
+    names: Sequence[str]
+
+    def at(self, b2: float | None, eps: float | None) -> list[StoredRun]:
+        """The runs of one panel, one a seed."""
+        place = {_B2: b2, _EPS: eps}
+        return [r for r in self.runs if {name: hyperparameter(r, name) for name in place} == place]
+
+    def color(self, run: StoredRun) -> str:
+        """Of its eps."""
+        return self.colors[hyperparameter(run, _EPS)]
+
+
+def draw(runs: Sequence[StoredRun]) -> Drawing:
+    """A grid of sharpness over threshold against the steps, and what is held against the decay.
+
+    Args:
+        runs: of any models and optimizers; one without such a decay has a column of its own.
+    """
+    names = varied(runs, _B2, _EPS)
+    colors = ordered_colors(in_order(hyperparameter(run, _EPS) for run in runs))
+    blocks = []
+    for group in by_other_settings(runs, _B2, _EPS):
+        decays, eps = (in_order(hyperparameter(r, name) for r in group) for name in (_B2, _EPS))
+        blocks.append(_Block(group, decays, eps, colors, names))
+    numbers = Numbers()
+    with styled():
+        lines = 1 + len(colors) // 6
+        figure, places_of = _figure(blocks, lines)
+        for block, (panels, summary) in zip(blocks, places_of, strict=True):
+            _draw_grid(block, panels, numbers)
+            _draw_summary(block, summary, numbers)
+            run = block.runs[0]
+            limit = f"threshold of $\\eta S$ {run.threshold:.4g}"
+            head_block(panels[0][0], run, (_B2, _EPS), limit)
+        limits = [threshold_key(), band_key(), *not_reached_key(runs)]
+        key(figure, [*color_key(_EPS, colors), *limits], lines=lines)
+    return Drawing(figure, numbers.table())
+
+
+def deviation(run: StoredRun) -> float:
+    """Standard deviation of sharpness over threshold in the last quarter; NaN of a run that did not complete."""
+    ratio = sharpness(run, DISCRETE).dropna("snapshot")
+    end = last_quarter(ratio, run.settings["steps"])
+    return float(end.std()) if not diverged(run) and end.size else np.nan
+
+
+def _figure(
+    blocks: Sequence[_Block], lines: int
+) -> tuple[Figure, list[tuple[list[list[Axes]], list[Axes]]]]:
+    """An empty figure, and of each block its panels by row and column and the two of the summary."""
+    count = max(len(block.decays) for block in blocks)
+    lefts, panel, width = columns(count, left=_LEFT, right=_RIGHT, **_ACROSS)
+    grids = [len(block.eps) * (_TALL + _GAP) - _GAP for block in blocks]
+    top = _KEY + _LINE * (lines - 1)
+    height = top + sum(_HEAD + grid + _UNDER + _SUMMARY + _FOOT for grid in grids)
+    figure = new_figure(width, height)
+    half = (width - _LEFT - _RIGHT - _LEFT) / 2
+    found = []
+    for block, grid in zip(blocks, grids, strict=True):
+        top += _HEAD
+        panels = [
+            [
+                add_panel(figure, left, top + row * (_TALL + _GAP), panel, _TALL)
+                for left in lefts[: len(block.decays)]
+            ]
+            for row in range(len(block.eps))
+        ]
+        top += grid + _UNDER
+        sides = (_LEFT, _LEFT + half + _LEFT)
+        found.append((panels, [add_panel(figure, left, top, half, _SUMMARY) for left in sides]))
+        top += _SUMMARY + _FOOT
+    return figure, found
+
+
+def _draw_grid(block: _Block, panels: Sequence[Sequence[Axes]], numbers: Numbers) -> None:
+    """Sharpness over threshold of every run."""
+    top = top_of_ratio(block.runs, _LOWEST_TOP, _HIGHEST_TOP)
+    for row, eps in zip(panels, block.eps, strict=True):
+        for axes, b2 in zip(row, block.decays, strict=True):
+            axes.set_xlim(0, max(run.settings["steps"] for run in block.runs))
+            axes.set_ylim(0, top)
+            axes.set_yticks([0, 0.5, 1, 1.5][: 3 + (top > 1.5)])
+            axes.locator_params(axis="x", nbins=4)
+            axes.tick_params(labelleft=axes is row[0], labelbottom=row is panels[-1])
+            mark_threshold(axes, linewidth=_THIN)
+            _draw_runs(axes, block, block.at(b2, eps), numbers)
+        row[0].set_ylabel(formula(_EPS, eps), color=block.colors[eps], fontweight="bold")
+    _name_heights(panels)
+    for axes, b2 in zip(panels[0], block.decays, strict=True):
+        axes.set_title(formula(_B2, b2), pad=4)
+    for axes in panels[-1]:
+        axes.set_xlabel("optimizer step")
+
+
+def _name_heights(panels: Sequence[Sequence[Axes]]) -> None:
+    """What is on the vertical axes of the grid, once, beside all rows."""
+    first, last = panels[0][0], panels[-1][0]
+    middle = (first.get_position().y1 + last.get_position().y0) / 2
+    text = f"sharpness /{' ' if len(panels) > 1 else chr(10)}threshold [1]"
+    where: dict[str, Any] = {"coordinates": ("figure fraction", "figure fraction")}
+    look: dict[str, Any] = {"rotation": 90, "va": "center", "ha": "left", "fontsize": 7}
+    note(first, text, (0, middle), shift=(3, 0), **where, **look)
+
+
+def _draw_runs(axes: Axes, block: _Block, runs: Sequence[StoredRun], numbers: Numbers) -> None:
+    """One panel: the curves of all seeds, their standard deviation, and what went wrong."""
+    ends = []
+    for run in runs:
+        name = named("sharpness_over_threshold", run, block.names)
+        look: dict[str, Any] = {"color": block.color(run), "linewidth": 0.8, "zorder": 2}
+        drawn = curve(axes, run, name, sharpness(run, DISCRETE), numbers, **look)
+        cross(axes, run, drawn, block.color(run))
+        ends += drawn.values[-1:].tolist()
+    words = [*dict.fromkeys(text for run in runs if (text := exception(run)))]
+    known = [value for run in runs if np.isfinite(value := deviation(run))]
+    if known:
+        words.append(f"s.d. {_digits(float(np.mean(known)))}")
+    if not runs:
+        words = ["no run"]
+    low = bool(ends) and max(ends) < _LOW
+    for line, text in enumerate(words if low else reversed(words)):
+        look = {"ha": "right", "va": "top" if low else "bottom", "fontsize": 6.5}
+        at, away = (1.0, 1 - TOLERANCE if low else 0.0), -8 * line if low else 2 + 8 * line
+        note(axes, text, at, coordinates=("axes fraction", "data"), shift=(-1, away), **look)
+
+
+def _digits(value: float) -> str:
+    """A standard deviation to three places, or two digits where it is smaller."""
+    return f"{value:.3f}" if value >= 0.01 else f"{value:.1g}"
+
+
+def _draw_summary(block: _Block, panels: Sequence[Axes], numbers: Numbers) -> None:
+    """Against the decay: mean and range of the last quarter, and its standard deviation."""
+    mean, spread = panels
+    mark_threshold(mean, linewidth=_THIN)
+    for run in block.runs:
+        numbers.add(run, DISCRETE, named("threshold", run, block.names), run.threshold)
+    for row, eps in enumerate(block.eps):
+        shift = 0.14 * (row - (len(block.eps) - 1) / 2)
+        places = {
+            run: block.decays.index(hyperparameter(run, _B2)) + shift
+            for run in block.runs
+            if hyperparameter(run, _EPS) == eps
+        }
+        for run, place in places.items():
+            _draw_range(mean, block, run, place, numbers)
+        _draw_marks(mean, block, places, "held_over_threshold", held, numbers)
+        _draw_marks(spread, block, places, "standard_deviation", _settled, numbers)
+    for axes in panels:
+        labels = ["none" if b2 is None else plain(b2) for b2 in block.decays]
+        axes.set_xticks(range(len(labels)), labels=labels)
+        axes.set_xlim(-0.5, len(labels) - 0.5)
+        axes.set_xlabel("second-moment decay $\\beta_2$ [1]")
+    mean.set_ylim(0, max(mean.get_ylim()[1], 1 + 2 * TOLERANCE))
+    mean.set_ylabel("held sharpness /\nthreshold [1]")
+    spread.set_ylim(0, max(spread.get_ylim()[1], 0.02))
+    spread.set_ylabel("its standard\ndeviation [1]")
+    if not np.isfinite([*map(_settled, block.runs)]).any():
+        note(spread, "no run held the threshold", (0.5, 0.5), ha="center", color=FAINT)
+
+
+def _settled(run: StoredRun) -> float:
+    """The standard deviation of a run that reached its threshold; NaN of others, which have nothing to hold."""
+    return deviation(run) if np.isfinite(onset(run)) else np.nan
+
+
+def _draw_range(axes: Axes, block: _Block, run: StoredRun, x: float, numbers: Numbers) -> None:
+    """From the lowest to the highest in the last quarter."""
+    ends = {end: held(run, end) for end in ("_lowest", "_highest")}
+    if not np.isfinite(held(run)):
+        return
+    color = block.color(run)
+    axes.plot([x, x], [*ends.values()], color=color, linewidth=2.4, alpha=0.35, label="range")
+    for end, value in ends.items():
+        name = named(f"held{end}_over_threshold", run, block.names)
+        numbers.add(run, DISCRETE, name, value)
+
+
+def _draw_marks(
+    axes: Axes,
+    block: _Block,
+    places: Mapping[StoredRun, float],
+    quantity: str,
+    of: Callable[[StoredRun], float],
+    numbers: Numbers,
+) -> None:
+    """One number of each run with one eps and a path through them; open where one never reached its threshold."""
+    known = {run: of(run) for run in places if np.isfinite(of(run))}
+    color = block.color(next(iter(places)))
+    if path := sorted({places[run]: value for run, value in known.items()}.items()):
+        axes.plot(*zip(*path, strict=True), color=color, linewidth=0.6, label="_path")
+    look: dict[str, Any] = {"marker": "o", "markersize": 4, "linestyle": "none", "zorder": 3}
+    for run, value in known.items():
+        inside = color if np.isfinite(onset(run)) else "white"
+        axes.plot(places[run], value, color=color, markerfacecolor=inside, label=quantity, **look)
+        numbers.add(run, DISCRETE, named(quantity, run, block.names), value)

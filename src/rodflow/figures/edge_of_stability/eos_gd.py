@@ -1,0 +1,313 @@
+"""Gradient descent at the edge of stability: the sharpness rises to 2/η and hovers there while the loss falls.
+
+One column a model and criterion, one colour a step size, seeds as further lines of the same colour.
+Source: Cohen et al. 2021 (arXiv 2103.00065).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MultipleLocator
+
+from rodflow.analysis.equilibrium import (
+    WINDOW,
+    Restlessness,
+    at_edge,
+    moving_average,
+    restlessness,
+)
+from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.errors import RodflowError
+from rodflow.figures.core.marks import NOT_REACHED, cross, curve, diverged, ending
+from rodflow.figures.core.rows import at_snapshots, sharpness, show_on_log_scale
+from rodflow.figures.core.style import (
+    FAINT,
+    INK,
+    Drawing,
+    Numbers,
+    note,
+    optimizer_label,
+    styled,
+)
+from rodflow.figures.core.sweeps import (
+    by_problem,
+    ordered_colors,
+    problem_label,
+    stacked,
+    step_size,
+    sweep_name,
+)
+from rodflow.store.results import DISCRETE, StoredRun
+
+FIGURE = FigureEntry(per="sweeps", needs=ALONG_RUNS, order=16)
+
+
+_OPTIMIZER = "gd"
+_LIMIT = 2.0  # of step size times sharpness
+_TOLERANCE, _AROUND = 0.05, "#dedede"  # half the width of the band around the threshold, its colour
+_HIGHEST = 2.1  # of sharpness over threshold that is shown
+_LONG = 3  # how many times as long as to the end of the edge is shown at most
+
+_TALL = (1.6, 1.35, 1.2)  # inches
+_LAYOUT = {"left": 0.5, "right": 0.12, "between": 0.42, "narrow": 1.3, "wide": 4.4}
+_LAYOUT |= {"gap": 0.2, "foot": 0.56}
+_TABLE, _LINE = 30, 8.5  # points above the panels: for the title, for a line of numbers
+
+
+class EdgeError(RodflowError, ValueError):
+    """There is no run of gradient descent to draw; the message is one line and says what to do."""
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A run and the look of its curves."""
+
+    run: StoredRun
+    name: str
+    color: str
+    thin: bool
+
+    @property
+    def limit(self) -> float:
+        """The sharpness at the threshold, 2/η."""
+        return _LIMIT / step_size(self.run)
+
+    @property
+    def edge(self) -> xr.DataArray:
+        """Sharpness over threshold while at the edge, [snapshot]."""
+        settings = self.run.settings
+        return at_edge(sharpness(self.run, DISCRETE), settings["criterion"], settings["start"])
+
+    @property
+    def restlessness(self) -> Restlessness | None:
+        """How the loss moves while at the edge; None where that ends before the first moving average."""
+        edge = self.edge["snapshot"].values
+        if not edge.size or edge[-1] - max(edge[0], WINDOW) < WINDOW / 2:
+            return None
+        return restlessness(self.run.series(DISCRETE)["loss"], edge[0], edge[-1])
+
+    def width(self, width: float) -> float:
+        """Of a line: half of this where there are several seeds."""
+        return width / 2 if self.thin else width
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """One quantity of one column, and where it is entered."""
+
+    axes: Axes
+    lines: Sequence[_Line]
+    last: int
+    numbers: Numbers
+
+    def plot(self, line: _Line, quantity: str, values: xr.DataArray, **look: Any) -> xr.DataArray:
+        """Draw the values of a run to the last step shown, and enter them; which they are."""
+        values = values.sel({values.dims[0]: slice(None, self.last)})
+        look |= {"label": quantity, "color": line.color}
+        name = f"{quantity}[{line.name}]"
+        return curve(self.axes, line.run, name, values, self.numbers, **look)
+
+
+def draw(runs: Sequence[StoredRun]) -> Drawing:
+    """A column for each model and criterion: loss, sharpness, and sharpness over 2/η.
+
+    Args:
+        runs: of any optimizer; those of gradient descent are drawn.
+
+    Raises:
+        EdgeError: there is none.
+    """
+    shown = [run for run in runs if run.optimizer == _OPTIMIZER]
+    if not shown:
+        raise EdgeError(
+            "no run of gradient descent to draw; name eos_gd in a sweep of gd in the config"
+        )
+    groups = [_lines(group, shown) for group in by_problem(shown)]
+    numbers = Numbers()
+    with styled():
+        rows = max(len({line.color for line in lines}) for lines in groups)
+        top = 0.28 + (_TABLE + _LINE * rows) / 72
+        figure, grid = stacked(len(groups), _TALL, top=top, **_LAYOUT)
+        highest = _highest(line for lines in groups for line in lines)
+        for lines, (losses, raw, over) in zip(groups, grid, strict=True):
+            last, planned = _last_shown(lines), _planned(lines)
+            _draw_loss(_Panel(losses, lines, last, numbers))
+            _draw_sharpness(_Panel(raw, lines, last, numbers))
+            _draw_ratio(_Panel(over, lines, last, numbers), highest)
+            for axes in (losses, raw, over):
+                axes.set_xlim(0, last)
+                axes.tick_params(labelbottom=axes is over)
+            first = "" if last == planned else f"\n(first {last} of {planned})"
+            over.set_xlabel(f"optimizer step{first}")
+            _write_table(losses, lines, numbers)
+        titles = ("loss [1]", "sharpness $S$ [1]", "$S\\,/\\,(2/\\eta)$ [1]")
+        for axes, title in zip(grid[0], titles, strict=True):
+            axes.set_ylabel(title)
+        for axes in [column[2] for column in grid[1:]]:
+            axes.tick_params(labelleft=False)
+        _key(figure)
+    return Drawing(figure, numbers.table())
+
+
+def _lines(group: Sequence[StoredRun], shown: Sequence[StoredRun]) -> list[_Line]:
+    """The runs of a column with their colours."""
+    colors = ordered_colors(sorted({step_size(run) for run in group}))
+    thin = len(group) > len(colors)
+    return [_Line(run, sweep_name(run, shown), colors[step_size(run)], thin) for run in group]
+
+
+def _planned(lines: Sequence[_Line]) -> int:
+    """How many steps the longest run of a column was to have."""
+    return max(line.run.settings["steps"] for line in lines)
+
+
+def _last_shown(lines: Sequence[_Line]) -> int:
+    """The last step of a column: its end, or less where every run has long left the edge."""
+    planned = _planned(lines)
+    ends = [int(line.edge["snapshot"][-1]) for line in lines if line.edge.size]
+    if not ends:
+        return planned
+    enough = -(-max(_LONG * max(ends), 8 * WINDOW) // 100) * 100
+    return enough if enough <= 0.6 * planned else planned
+
+
+def _draw_loss(panel: _Panel) -> None:
+    """The loss of each step, pale, and its moving average at the middle of the window; from t0 on in full."""
+    settled, drawn = [np.ones(0)], []
+    for line in panel.lines:
+        series = line.run.series(DISCRETE)
+        raw = panel.plot(
+            line, "loss", series["loss"], linewidth=line.width(0.7), alpha=0.5, zorder=2
+        )
+        averaged = moving_average(series["loss"])
+        centred = averaged.assign_coords(step=averaged["step"] - WINDOW // 2)
+        averaged = at_snapshots(centred, series)
+        panel.plot(line, "loss_averaged", averaged, linewidth=line.width(1.3), zorder=2.5)
+        later = raw.values[line.run.settings["start"] :]
+        settled.append(later[later <= 10 * raw.values[0]] if diverged(line.run) else later)
+        drawn.append(raw)
+    show_on_log_scale(panel.axes, np.concatenate(settled))
+    _mark_ends(panel, drawn)
+
+
+def _draw_sharpness(panel: _Panel) -> None:
+    """The largest eigenvalue of the Hessian, and the threshold of each step size."""
+    highest, drawn = [0.0], []
+    for line in panel.lines:
+        raw = line.run.eigenvalues(DISCRETE)["raw_sharpness"]
+        drawn.append(panel.plot(line, "raw_sharpness", raw, linewidth=line.width(1.0), zorder=2))
+        highest += [1.15 * line.limit, *np.minimum(drawn[-1].values, _HIGHEST * line.limit)]
+    for line in {line.color: line for line in reversed(panel.lines)}.values():
+        look: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (4, 2)), "zorder": 2.5}
+        panel.axes.axhline(line.limit, color=line.color, label="threshold", **look)
+        panel.numbers.add(line.run, DISCRETE, f"threshold[{line.name}]", line.limit)
+    panel.axes.set_ylim(0, 1.05 * max(highest))
+    _mark_ends(panel, drawn)
+
+
+def _highest(lines: Iterable[_Line]) -> float:
+    """The upper end of all axes of sharpness over threshold."""
+    ratios = [sharpness(line.run, DISCRETE).dropna("snapshot").values for line in lines]
+    return float(np.clip(1.05 * np.concatenate([np.ones(1), *ratios]).max(), 1.3, _HIGHEST))
+
+
+def _draw_ratio(panel: _Panel, highest: float) -> None:
+    """Sharpness over threshold, around a band at 1."""
+    panel.axes.axhspan(1 - _TOLERANCE, 1 + _TOLERANCE, color=_AROUND, linewidth=0, zorder=0)
+    panel.axes.axhline(1, color=FAINT, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1)
+    drawn = []
+    for line in panel.lines:
+        look = {"linewidth": line.width(1.0), "zorder": 2}
+        ratio = sharpness(line.run, DISCRETE)
+        drawn.append(panel.plot(line, "sharpness_over_threshold", ratio, **look))
+    panel.axes.set_ylim(0, highest)
+    panel.axes.yaxis.set_major_locator(MultipleLocator(0.5))
+    _mark_ends(panel, drawn)
+
+
+def _mark_ends(panel: _Panel, drawn: Sequence[xr.DataArray]) -> None:
+    """A cross where the curve of a run that diverged ends."""
+    for line, values in zip(panel.lines, drawn, strict=True):
+        cross(panel.axes, line.run, values, line.color)
+
+
+def _write_table(axes: Axes, lines: Sequence[_Line], numbers: Numbers) -> None:
+    """Above a column: its title, and a line of words or numbers for each step size, in its colour."""
+    colors = [*dict.fromkeys(line.color for line in lines)]
+    height = _LINE * len(colors)
+    title = problem_label(lines[0].run)
+    note(axes, title, (0.5, 1), shift=(0, height + 18), ha="center", fontsize=8, fontweight="bold")
+    places = ((0.0, "left"), (0.5, "right"), (0.75, "right"), (1.0, "right"))
+    heads = ("$\\eta$", "$\\overline{S\\eta/2}$", "$L\\uparrow$", "$\\bar L\\downarrow$")
+    for head, (place, side) in zip(heads, places, strict=True):
+        note(axes, head, (place, 1), shift=(0, height + 6), ha=side, fontsize=6.5)
+    for row, color in enumerate(colors):
+        own = [line for line in lines if line.color == color]
+        up = height - _LINE * (row + 1) + 5
+        note(axes, "━", (0, 1), shift=(-11, up), color=color, fontsize=7)
+        note(axes, f"{step_size(own[0].run):g}", (0, 1), shift=(0, up), color=color)
+        words = _describe(own, numbers)
+        sides = places[1:] if len(words) == len(places) - 1 else places[-1:]
+        for word, (place, side) in zip(words, sides, strict=True):
+            note(axes, word, (place, 1), shift=(0, up), ha=side, color=color)
+
+
+def _describe(own: Sequence[_Line], numbers: Numbers) -> tuple[str, ...]:
+    """Of the runs of one step size: what they do at the edge in numbers, or why there are none."""
+    failed = [ending(line.run) for line in own if diverged(line.run)]
+    if failed:
+        return (failed[0] if len(own) == 1 else f"{len(failed)} of {len(own)} diverged",)
+    reached = [line for line in own if line.edge.size]
+    if not reached:
+        return (NOT_REACHED,)
+    means, moves = [], []
+    for line in reached:
+        means.append(float(line.edge.mean()))
+        numbers.add(line.run, DISCRETE, f"mean_at_edge[{line.name}]", means[-1])
+        if move := line.restlessness:
+            moves.append(move)
+            numbers.add(line.run, DISCRETE, f"rising[{line.name}]", move.rising)
+            if np.isfinite(move.falling):
+                numbers.add(line.run, DISCRETE, f"rising_while_falling[{line.name}]", move.falling)
+    rising = [move.rising for move in moves]
+    falling = [move.falling for move in moves if np.isfinite(move.falling)]
+    return f"{np.mean(means):.3f}", _percent(rising), _percent(falling)
+
+
+def _percent(fractions: Sequence[float]) -> str:
+    """The mean of fractions; a dash of none."""
+    return f"{100 * np.mean(fractions):.0f}%" if fractions else "–"
+
+
+def _key(figure: Figure) -> None:
+    """What the kinds of lines are, once."""
+    place = {"va": "top", "fontsize": 8, "fontweight": "bold"}
+    name = optimizer_label(_OPTIMIZER)
+    note(
+        figure.axes[0],
+        name,
+        (0.0, 1.0),
+        coordinates=("figure fraction", "figure fraction"),
+        shift=(6, -6),
+        **place,
+    )
+    looks: list[dict[str, Any]] = [
+        {"linewidth": 0.7, "alpha": 0.5, "label": "loss $L$ of each step"},
+        {"linewidth": 1.3, "label": f"its {WINDOW}-step average $\\bar L$"},
+        {"linewidth": 0.9, "linestyle": (0, (4, 2)), "label": "threshold $2/\\eta$"},
+    ]
+    figure.legend(
+        handles=[Line2D([], [], color=INK, **look) for look in looks],
+        loc="upper center",
+        ncols=len(looks),
+        frameon=False,
+        fontsize=7.5,
+        handlelength=2.2,
+        columnspacing=1.2,
+    )

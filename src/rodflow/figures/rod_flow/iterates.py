@@ -1,0 +1,240 @@
+"""Single iterates predicted one by one, phase included, by a rod flow restarted at the edge.
+
+One row an optimizer and model: the first and the last steps along the leading eigenvector, and the
+iterate error ||Z + (-1)^t X - w_t|| / ||X_w|| over time. Runs without stored iterates say so.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+from rodflow.config.declarations import FigureEntry
+from rodflow.figures.core.rows import Grid, describe_run
+from rodflow.figures.core.style import (
+    FAINT,
+    INK,
+    Drawing,
+    Numbers,
+    key,
+    model_label,
+    note,
+    process_style,
+    styled,
+)
+from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
+
+FIGURE = FigureEntry(per="model", needs=("comparison", "trajectories", "iterates"), order=9)
+
+
+WINDOW = 40
+"""How many steps are shown one by one."""
+
+TOLERANCE = 0.05
+"""The iterate error up to which an iterate counts as predicted."""
+
+OSCILLATES = 1e-4
+"""An iterate oscillates from this fraction of the largest oscillation after the restart on."""
+
+_FLOW = "rod_unit_step"
+_GREY = "#595959"
+
+_PANEL, _EMPTY = 0.9, 0.35  # inches: the height of a row, and of one without iterates
+_GRID = Grid(width=8.2, left=1.5, right=0.15, between=0.42, gap=0.5, top=0.7, bottom=0.42)
+
+
+def stored_iterates(run: StoredRun) -> xr.Dataset | None:
+    """The iterates of a run step by step; None if it has none."""
+    return run.iterates if run.has("iterates") else None
+
+
+def oscillation(values: np.ndarray) -> np.ndarray:
+    """How far each value but the first and last is from the line through its neighbours, halved, [step - 2].
+
+    (2 y_t - y_{t-1} - y_{t+1}) / 4, the half-extent with its sign: docs/theory.md, section 3.
+    """
+    return (2 * values[1:-1] - values[:-2] - values[2:]) / 4
+
+
+def steps_in_phase(actual: np.ndarray, predicted: np.ndarray, least: float) -> tuple[int, int]:
+    """At how many steps the two oscillate to the same side, and how many were compared.
+
+    Compared are those at which the actual oscillation is at least `least`: where it has died out,
+    what remains is the curvature of the path.
+    """
+    swing = oscillation(actual)
+    compared = np.abs(swing) >= least
+    same = swing * oscillation(predicted) > 0
+    return int((same & compared).sum()), int(compared.sum())
+
+
+def steps_predicted(error: np.ndarray) -> int:
+    """How many steps pass before the iterate error is first above the tolerance, or is not finite."""
+    above = np.flatnonzero(~(error <= TOLERANCE))
+    return int(above[0]) if above.size else error.size
+
+
+def draw(runs: Sequence[StoredRun]) -> Drawing:
+    """A grid: one row an optimizer (and model, if there are several), seeds in rows of their own."""
+    numbers = Numbers()
+    several = len({run.model for run in runs}) > 1
+    seeds = len({run.seed for run in runs}) > 1
+    with styled():
+        figure, rows = _GRID.figure([_PANEL if _has_steps(run) else _EMPTY for run in runs])
+        for row, (line, run) in enumerate(zip(rows, runs, strict=True)):
+            describe_run(line[0], run, *([model_label(run.model)] if several else []))
+            if seeds:
+                where = ("figure fraction", "axes fraction")
+                at, shift = (0.008, 1), (72 * 0.9, -11)
+                text = f"seed {run.seed}"
+                note(line[0], text, at, coordinates=where, shift=shift, va="top", fontsize=6.5)
+            _draw_row(line, run, numbers)
+            if row == 0:
+                _name_columns(line)
+        for axes in rows[-1]:
+            axes.set_xlabel("optimizer step")
+        _key(figure)
+    return Drawing(figure, numbers.table())
+
+
+def _has_steps(run: StoredRun) -> bool:
+    data = stored_iterates(run)
+    return data is not None and data.sizes["step"] > 0
+
+
+def _name_columns(line: Sequence[Axes]) -> None:
+    titles = (
+        "along the eigenvector [1], first steps",
+        "along the eigenvector [1], last steps",
+        "iterate error [1]",
+    )
+    for axes, title in zip(line, titles, strict=True):
+        axes.set_title(title, pad=16)
+
+
+def _draw_row(line: Sequence[Axes], run: StoredRun, numbers: Numbers) -> None:
+    """One run, or why there is nothing to be seen of it."""
+    data = stored_iterates(run)
+    failures = []
+    if run.status(DISCRETE) != COMPLETED:
+        failures.append(f"{process_style(DISCRETE).label} {run.status(DISCRETE)}")
+    if data is None:
+        failures.append("no iterates stored")
+    elif data.attrs["status"] != COMPLETED:
+        failures.append(data.attrs["status"])
+    if data is None or not data.sizes["step"]:
+        for axes in line:
+            for spine in axes.spines.values():
+                spine.set_visible(False)
+            axes.set_xticks([])
+            axes.set_yticks([])
+        text = "; ".join(failures)
+        note(line[0], text, (0, 1), va="top", color=_GREY)
+        return
+    first = data.isel(step=slice(None, WINDOW))
+    last = data.isel(step=slice(-WINDOW, None))
+    least = OSCILLATES * np.max(np.abs(oscillation(data["actual"].values)), initial=0)
+    for name, axes, window in (("first", line[0], first), ("last", line[1], last)):
+        _draw_window(axes, run, window, name, least, numbers)
+    _draw_error(line[2], run, data, numbers)
+    ratio = float(data.attrs["sharpness_over_threshold"])
+    numbers.add(run, DISCRETE, "sharpness_over_threshold", ratio, [int(data.attrs["restart"])])
+    where = ("figure fraction", "axes fraction")
+    text = f"from step {int(data.attrs['restart'])},\nat {ratio:.2f} of threshold"
+    note(line[0], text, (0.008, 0), coordinates=where, va="bottom", color=_GREY, fontsize=6.5)
+    if failures:
+        color = process_style(_FLOW).text_color
+        note(line[2], "; ".join(failures), (0, 0), shift=(3, 3), color=color, fontsize=6.5)
+
+
+def _draw_window(
+    axes: Axes, run: StoredRun, window: xr.Dataset, name: str, least: float, numbers: Numbers
+) -> None:
+    """Actual and predicted iterates one by one, and at how many steps their phases agree."""
+    steps = window["step"].values
+    for process, quantity, look in _LOOKS:
+        values = window[quantity].values.astype(float)
+        axes.plot(steps, values, label=f"{process} {quantity}", **look)
+        numbers.add(run, process, f"{quantity}_{name}", values, steps)
+    axes.margins(x=0.02, y=0.1)
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.yaxis.set_major_locator(MaxNLocator(4))
+    axes.ticklabel_format(axis="y", scilimits=(-2, 3), useMathText=True)
+    in_phase, compared = steps_in_phase(window["actual"].values, window["predicted"].values, least)
+    for quantity, value in {"steps_in_phase": in_phase, "steps_compared": compared}.items():
+        numbers.add(run, _FLOW, f"{quantity}_{name}", value)
+    text = f"in phase: {in_phase} of {compared}" if compared else "no oscillation left"
+    note(axes, text, (1, 1), shift=(0, 4), ha="right", fontsize=6.5)
+
+
+def _draw_error(axes: Axes, run: StoredRun, data: xr.Dataset, numbers: Numbers) -> None:
+    """Iterate error and rod length over time, and for how long the error is small."""
+    axes.set_yscale("log")
+    length = data["rod_length"] / float(data["rod_length"][0])
+    curves = {
+        "iterate_error": (data["iterate_error"], process_style(_FLOW).line | {"linestyle": "-"}),
+        "rod_length_over_first": (length, {"color": FAINT, "linewidth": 0.8}),
+    }
+    for quantity, (values, look) in curves.items():
+        values = values.where(np.isfinite(values) & (values > 0), drop=True)
+        axes.plot(values["step"], values, label=quantity, **look)
+        numbers.add(run, _FLOW, quantity, values, values["step"].values)
+    axes.axhline(TOLERANCE, color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1, label="5%")
+    axes.set_xlim(int(data["step"][0]), run.settings["steps"])
+    axes.yaxis.set_major_locator(LogLocator(numticks=5))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    count = steps_predicted(data["iterate_error"].values)
+    numbers.add(run, _FLOW, "steps_predicted", count)
+    text = f"within 5% for {count} of {data.sizes['step']} steps"
+    note(axes, text, (1, 1), shift=(0, 4), ha="right", fontsize=6.5)
+
+
+_COLOR = process_style(_FLOW).color
+_LOOKS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+    (
+        DISCRETE,
+        "actual",
+        {
+            "linestyle": "none",
+            "marker": "o",
+            "markersize": 4.2,
+            "markeredgewidth": 0,
+            "color": process_style(DISCRETE).color,
+            "zorder": 2,
+        },
+    ),
+    (
+        _FLOW,
+        "predicted",
+        {
+            "linewidth": 0.7,
+            "marker": "o",
+            "markersize": 1.8,
+            "markeredgewidth": 0,
+            "color": _COLOR,
+            "zorder": 2.3,
+        },
+    ),
+)
+
+
+def _key(figure: Figure) -> None:
+    """What dots and lines are, above the panels."""
+    labels = ("iterates", f"predicted by the {process_style(_FLOW).label}")
+    handles = [
+        Line2D([], [], label=label, **look)
+        for label, (_, _, look) in zip(labels, _LOOKS, strict=True)
+    ]
+    errors = process_style(_FLOW).line | {"linestyle": "-"}
+    handles += [
+        Line2D([], [], label="iterate error", **errors),
+        Line2D([], [], color=FAINT, linewidth=0.8, label="rod length / that at the restart [1]"),
+        Line2D([], [], color=INK, linewidth=0.8, linestyle=(0, (4, 2)), label="5%"),
+    ]
+    key(figure, handles)

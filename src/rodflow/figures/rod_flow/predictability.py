@@ -1,0 +1,342 @@
+"""How near the flows stay, beside how near the run stays to copies of itself that differ by rounding.
+
+One row an optimizer, one column a model, and on the right the last error of each rod flow over the
+median last error of the replicas. A run without replicas, and a process that diverged, say so.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+from rodflow.config.declarations import FigureEntry
+from rodflow.figures.core.rows import describe_row, mark_end, tracking_error
+from rodflow.figures.core.style import (
+    BAND,
+    INK,
+    Drawing,
+    Numbers,
+    hyperparameters,
+    key,
+    lines_of,
+    model_label,
+    new_figure,
+    note,
+    process_style,
+    styled,
+)
+from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
+
+FIGURE = FigureEntry(per="experiment", needs=("comparison", "trajectories"), order=10)
+
+
+_BASELINE = "stable"
+_LINES: tuple[tuple[float, str, Any], ...] = ((1, "floor", "-"), (2, "twice", (0, (4, 2))))
+"""Multiples of the floor with a line of their own, its name and dashes."""
+
+_FLOOR, _GREY = "#d9d9d9", "#595959"
+_MARKS = "os^D"
+_BESIDE = ("axes fraction", "data")
+
+_LEFT, _RIGHT, _BETWEEN = 1.5, 0.1, 0.24  # inches: beside the panels and between them
+_ONE, _SEVERAL = 3.4, 1.75  # inches: width of a panel where there is one model, and where more
+_MODEL, _SUMMARY, _VALUE = 0.5, 1.7, 0.6  # inches: model's name, summary, a column of numbers
+_PANEL, _GAP, _TOP, _BOTTOM = 0.72, 0.22, 0.78, 0.45
+
+
+@dataclass(frozen=True)
+class _Panel:
+    """The tracking errors of one model and optimizer.
+
+    Attributes:
+        model: whose they are.
+        axes: where they are drawn.
+        settled: what the vertical axis should show.
+        diverged: (flow, step, error) where a flow was last seen before it diverged.
+    """
+
+    model: str
+    axes: Axes
+    settled: np.ndarray
+    diverged: list[tuple[str, int, float]]
+
+
+Rows = dict[str, dict[str, list[StoredRun]]]
+
+
+def floor_range(run: StoredRun) -> xr.Dataset | None:
+    """Lowest, median and highest tracking error of the replicas, [snapshot]; None if there is no replica.
+
+    Where a replica has diverged it counts no more; snapshots that no replica has are left out.
+    """
+    if "floor" not in run.comparison:
+        return None
+    floor = run.comparison["floor"].astype(np.float64)
+    floor = floor.where(np.isfinite(floor)).dropna("snapshot", how="all")
+    if not floor.size:
+        return None
+    return xr.Dataset(
+        {
+            "floor_lowest": floor.min("replica"),
+            "floor_median": floor.median("replica"),
+            "floor_highest": floor.max("replica"),
+        }
+    )
+
+
+def over_floor(run: StoredRun, flow: str) -> dict[str, float] | None:
+    """The last error of a flow over the median, highest and lowest last error of the replicas.
+
+    None unless the run, the flow and at least one replica reached the end.
+    """
+    if any(run.status(process) != COMPLETED for process in (DISCRETE, flow)):
+        return None
+    if "floor_last" not in run.comparison:
+        return None
+    last = run.comparison["floor_last"].values.astype(np.float64)
+    last = last[np.isfinite(last) & (last > 0)]
+    error = float(run.comparison["error_last"].sel(process=flow))
+    if not last.size or not np.isfinite(error):
+        return None
+    references = {"median": np.median(last), "highest": last.max(), "lowest": last.min()}
+    return {name: error / float(value) for name, value in references.items()}
+
+
+def draw(runs: Sequence[StoredRun]) -> Drawing:
+    """A grid of tracking errors with their floor, and beside it the summary of all runs."""
+    rows: Rows = {}
+    for run in runs:
+        rows.setdefault(run.optimizer, {}).setdefault(run.model, []).append(run)
+    models = list(dict.fromkeys(run.model for run in runs))
+    flows = list(dict.fromkeys(p for run in runs for p in run.processes if p != DISCRETE))
+    rods = [flow for flow in flows if flow != _BASELINE]
+    numbers = Numbers()
+    with styled():
+        panel = _SEVERAL if len(models) > 1 else _ONE
+        lefts = [_LEFT + column * (panel + _BETWEEN) for column in range(len(models))]
+        right = _VALUE * len(rods) + _RIGHT
+        summary = _LEFT + len(models) * (panel + _BETWEEN) + _MODEL
+        width = summary + _SUMMARY + right
+        height = _TOP + len(rows) * (_PANEL + _GAP) - _GAP + _BOTTOM
+        figure = new_figure(width, height)
+        size = np.array([width, height, width, height])
+        panels: list[_Panel] = []
+        for row, (optimizer, members) in enumerate(rows.items()):
+            bottom = height - _TOP - _PANEL - row * (_PANEL + _GAP)
+            line = []
+            for model, left in zip(models, lefts, strict=True):
+                if model in members:
+                    axes = figure.add_axes(tuple(np.array([left, bottom, panel, _PANEL]) / size))
+                    line.append(_draw_errors(axes, model, members[model], flows, numbers))
+            shared = {tuple(hyperparameters(run)) for own in members.values() for run in own}
+            describe_row(line[0].axes, optimizer, *(shared.pop() if len(shared) == 1 else ()))
+            panels += line
+        _share_axes(panels, models)
+        low, high = _BOTTOM, height - _TOP
+        box = np.array([summary, low, _SUMMARY, high - low]) / size
+        _draw_summary(figure.add_axes(tuple(box)), rows, rods, high - low, numbers)
+        _key(figure, flows)
+    return Drawing(figure, numbers.table())
+
+
+def _draw_errors(
+    axes: Axes, model: str, runs: Sequence[StoredRun], flows: Sequence[str], numbers: Numbers
+) -> _Panel:
+    """Tracking errors of the flows of one model and optimizer, over the band of the replicas."""
+    words: list[tuple[str, str]] = []
+    settled = [np.ones(0)]
+    diverged = []
+    axes.set_yscale("log")
+    axes.set_xlim(0, max(run.settings["steps"] for run in runs))
+    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True, steps=[1, 2, 2.5, 5, 10]))
+    for run in runs:
+        found = floor_range(run)
+        if found is None:
+            words.append((_no_floor(run), _GREY))
+        else:
+            _draw_floor(axes, run, found, numbers)
+            settled += [values.values for values in found.values()]
+        if run.status(DISCRETE) != COMPLETED:
+            style = process_style(DISCRETE)
+            words.append((f"{style.label} {run.status(DISCRETE)}", style.text_color))
+        for flow in (flow for flow in flows if flow in run.processes):
+            style = process_style(flow)
+            errors = tracking_error(run, flow)
+            errors = errors.where(np.isfinite(errors) & (errors > 0), drop=True)
+            values, steps = errors.values, errors["snapshot"].values
+            axes.plot(steps, values, label=flow, **style.line)
+            numbers.add(run, flow, "tracking_error", values, steps)
+            if run.status(flow) == COMPLETED:
+                settled.append(values)
+                continue
+            words.append((f"{style.short} {run.status(flow).split(':')[0]}", style.text_color))
+            if errors.size:
+                settled.append(values[values <= 10 * values[0]])
+                diverged.append((flow, int(steps[-1]), float(values[-1])))
+    for line, (text, color) in enumerate(dict.fromkeys(words)):
+        shift = (3, -1 - 7.5 * line)
+        note(axes, text, (0, 1), shift=shift, va="top", color=color, fontsize=6)
+    return _Panel(model, axes, np.concatenate(settled), diverged)
+
+
+def _draw_floor(axes: Axes, run: StoredRun, found: xr.Dataset, numbers: Numbers) -> None:
+    """The range of the replicas' errors as a band, and their median."""
+    steps = found["snapshot"].values
+    axes.fill_between(
+        steps,
+        found["floor_lowest"],
+        found["floor_highest"],
+        color=_FLOOR,
+        linewidth=0,
+        zorder=1,
+        label="replicas",
+    )
+    axes.plot(steps, found["floor_median"], color=_GREY, linewidth=0.9, zorder=1.5, label="floor")
+    for quantity, values in found.items():
+        numbers.add(run, DISCRETE, str(quantity), values, steps)
+
+
+def _no_floor(run: StoredRun) -> str:
+    """Why a run has no floor."""
+    return "no replicas stored" if "floor" not in run.comparison else "no replica started"
+
+
+def _share_axes(panels: Sequence[_Panel], models: Sequence[str]) -> None:
+    """One vertical axis for all; steps below a panel where the next in the column has others."""
+    values = np.concatenate([np.ones(0), *(panel.settled for panel in panels)])
+    values = values[values > 0]
+    limits = (values.min() / 1.6, values.max() * 12) if values.size else (1e-4, 1.0)
+    for panel in panels:
+        panel.axes.set_ylim(*limits)
+        panel.axes.yaxis.set_major_locator(LogLocator(numticks=4))
+        panel.axes.yaxis.set_minor_formatter(NullFormatter())
+        for flow, step, error in panel.diverged:
+            mark_end(panel.axes, flow, step, error)
+    for model in models:
+        column = [panel.axes for panel in panels if panel.model == model]
+        column[0].set_title(f"{model_label(model)}: tracking error [1]", pad=5)
+        column[-1].set_xlabel("optimizer step")
+        for upper, lower in pairwise(column):
+            upper.tick_params(labelbottom=upper.get_xlim() != lower.get_xlim())
+        for axes in column:
+            axes.tick_params(labelleft=model == models[0])
+
+
+def _draw_summary(
+    axes: Axes, rows: Rows, rods: Sequence[str], height: float, numbers: Numbers
+) -> None:
+    """A mark a run and rod flow: last error over the median last error of the replicas.
+
+    Heights are inches, so that lines stand beside the panels of their optimizer.
+    """
+    axes.set_xscale("log")
+    axes.set_ylim(0, height)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
+    several = len({model for members in rows.values() for model in members}) > 1
+    for row, members in enumerate(rows.values()):
+        top = height - row * (_PANEL + _GAP)
+        if row % 2 == 0:
+            axes.axhspan(top - _PANEL, top, color=BAND, linewidth=0, zorder=0)
+        for place, (model, runs) in enumerate(members.items()):
+            at = top - _PANEL * (place + 0.5) / len(members)
+            if several:
+                name, look = model_label(model), {"ha": "right", "va": "center"}
+                note(axes, name, (0, at), coordinates=_BESIDE, shift=(-4, 0), **look)
+            _draw_line(axes, runs, rods, at, _PANEL / len(members), numbers)
+    for value, name, dashes in _LINES:
+        axes.axvline(value, color=INK, linewidth=0.8, linestyle=dashes, zorder=1, label=name)
+        side = {"ha": "right" if value == 1 else "left", "fontsize": 6.5}
+        note(axes, name, (value, 1), coordinates=("data", "axes fraction"), shift=(0, 6), **side)
+    low, high = axes.get_xlim()
+    axes.set_xlim(min(low, 0.4), max(high, 5.0))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.set_xlabel("last error / median floor [1]")
+    for column, flow in enumerate(rods):
+        style, shift = process_style(flow), (72 * _VALUE * (column + 1) - 3, 6)
+        color = style.text_color
+        note(axes, style.short, (1, 1), shift=shift, ha="right", color=color, fontweight="bold")
+
+
+def _draw_line(
+    axes: Axes,
+    runs: Sequence[StoredRun],
+    rods: Sequence[str],
+    at: float,
+    room: float,
+    numbers: Numbers,
+) -> None:
+    """The marks of one model and optimizer, their numbers, or why there are none."""
+    failures: dict[str, None] = {}
+    look: dict[str, Any]
+    for column, flow in enumerate(rods):
+        style = process_style(flow)
+        found = []
+        for index, run in enumerate(runs):
+            if flow not in run.processes:
+                continue
+            ratios = over_floor(run, flow)
+            if ratios is None:
+                failures |= dict.fromkeys(_reasons(run, flow))
+                continue
+            lanes = len(rods) * len(runs)
+            lane = column * len(runs) + index
+            height = at + room * 0.6 * (0.5 - (lane + 0.5) / lanes)
+            for name, ratio in ratios.items():
+                numbers.add(run, flow, f"error_last_over_{name}_floor", ratio)
+            axes.plot(
+                [ratios["highest"], ratios["lowest"]],
+                [height, height],
+                color=style.color,
+                linewidth=0.9,
+                zorder=2,
+                label=f"{flow} range",
+            )
+            axes.plot(
+                ratios["median"],
+                height,
+                marker=_MARKS[column % 4],
+                markersize=4,
+                linestyle="none",
+                color=style.color,
+                zorder=3,
+                label=f"{flow} median",
+            )
+            found.append(ratios["median"])
+        if found:
+            mean = np.exp(np.mean(np.log(found)))
+            text = f"{mean:.3g}" if mean < 1000 else f"{mean:.0f}"
+            shift, color = (72 * _VALUE * (column + 1) - 3, 0), style.text_color
+            look = {"coordinates": _BESIDE, "ha": "right", "va": "center", "color": color}
+            note(axes, text, (1, at), shift=shift, **look)
+    if failures:
+        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
+        look = {"coordinates": _BESIDE, "va": "center", "color": _GREY, "fontsize": 6, "bbox": box}
+        note(axes, "\n".join(failures), (0, at), shift=(3, 0), **look)
+
+
+def _reasons(run: StoredRun, flow: str) -> list[str]:
+    """Why a flow of a run has no mark."""
+    ended = {process: run.status(process).split(":")[0] for process in (DISCRETE, flow)}
+    failed = [f"{process_style(p).label} {s}" for p, s in ended.items() if s != COMPLETED]
+    return failed or [
+        "no replicas stored" if "floor_last" not in run.comparison else "no replica reached the end"
+    ]
+
+
+def _key(figure: Figure, flows: Sequence[str]) -> None:
+    """What lines, band and marks are, above the panels."""
+    floor = [
+        Patch(color=_FLOOR, linewidth=0, label="predictability floor: range of the replicas"),
+        Line2D([], [], color=_GREY, linewidth=0.9, label="their median"),
+    ]
+    key(figure, lines_of(flows))
+    key(figure, floor, below=0.2)

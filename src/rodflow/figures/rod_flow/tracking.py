@@ -1,0 +1,182 @@
+"""How closely the flows follow each optimizer: loss, sharpness and tracking error over training.
+
+One row an optimizer, seeds on top of each other. A curve that ends because its process diverged
+ends in a cross, and the row says at which step.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Literal
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.ticker import MultipleLocator
+
+from rodflow.config.declarations import FigureEntry
+from rodflow.figures.core.rows import (
+    Grid,
+    by_row,
+    describe_run,
+    loss,
+    mark_end,
+    mark_steps,
+    share_steps,
+    sharpness,
+    show_on_log_scale,
+    state_failures,
+    tracking_error,
+)
+from rodflow.figures.core.style import (
+    FAINT,
+    Drawing,
+    Numbers,
+    end_labels,
+    key,
+    lines_of,
+    model_label,
+    note,
+    process_style,
+    styled,
+)
+from rodflow.store.results import COMPLETED, StoredRun
+
+FIGURE = FigureEntry(per="model", needs=("comparison", "trajectories"), order=1)
+
+
+_HIGHEST = 2.1  # of sharpness over threshold that is shown
+
+_PANEL = 0.78  # inches
+_GRID = Grid(width=7.5, left=1.35, right=0.65, between=0.42, gap=0.27, top=0.62, bottom=0.42)
+
+
+@dataclass(frozen=True)
+class _Quantity:
+    """A column of the figure.
+
+    Attributes:
+        name: in the table.
+        title: above the column, with the unit.
+        of: the values of a process at its snapshots.
+        scale: of the vertical axis.
+        shared: whether all rows have the same vertical axis.
+    """
+
+    name: str
+    title: str
+    of: Callable[[StoredRun, str], xr.DataArray]
+    scale: Literal["linear", "log"]
+    shared: bool
+
+
+_QUANTITIES = (
+    _Quantity("loss", "loss [1]", loss, "log", False),
+    _Quantity("sharpness_over_threshold", "sharpness / threshold [1]", sharpness, "linear", True),
+    _Quantity("tracking_error", "tracking error [1]", tracking_error, "log", True),
+)
+
+
+@dataclass(frozen=True)
+class _Curve:
+    """What is drawn of one process of one run in one panel, [point]."""
+
+    process: str
+    steps: np.ndarray
+    values: np.ndarray
+    diverged: bool
+
+    @property
+    def settled(self) -> np.ndarray:
+        """The values that an axis should show: of a diverging curve those not yet far away."""
+        if not self.diverged or not self.values.size:
+            return self.values
+        return self.values[self.values <= 10 * self.values[0]]
+
+
+def draw(runs: Sequence[StoredRun]) -> Drawing:
+    """A grid: one row an optimizer (and model, if there are several), one column a quantity."""
+    rows = by_row(runs)
+    numbers = Numbers()
+    with styled():
+        figure, panels = _GRID.figure([_PANEL] * len(rows))
+        for column, quantity in zip(zip(*panels, strict=True), _QUANTITIES, strict=True):
+            drawn = [
+                _draw_panel(axes, members, quantity, numbers)
+                for axes, members in zip(column, rows, strict=True)
+            ]
+            _set_limits(column, drawn, quantity)
+            for axes, curves in zip(column, drawn, strict=True):
+                for curve in curves:
+                    if curve.diverged and curve.values.size:
+                        mark_end(axes, curve.process, curve.steps[-1], curve.values[-1])
+                if quantity.name == "sharpness_over_threshold":
+                    _name_heights(axes, curves)
+                if quantity.name == "tracking_error":
+                    _name_ends(axes, curves)
+            column[0].set_title(quantity.title, pad=12)
+            column[-1].set_xlabel("optimizer step")
+        several = len({run.model for run in runs}) > 1
+        for r, (line, members) in enumerate(zip(panels, rows, strict=True)):
+            run = members[0]
+            describe_run(line[0], run, *([model_label(run.model)] if several else []))
+            state_failures(line[0], members)
+            mark_steps(line, run, named=r == 0)
+        share_steps(panels)
+        key(figure, lines_of(dict.fromkeys(process for run in runs for process in run.processes)))
+    return Drawing(figure, numbers.table())
+
+
+def _draw_panel(
+    axes: Axes, runs: Sequence[StoredRun], quantity: _Quantity, numbers: Numbers
+) -> list[_Curve]:
+    """Draw one quantity of the runs of a row, and enter it in the table."""
+    curves = []
+    for run in runs:
+        for process in run.processes:
+            values = quantity.of(run, process)
+            values = values.where(np.isfinite(values), drop=True)
+            steps = values["snapshot"].values
+            curve = _Curve(
+                process, steps, values.values.astype(float), run.status(process) != COMPLETED
+            )
+            axes.plot(steps, curve.values, label=process, **process_style(process).line)
+            numbers.add(run, process, quantity.name, curve.values, steps)
+            curves.append(curve)
+    axes.set_yscale(quantity.scale)
+    axes.set_xlim(0, max(run.settings["steps"] for run in runs))
+    return curves
+
+
+def _set_limits(column: Sequence[Axes], drawn: Sequence[list[_Curve]], quantity: _Quantity) -> None:
+    """Show what settles in full; what runs away leaves through the top."""
+    groups = [[*chain.from_iterable(drawn)]] * len(column) if quantity.shared else drawn
+    for axes, curves in zip(column, groups, strict=True):
+        values = np.concatenate([np.ones(0), *(curve.settled for curve in curves)])
+        if quantity.scale == "linear":
+            axes.set_ylim(0, _HIGHEST)
+            axes.yaxis.set_major_locator(MultipleLocator(1))
+            axes.axhline(1, color=FAINT, linewidth=0.7, zorder=1)
+            continue
+        show_on_log_scale(axes, values)
+
+
+def _name_heights(axes: Axes, curves: Sequence[_Curve]) -> None:
+    """How far up the curves that leave through the top end."""
+    top = axes.get_ylim()[1]
+    beyond = {c.process: c for c in curves if c.values.size and c.values[-1] > top}
+    for line, (process, curve) in enumerate(beyond.items()):
+        style = process_style(process)
+        text = f"{style.short} ends at {curve.values[-1]:.2g} \u2191"
+        shift = (-1, 3 + 8 * line)
+        note(axes, text, (1, 0), shift=shift, color=style.text_color, fontsize=6.5, ha="right")
+
+
+def _name_ends(axes: Axes, curves: Sequence[_Curve]) -> None:
+    """The name of each process where its (first) curve ends."""
+    last = {curve.process: curve for curve in reversed(curves) if curve.values.size}
+    styles = {process: process_style(process) for process in last}
+    end_labels(
+        axes,
+        [(last[p].values[-1], style.short, style.text_color) for p, style in styles.items()],
+    )

@@ -1,0 +1,117 @@
+"""How much closer than the stable flow the rod flows stay to the discrete run."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.lines import Line2D
+
+from rodflow.config.declarations import FigureEntry
+from rodflow.figures.core.forest import Forest, Line, forest
+from rodflow.figures.core.style import FAINT, INK, Drawing, Numbers, process_style, styled
+from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
+
+FIGURE = FigureEntry(per="experiment", needs=("comparison",), order=3)
+
+
+_BASELINE = "stable"
+_FILLED = "error_last"
+_MARKS = {"error_last": "at the last step", "error_mean": "geometric mean over the run"}
+_APART = 0.62  # inches between columns of text
+
+
+def draw(runs: Sequence[StoredRun]) -> Drawing:
+    """One line an optimizer and model: error of the stable flow over that of each other flow."""
+    flows = dict.fromkeys(
+        process for run in runs for process in run.processes if process not in (DISCRETE, _BASELINE)
+    )
+    numbers = Numbers()
+    with styled():
+        chart = forest(runs, panel=3.6, right=_APART * (len(flows) + 0.6))
+        axes = chart.axes
+        axes.set_xscale("log")
+        axes.axvline(1, color=INK, linewidth=0.8, zorder=1)
+        for line in chart.lines:
+            _draw_line(chart, line, list(flows), numbers)
+        axes.set_xlabel("tracking error of the stable flow / of the rod flow [1]")
+        for index, flow in enumerate(flows):
+            style = process_style(flow)
+            chart.write(
+                _offset(index), chart.head, style.short, color=style.color, fontweight="bold"
+            )
+        if flows:
+            heading = "at the last step [1]"
+            chart.write(_offset(len(flows) - 1), chart.head + 0.85, heading, color=FAINT)
+        _key(chart)
+    return Drawing(chart.figure, numbers.table())
+
+
+def _offset(column: int) -> float:
+    """Right edge of a column of text, inches beside the panel."""
+    return _APART * (column + 1.3)
+
+
+def _draw_line(chart: Forest, line: Line, flows: Sequence[str], numbers: Numbers) -> None:
+    failures: list[str] = []
+    for column, flow in enumerate(flows):
+        style = process_style(flow)
+        shift = 0.12 - 0.24 * column / max(len(flows) - 1, 1)
+        last = []
+        for run, height in zip(line.runs, line.spread, strict=True):
+            if not {flow, _BASELINE} <= {*run.processes}:
+                continue
+            ended = {process: run.status(process) for process in (DISCRETE, _BASELINE, flow)}
+            if failed := {k: status for k, status in ended.items() if status != COMPLETED}:
+                # Errors of a flow that ended early belong to other steps.
+                failures += [f"{process_style(k).label} {status}" for k, status in failed.items()]
+                continue
+            for name in _MARKS:
+                errors = run.comparison[name]
+                ratio = float(errors.sel(process=_BASELINE) / errors.sel(process=flow))
+                if not np.isfinite(ratio):
+                    continue
+                numbers.add(run, flow, f"{name}_stable_over_flow", ratio)
+                chart.axes.plot(
+                    ratio,
+                    height + shift,
+                    marker="os^D"[column % 4],
+                    markersize=4.5,
+                    linestyle="none",
+                    color=style.color,
+                    markerfacecolor=style.color if name == _FILLED else "white",
+                    label=f"{flow} {name}",
+                    zorder=3 if name == _FILLED else 2.9,
+                )
+                if name == _FILLED:
+                    last.append(ratio)
+        if last:
+            text = f"{np.exp(np.mean(np.log(last))):.3g}"
+            chart.write(_offset(column), line.height, text, color=style.color)
+    if failures:
+        text = "; ".join(dict.fromkeys(failures))
+        chart.write(-0.06, line.height, text, color="#595959", fontsize=6.5)
+
+
+def _key(chart: Forest) -> None:
+    """What filled and open marks are, above the panel."""
+    handles = [
+        Line2D(
+            [],
+            [],
+            linestyle="none",
+            marker="o",
+            markersize=4.5,
+            color=FAINT,
+            markerfacecolor=FAINT if name == _FILLED else "white",
+            label=label,
+        )
+        for name, label in _MARKS.items()
+    ]
+    chart.axes.legend(
+        handles=handles,
+        loc="lower left",
+        bbox_to_anchor=(0, 1),
+        ncols=len(handles),
+        frameon=False,
+        handletextpad=0.1,
+        borderaxespad=0.2,
+    )

@@ -1,0 +1,1 @@
+"""Optimizers as maps of a state, from optax transformations, and where they become unstable."""

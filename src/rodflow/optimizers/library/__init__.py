@@ -1,0 +1,1 @@
+"""The optimizers that a config may name, one module each: its declaration, its optax transformation, its threshold."""

@@ -1,0 +1,156 @@
+"""Labelled image sets by name, standardised, with their provenance.
+
+    data = load({"name": "digits", "samples": 1000})
+    data["image"]  # (sample, row, column, channel), float32, mean 0 and variance 1
+    data["target"]  # (sample, class), float32, one-hot
+
+`rodflow.problem.datasets` has a module for each. This one imports no JAX, and the libraries that read a data set only
+when it is asked for.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from rodflow.config.catalogue import DATASETS
+from rodflow.errors import RodflowError
+
+SCALINGS = ("standard", "unit")
+
+
+class DatasetError(RodflowError, ValueError):
+    """A data set that cannot be had as asked: one line with what, its value and the remedy."""
+
+
+def load(settings: Mapping[str, Any]) -> xr.Dataset:
+    """The data set that the settings describe.
+
+    Args:
+        settings: ``name`` (a module of `rodflow.problem.datasets`), ``samples`` (how many images, from the
+            first on in stored order; null takes all), ``classes`` (keep only these, names or
+            numbers, and number them anew in this order; null keeps all) and ``size`` (pixels of a
+            side; CIFAR-10 is averaged over square blocks) and ``scaling`` (``standard``: mean 0 and
+            variance 1; ``unit``: between 0 and 1). For ``cifar10`` also ``archive`` (path
+            of a local archive) and ``sha256`` (hash that the archive must have).
+
+    Returns:
+        Variables ``image(sample, row, column, channel)`` float32, standardised: over all its
+        values for digits (some of whose pixels never change), by channel for CIFAR-10;
+        ``label(sample)`` int32; ``target(sample, class)`` float32, one-hot. Coordinates: ``class``,
+        what the label means, and ``sample``, the image's place in the stored order. Attributes:
+        source, licence, citation, the hash of the archive, what was selected, and the ``means``
+        and ``standard_deviations`` that standardise it, in units of the stored pixels.
+
+    Raises:
+        DatasetError: a setting, the archive or the download is not as it must be.
+    """
+    options = dict(settings)
+    name = options.pop("name", None)
+    if name not in DATASETS:
+        raise DatasetError(f"name is {name!r}; it must be one of {', '.join(DATASETS)}")
+    read = DATASETS.load(name).load
+    allowed = [*signature(read).parameters]
+    for key, value in options.items():
+        if key not in allowed:
+            raise DatasetError(f"{key} is {value!r}, but {name} takes only {', '.join(allowed)}")
+    return read(**options)
+
+
+def select(
+    labels: np.ndarray,
+    names: Sequence[str],
+    classes: Sequence[str | int] | None,
+    samples: int | None,
+    where: object,
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Indices of the chosen images, their labels from 0 on, and the names of the labels."""
+    if classes is None:
+        kept = list(range(len(names)))
+    else:
+        known: dict[object, int] = {name: k for k, name in enumerate(names)}
+        known |= {k: k for k in range(len(names))}
+        unknown = [entry for entry in classes if entry not in known]
+        kept = [known[entry] for entry in classes if entry in known]
+        if unknown or not kept or len(set(kept)) < len(kept):
+            why = f"classes is {list(classes)!r}; it must be null or a list without repetition"
+            raise DatasetError(f"{why} of {', '.join(names)}")
+    chosen = np.flatnonzero(np.isin(labels, kept))
+    samples = chosen.size if samples is None else samples
+    if not 1 <= samples <= chosen.size:
+        why = f"samples is {samples!r}; {where} has {chosen.size} images of the chosen classes"
+        raise DatasetError(f"{why}, so it must be 1 to {chosen.size}")
+    chosen = chosen[:samples]
+    renumbered = np.zeros(len(names), np.int32)
+    renumbered[kept] = np.arange(len(kept))
+    return chosen, renumbered[labels[chosen]], [names[k] for k in kept]
+
+
+def labelled(
+    images: Float[np.ndarray, "sample row column channel"],
+    labels: np.ndarray,
+    names: list[str],
+    places: np.ndarray,
+    *,
+    over: str | None,
+    scaling: str,
+    brightest: float,
+    attributes: dict[str, Any],
+) -> xr.Dataset:
+    """The data set, standardised over all values or for each entry of the dimension `over`, or in [0, 1]."""
+    dimensions = ("sample", "row", "column", "channel")
+    if scaling not in SCALINGS:
+        raise DatasetError(f"scaling is {scaling!r}; it must be one of {', '.join(SCALINGS)}")
+    if scaling == "unit":
+        means, deviations = np.zeros(()), np.full((), brightest)
+        how = f"pixels divided by {brightest}, the brightest possible"
+    else:
+        axes = tuple(k for k, dimension in enumerate(dimensions) if dimension != over)
+        means, deviations = images.mean(axes), images.std(axes)
+        how = f"mean 0, variance 1 {f'by {over}' if over else 'of all values'}, over the selection"
+    if not np.all(deviations > 0):
+        why = f"standard deviation of the {images.shape[0]} chosen images is {deviations}"
+        raise DatasetError(f"{why}; choose more samples, equal pixels cannot be standardised")
+    standardised = ((images - means) / deviations).astype(np.float32)
+    target = np.eye(len(names), dtype=np.float32)[labels]
+    variables = {
+        "image": (dimensions, standardised, {"long_name": "scaled intensity"}),
+        "label": ("sample", labels, {"long_name": "place of the class among the chosen ones"}),
+        "target": (("sample", "class"), target, {"long_name": "one-hot encoded class"}),
+    }
+    for _, _, own in variables.values():
+        own["units"] = "1"
+    place = {"long_name": "place in the stored order, from 0", "units": "1"}
+    return xr.Dataset(
+        variables,
+        {
+            "sample": ("sample", places.astype(np.int32), place),
+            "class": ("class", names, {"long_name": "class"}),
+        },
+        attributes
+        | {
+            "selection": f"first {len(places)} images of the classes {', '.join(names)} "
+            "in stored order",
+            "scaling": how,
+            "means": np.atleast_1d(means),
+            "standard_deviations": np.atleast_1d(deviations),
+        },
+    )
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def one_line(error: Exception) -> str:
+    """What an error says, without line feeds."""
+    return " ".join(str(error).split())

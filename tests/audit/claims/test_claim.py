@@ -1,0 +1,438 @@
+"""Claims: each can hold, fail and be silent, and none holds for want of evidence."""
+
+import json
+import math
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from rodflow.audit.claims import (
+    CLAIMS,
+    Bound,
+    Claim,
+    Finding,
+    Judgement,
+    Measured,
+    judge,
+    share,
+)
+from rodflow.config.catalogue import OPTIMIZERS as KNOWN
+from rodflow.store.results import StoredRun
+
+OPTIMIZERS = (*KNOWN,)[:9]
+RUNS = [f"mlp/{optimizer}/seed0" for optimizer in OPTIMIZERS]
+PROCESSES = ("discrete", "stable", "rod", "rod_unit_step", "central", "central_unregularised")
+LIMITS = {"gd": (20, 1000), "rmsprop": (30, 600)}
+HYPERPARAMETERS = {
+    "gd": {"learning_rate": 0.1},
+    "rmsprop_scalar": {"learning_rate": 0.02, "b2": 0.99, "eps": 1e-8},
+    "rmsprop": {"learning_rate": 1e-3, "b2": 0.99, "eps": 1e-8},
+    "adam": {"learning_rate": 5e-3, "b1": 0.9, "b2": 0.99, "eps": 1e-8},
+}
+GOOD = {
+    "held": dict.fromkeys(PROCESSES, 1.02),
+    "held_lowest": dict.fromkeys(PROCESSES, 0.95),
+    "held_highest": dict.fromkeys(PROCESSES, 1.08),
+    "error_mean": dict(zip(PROCESSES, (np.nan, 4e-2, 3e-4, 1e-4, 1e-3, 2e-3), strict=True)),
+    "error_last": dict(zip(PROCESSES, (np.nan, 8e-2, 4e-4, 1e-4, 2e-3, 3e-3), strict=True)),
+    "status": dict.fromkeys(PROCESSES, "completed"),
+}
+"""Numbers of a run that agree with every claim."""
+SERIES = {"loss": 1.01, "rod_length": 0.31}
+"""Of the rods: the loss over that of the iterates; when they grow, in lengths of the run."""
+CENTRAL = {"loss": 1.01, "sharpness": 1.0005, "wave": 0.0, "effective_step": 2.0, "step_time": 0.05}
+"""Of the central flow: its averaged loss over that of the iterates, sharpness over threshold, a wave on its loss, its
+effective step size by its second moment (without curvature term: 1.5), and seconds a step (discrete run: 0.001)."""
+
+
+def settings_of(optimizer: str) -> dict:
+    start, steps = LIMITS.get(optimizer, (50, 600))
+    return {
+        "dataset": {"name": "digits", "samples": 1000, "size": 8},
+        "batch_size": None,
+        "criterion": "mse",
+        "model": {"kind": "mlp", "hidden": [32, 32], "activation": "tanh"},
+        "optimizer": {"name": optimizer, **HYPERPARAMETERS.get(optimizer, {"learning_rate": 0.1})},
+        "seed": 0,
+        "snapshots": {"every": 10},
+        "start": start,
+        "steps": steps,
+    }
+
+
+@dataclass(frozen=True)
+class MadeUpRun(StoredRun):
+    """A run whose files exist in memory only."""
+
+    made_up: dict[str, xr.Dataset] = field(default_factory=dict)
+
+    @property
+    def comparison(self) -> xr.Dataset:
+        return self.made_up["comparison"]
+
+    @property
+    def iterates(self) -> xr.Dataset:
+        return self.made_up["iterates"]
+
+    def has(self, name: str) -> bool:
+        return name in self.made_up
+
+    def series(self, process: str) -> xr.Dataset:
+        return self.made_up[process]
+
+    trajectory = series
+
+
+def make(optimizer: str, changes: dict | None = None, /, **settings) -> MadeUpRun:
+    """A run whose numbers agree with every claim, but for changes such as {"held.rod": 2}."""
+    chosen = settings_of(optimizer) | settings
+    steps = chosen["steps"]
+    onset = {process: 0.3 * steps + 10 * ("rod" in process) for process in PROCESSES}
+    numbers = {name: dict(row) for name, row in (GOOD | {"onset": onset}).items()}
+    for place, value in (changes or {}).items():
+        name, process = place.split(".")
+        if name in numbers:
+            numbers[name][process] = value
+    central = {k: (changes or {}).get(f"{k}.central", value) for k, value in CENTRAL.items()}
+    snapshots = np.arange(0, steps + 1, steps // 10)
+    ratio = np.full((len(PROCESSES), len(snapshots)), 0.8)
+    ratio[PROCESSES.index("central")] = central["sharpness"]
+    comparison = xr.Dataset(
+        {
+            "sharpness_over_threshold": (("process", "snapshot"), ratio),
+            "floor_last": ("replica", [1e-4, 3e-4, 4e-4]),
+            **{name: ("process", list(row.values())) for name, row in numbers.items()},
+        },
+        {"process": list(PROCESSES), "snapshot": snapshots},
+        {"settings": json.dumps(chosen)},
+    )
+    at = np.arange(steps + 1)
+    level, swing = np.exp(-at / steps), 0.3 * (-1.0) ** at
+    series = {"discrete": {"loss": level * (1 + swing), "rod_length": 1e-3 + (at > 0.3 * steps)}}
+    for flow in ("rod", "rod_unit_step"):
+        ratio, when = ((changes or {}).get(f"{name}.{flow}", SERIES[name]) for name in SERIES)
+        series[flow] = {
+            "loss_plus": level * (1 + swing) * ratio,
+            "loss_minus": level * (1 - swing) * ratio,
+            "rod_length": 1e-3 + (at > when * steps),
+        }
+    series["central"] = {
+        "loss": level * (1 + central["wave"] * (-1.0) ** at),
+        "averaged_loss": level * central["loss"],
+        "oscillation": np.full(at.shape, 0.1),
+    }
+    series["central_unregularised"] = {}
+    times = {"discrete": 0.001, "central": central["step_time"]}
+    data = {
+        process: xr.Dataset(
+            {name: ("step", v) for name, v in values.items()},
+            {"step": at},
+            {"step_time_s": times.get(process, 0.01)},
+        )
+        for process, values in series.items()
+    }
+    rate = chosen["optimizer"]["learning_rate"]
+    for flow, step in (("central", central["effective_step"]), ("central_unregularised", 1.5)):
+        moment = ("snapshot", "parameter"), np.full((len(snapshots), 3), (rate / step) ** 2)
+        data[flow] = data[flow].assign(second_moment=moment)
+    middle = steps // 2
+    later = at[middle:] - middle
+    error = (changes or {}).get("iterates.error", 0.03) * later / 300
+    data["iterates"] = xr.Dataset(
+        {"iterate_error": ("step", error)},
+        {"step": at[middle:]},
+        {"restart": middle, "status": "completed"},
+    )
+    folder = Path("results/mlp") / optimizer / "seed0"
+    return MadeUpRun(folder, data | {"comparison": comparison})
+
+
+@pytest.fixture(scope="module")
+def good() -> list[MadeUpRun]:
+    """All nine optimizers on the digits MLP, agreeing with every claim."""
+    return [make(optimizer) for optimizer in OPTIMIZERS]
+
+
+def claim(name: str) -> Claim:
+    return next(claim for claim in CLAIMS if claim.id == name)
+
+
+def judged(name: str, *runs: StoredRun) -> Judgement:
+    return judge(runs, [claim(name)])[0]
+
+
+# Every claim, both ways
+
+FAILURES = {
+    "threshold-reached": {"nadam": {"onset.discrete": np.nan}},
+    "threshold-held": {"adam": {"held.discrete": 0.89}},
+    "rod-below-stable": {"nesterov": {"error_last.rod": 0.09}},
+    "rod_unit_step-below-stable": {"heavy_ball": {"error_last.rod_unit_step": 0.08}},
+    "rod_unit_step-without-momentum": {
+        name: {"error_last.rod_unit_step": 2e-3} for name in ("gd", "rmsprop_scalar")
+    },
+    "rod_unit_step-adaptive-momentum": {
+        name: {"error_last.rod_unit_step": 1e-2} for name in ("adam", "nadam", "nadam_scalar")
+    },
+    "rod-onset": {name: {"onset.rod": 300} for name in ("adam", "nadam")},
+    "rod_unit_step-onset": {name: {"onset.rod_unit_step": np.nan} for name in ("adam", "nadam")},
+    "rod-oscillation": {name: {"rod_length.rod": 0.5} for name in ("adam", "nadam")},
+    "rod_unit_step-oscillation": {
+        name: {"rod_length.rod_unit_step": 0.1} for name in ("adam", "nadam")
+    },
+    "rod-loss": {"adam": {"loss.rod": 0.85}},
+    "rod_unit_step-loss": {"adam": {"loss.rod_unit_step": 1.2}},
+    "rod-at-floor": {name: {"error_last.rod": 7e-4} for name in ("adam", "nadam")},
+    "rod_unit_step-at-floor": {
+        name: {"error_last.rod_unit_step": 7e-4} for name in ("adam", "nadam")
+    },
+    "iterates-predicted": {"rmsprop_scalar": {"iterates.error": 0.06}},
+    "digits-rod-gd-mean": {"gd": {"error_mean.rod": 6e-4}},
+    "digits-rod_unit_step-gd-mean": {"gd": {"error_mean.rod_unit_step": 2.1e-4}},
+    "digits-rod-gd": {"gd": {"error_last.rod": 1e-3}},
+    "digits-rod-rmsprop": {"rmsprop": {"error_last.rod": 3e-3}},
+    "digits-rod-adam": {"adam": {"error_last.rod": 2e-2}},
+    "digits-unit-step-matches-ode": {"nadam": {"error_mean.rod_unit_step": 4e-4}},
+    "central-below-stable": {"rmsprop": {"error_last.central": 0.09}},
+    "central-loss": {"rmsprop_scalar": {"loss.central": 1.2}},
+    "central-loss-falls": {"gd": {"wave.central": 0.1}},
+    "central-acceleration": {"rmsprop": {"effective_step.central": 1.4}},
+    "digits-central-gd-mean": {"gd": {"error_mean.central": 1.2e-2}},
+    "digits-central-gd-pinned": {"gd": {"sharpness.central": 1.002}},
+    "digits-central-gd-cost": {"gd": {"step_time.central": 0.061}},
+    "digits-central-rmsprop": {"rmsprop": {"error_last.central": 0.11}},
+}
+"""Claim -> optimizer -> numbers that disagree with it."""
+
+
+def test_every_claim_is_shown_to_hold_and_to_fail_here():
+    assert [claim.id for claim in CLAIMS if not claim.figure] == list(FAILURES)
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_claim_holds_on_numbers_that_agree(good, name):
+    judgement = judged(name, *good)
+    assert judgement.verdict == "reproduced"
+    holding = [f for f in judgement.findings if f.verdict == "reproduced"]
+    assert holding
+    for finding in holding:
+        assert {path.split("/", 3)[3] for path in finding.artifacts} == set(claim(name).files)
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_claim_fails_on_numbers_that_disagree(good, name):
+    changed = {optimizer: make(optimizer, how) for optimizer, how in FAILURES[name].items()}
+    runs = [changed.get(run.optimizer, run) for run in good]
+    judgement = judged(name, *runs)
+    assert judgement.verdict == "not reproduced"
+    failing = [f for f in judgement.findings if f.verdict == "not reproduced"]
+    if claim(name).overall is None:
+        assert {f.subject.split("/")[1] for f in failing} == set(changed)
+    else:
+        assert len(failing) == 1
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_no_claim_holds_without_a_run_that_it_is_about(name):
+    assert judged(name).verdict == "not reached"
+    run = make("gd", {f"status.{p}": "diverged at step 99" for p in PROCESSES})
+    judgement = judged(name, run)
+    assert judgement.verdict == "not reached"
+    assert [f.subject for f in judgement.findings] == ["mlp/gd/seed0"]
+    assert judgement.findings[0].note
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_every_run_is_named_by_every_claim(good, name):
+    judgement = judged(name, *good)
+    named = {run for f in judgement.findings for run in (f.values or [f.subject])}
+    assert named == set(RUNS)
+
+
+def test_a_claim_has_a_source_and_an_id_of_its_own():
+    assert len({claim.id for claim in CLAIMS}) == len(CLAIMS)
+    for one in CLAIMS:
+        assert one.source == "target" or re.search(r"arXiv \d{4}\.\d{5}", one.source)
+        assert one.statement.endswith(".") and one.quantity
+
+
+# What a run says when something went wrong
+
+
+def test_iterates_of_a_run_below_its_threshold_say_nothing():
+    run = make("gd")
+    run.made_up["iterates"].attrs["status"] = "not started: below the threshold (0.43 of it)"
+    silent = finding("iterates-predicted", run)
+    assert silent.verdict == "not reached" and "0.43" in silent.note
+
+
+def test_prediction_that_diverges_has_failed():
+    run = make("gd")
+    cut = run.iterates.isel(step=slice(None, 100)).assign_attrs(status="diverged at step 600")
+    run.made_up["iterates"] = cut
+    assert finding("iterates-predicted", run).measured == math.inf
+
+
+def test_experiment_without_replicas_says_nothing_about_the_floor():
+    run = make("gd")
+    run.made_up["comparison"] = run.comparison.drop_vars("floor_last")
+    silent = judged("rod-at-floor", run).findings[0]
+    assert silent.verdict == "not reached" and "no replicas" in silent.note
+
+
+def finding(name: str, run: StoredRun) -> Finding:
+    return judged(name, run).findings[0]
+
+
+def test_run_that_never_reaches_its_threshold_says_how_far_it_came():
+    run = make("gd", {"onset.discrete": np.nan})
+    reached = finding("threshold-reached", run)
+    assert (reached.verdict, reached.measured) == ("not reproduced", math.inf)
+    assert "at most 0.8 of it" in reached.note
+    held = finding("threshold-held", run)
+    assert held.verdict == "not reached" and "never reached" in held.note
+
+
+def test_threshold_reached_in_the_last_quarter_is_too_late_to_be_held():
+    run = make("gd", {"onset.discrete": 760})
+    assert finding("threshold-reached", run).verdict == "not reproduced"
+    assert finding("threshold-held", run).verdict == "not reached"
+
+
+@pytest.mark.parametrize(
+    "name", ["rod-below-stable", "rod-onset", "rod-loss", "digits-rod-gd", "digits-rod-gd-mean"]
+)
+def test_flow_that_diverges_has_failed(name):
+    changes = {"status.rod": "diverged at step 99", "onset.rod": np.nan}
+    found = finding(name, make("gd", changes))
+    assert found.verdict == "not reproduced"
+    note = found.values["mlp/gd/seed0"].note if found.values else found.note
+    assert note.startswith("rod flow diverged at step 99")
+
+
+def test_stable_flow_that_diverges_is_no_success_of_the_rod_flow():
+    found = finding("rod-below-stable", make("gd", {"status.stable": "diverged at step 9"}))
+    assert (found.verdict, found.note) == ("not reached", "stable flow diverged at step 9")
+
+
+def test_flow_that_the_experiment_lacks_is_not_applicable():
+    run = make("gd")
+    run.made_up["comparison"] = run.comparison.sel(process=["discrete", "stable"])
+    for name in ("rod-below-stable", "rod-loss", "digits-unit-step-matches-ode"):
+        assert finding(name, run).verdict == "not reached"
+
+
+def test_onset_before_the_flows_start_predicts_nothing():
+    changes = dict.fromkeys(["onset.discrete", "onset.rod"], 20)
+    found = finding("rod-onset", make("gd", changes))
+    assert (found.verdict, found.note) == (
+        "not reached",
+        "at its threshold before the flows start",
+    )
+
+
+def test_predicting_an_onset_that_never_comes_is_an_error():
+    found = finding("rod-onset", make("gd", {"onset.discrete": np.nan}))
+    assert (found.verdict, found.values["mlp/gd/seed0"].value) == ("not reproduced", math.inf)
+
+
+def test_onset_neither_reached_nor_predicted_is_not_applicable():
+    changes = dict.fromkeys(["onset.discrete", "onset.rod"], np.nan)
+    assert finding("rod-onset", make("gd", changes)).verdict == "not reached"
+
+
+def test_oscillation_before_the_flows_start_predicts_nothing():
+    run = make("gd")
+    run.made_up["discrete"]["rod_length"][:] = np.exp(-np.arange(1001) / 50)
+    found = finding("rod-oscillation", run)
+    assert (found.verdict, found.note) == ("not reached", "oscillates before the flows start")
+
+
+def test_oscillation_that_the_flow_lacks_is_an_error():
+    run = make("gd")
+    run.made_up["rod"]["rod_length"][:] = 1e-9
+    found = finding("rod-oscillation", run).values["mlp/gd/seed0"]
+    assert (found.value, found.note) == (math.inf, "reached at step 301, not predicted")
+
+
+def test_files_without_the_variable_say_nothing():
+    run = make("gd")
+    run.made_up["rod"] = run.made_up["rod"].drop_vars("rod_length")
+    found = finding("rod-oscillation", run)
+    assert (found.verdict, found.note) == ("not reached", "No variable named 'rod_length'")
+
+
+def test_one_exact_step_does_not_make_the_loss_exact():
+    run = make("gd", {"loss.rod": 2.0})
+    for end in ("loss_plus", "loss_minus"):
+        run.made_up["rod"][end][800:802] = run.series("discrete")["loss"][800:802].mean()
+    found = finding("rod-loss", run)
+    assert (found.verdict, found.measured > 0.8) == ("not reproduced", True)
+
+
+@pytest.mark.parametrize(
+    "name", ["threshold-held", "rod-below-stable", "digits-rod-gd-mean", "digits-rod-gd"]
+)
+def test_nan_agrees_with_nothing(name):
+    changes = dict.fromkeys(["error_last.rod", "error_mean.rod", "held.discrete"], np.nan)
+    assert finding(name, make("gd", changes)).verdict != "reproduced"
+
+
+def test_two_exact_flows_are_not_told_apart():
+    changes = dict.fromkeys(["error_last.rod", "error_last.stable"], 0.0)
+    assert finding("rod-below-stable", make("gd", changes)).verdict == "not reproduced"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"criterion": "cross_entropy"},
+        {"steps": 900},
+        {"dataset": {"name": "digits", "samples": 999, "size": 8}},
+        {"model": {"kind": "mlp", "hidden": [32], "activation": "tanh"}},
+        {"optimizer": {"name": "gd", "learning_rate": 0.2}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_digits_targets_are_about_their_settings_only(change):
+    found = finding("digits-rod-gd", make("gd", **change))
+    assert found.verdict == "not reached"
+    assert found.note.startswith("is about the tanh MLP 32-32 on 1000 digits")
+
+
+def test_unsound_run_says_nothing(good):
+    for judgement in judge(good[:1], CLAIMS, unsound={"mlp/gd/seed0": "rod.nc: damaged"}):
+        assert judgement.verdict == "not reached"
+        assert [f.note for f in judgement.findings] == ["rod.nc: damaged"]
+
+
+# The parts that claims are made of
+
+
+def test_bound_says_what_it_allows():
+    assert str(Bound(0.9, 1.1)) == "0.9 to 1.1" and 0.9 in Bound(0.9, 1.1)
+    assert str(Bound(low=1, strict=True)) == "above 1" and 1 not in Bound(low=1, strict=True)
+    assert str(Bound(high=2)) == "at most 2" and 2 in Bound(high=2)
+    assert math.nan not in Bound()
+
+
+def test_share_counts_runs_within_the_bound():
+    assert share(Bound(high=0.05)).of([0.0, 0.05, 0.1, math.inf], []) == 0.5
+
+
+def test_new_claim_is_one_entry(good):
+    own = Claim(
+        id="own",
+        source="target",
+        statement="Training takes at least 100 steps.",
+        quantity="steps",
+        measure=lambda run: Measured(run.series("discrete").sizes["step"]),
+        allowed=Bound(low=100),
+        files=("discrete.nc",),
+    )
+    judgement = judge(good, [own])[0]
+    assert (judgement.verdict, judgement.count("reproduced")) == ("reproduced", 9)

@@ -1,0 +1,261 @@
+"""The threshold of any optimizer from its linearised map."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.flatten_util import ravel_pytree
+
+from rodflow.dynamics.lifted import oscillating
+from rodflow.optimizers.alternation import (
+    alternating_gain,
+    alternating_gains,
+    alternation,
+    one_step_back,
+    threshold,
+)
+from rodflow.optimizers.optimizer_map import OptimizerError, OptimizerMap, State, optimizer_map
+from rodflow.optimizers.table import NINE, TABLE
+from small import jit
+
+LEARNING_RATE, B1, B2, EPS = 0.05, 0.9, 0.97, 1e-3
+WEIGHTS = np.random.default_rng(0).standard_normal(3)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def float64():
+    with jax.enable_x64(True):
+        yield
+
+
+def map_of(transformation: optax.GradientTransformation) -> OptimizerMap:
+    return optimizer_map(jnp.sum, transformation, jnp.asarray(WEIGHTS))
+
+
+def after(optimizer: OptimizerMap, steps: int, scale=1.0) -> State:
+    """The state after steps that saw random gradients of this scale."""
+    gradients = scale * np.random.default_rng(1).standard_normal((steps, WEIGHTS.size))
+    start = optimizer.initial(jnp.asarray(WEIGHTS))
+    return jit(lambda g: jax.lax.scan(lambda z, g: (optimizer.update(z, g), None), start, g)[0])(
+        jnp.asarray(gradients)
+    )
+
+
+def hyperparameters(name: str) -> dict[str, float]:
+    every = {"learning_rate": LEARNING_RATE, "momentum": B1, "b1": B1, "b2": B2, "eps": EPS}
+    wanted = {"gd": [], "heavy_ball": ["momentum"], "nesterov": ["momentum"]}
+    adaptive = ["b2", "eps"] if name.startswith("rmsprop") else ["b1", "b2", "eps"]
+    return {key: every[key] for key in ["learning_rate", *wanted.get(name, adaptive)]}
+
+
+def threshold_of(name: str, steps: int) -> np.ndarray:
+    """The classical number of a row of the table, from its map after some steps."""
+    row, chosen = TABLE[name], hyperparameters(name)
+    optimizer = map_of(row.build(**chosen))
+    state = after(optimizer, steps)
+    p = row.preconditioner(row.second_moment(state.memory, **chosen), **chosen)
+    return threshold(alternating_gain(optimizer, state), p, LEARNING_RATE)
+
+
+@pytest.mark.parametrize("name", NINE)
+def test_linearised_map_gives_the_formula_of_the_table(name):
+    expected = TABLE[name].threshold(**hyperparameters(name))
+    np.testing.assert_allclose(threshold_of(name, 400), np.full(3, expected), rtol=1e-12)
+
+
+def test_before_bias_correction_has_worn_off_the_threshold_of_adam_is_lower_by_it():
+    expected = 38 * (1 - B1**5)
+    np.testing.assert_allclose(threshold_of("adam", 5), np.full(3, expected), rtol=1e-12)
+
+
+SCHEDULE = optax.cosine_decay_schedule(LEARNING_RATE, 1000)
+ANY = {
+    "adamw": optax.adamw(LEARNING_RATE, B1, B2, EPS, weight_decay=0.5),
+    "amsgrad": optax.amsgrad(LEARNING_RATE, B1, B2, EPS),
+    "adagrad": optax.adagrad(LEARNING_RATE, eps=EPS),
+    "yogi": optax.yogi(LEARNING_RATE, B1, B2, EPS),
+    "nadamw": optax.nadamw(LEARNING_RATE, B1, B2, EPS, weight_decay=0.5),
+    "adabelief": optax.adabelief(LEARNING_RATE, B1, B2, EPS),
+    "nesterov, cosine schedule": optax.sgd(SCHEDULE, B1, nesterov=True),
+    "adam, L2": optax.chain(optax.add_decayed_weights(0.5), optax.adam(LEARNING_RATE, B1, B2, EPS)),
+    "rmsprop, centred, momentum": optax.rmsprop(LEARNING_RATE, B2, EPS, centered=True, momentum=B1),
+    "adan": optax.adan(LEARNING_RATE),
+    "schedule free": optax.contrib.schedule_free_sgd(LEARNING_RATE),
+}
+
+
+@pytest.mark.parametrize("name", ANY)
+def test_an_eigenvalue_reaches_minus_one_exactly_where_the_gain_says(name):
+    optimizer = map_of(ANY[name])
+    state = after(optimizer, 100, scale=np.array([0.1, 1, 3]))
+    gain, held = alternating_gain(optimizer, state), one_step_back(optimizer, state)
+    rotation = np.linalg.qr(np.random.default_rng(2).standard_normal((3, 3)))[0]
+    sharpest = rotation @ np.diag([2, 1.3, 0.4]) @ rotation.T / np.sqrt(gain[:, None] * gain)
+
+    def jacobian(ratio):
+        """Of the step on a quadratic of coupled weights, at its minimum, with auxiliary leaves held."""
+        f = OptimizerMap(
+            lambda w: w @ (ratio * sharpest) @ w / 2,
+            optimizer.transformation,
+            optimizer.oscillating,
+        )
+        moving, unravel = ravel_pytree(oscillating(f, held))
+        return jax.jacobian(
+            lambda z: ravel_pytree(oscillating(f, f(eqx.combine(unravel(z), held))))[0]
+        )(moving)
+
+    ratios = np.concatenate([np.linspace(0.05, 0.999, 20), [1.0], np.linspace(1.001, 1.5, 20)])
+    eigenvalues = np.linalg.eigvals(np.asarray(jit(jax.vmap(jacobian))(jnp.asarray(ratios))))
+    radius = np.abs(eigenvalues).max(axis=1)
+    assert np.abs(eigenvalues[20] + 1).min() < 1e-9
+    assert np.all(radius[:20] < 1)
+    assert np.all(radius[21:] > 1)
+
+
+@pytest.mark.parametrize("name", ["adamw", "amsgrad", "yogi", "adabelief"])
+def test_step_from_one_step_back_arrives_at_the_auxiliary_leaves(name):
+    optimizer = map_of(ANY[name])
+    state = after(optimizer, 7)
+    back = one_step_back(optimizer, state)
+    assert not np.any(back.weights)
+    arrived = optimizer.update(back, jnp.zeros(3))
+    pairs = zip(jax.tree.leaves(arrived), jax.tree.leaves(state), strict=True)
+    for (found, wanted), follows in zip(pairs, optimizer.oscillating, strict=True):
+        if not follows:
+            np.testing.assert_allclose(found, wanted, rtol=1e-13)
+
+
+# On a parabola an adaptive optimizer ends in a period two whose size makes its own second moment: with no linearisation
+# and nothing held, the gain there must be 2 over the curvature.
+@pytest.mark.parametrize(
+    "transformation",
+    [
+        pytest.param(optax.nadamw(0.01, b2=0.9, weight_decay=10.0), id="nadamw"),
+        pytest.param(optax.rmsprop(0.01), id="rmsprop"),
+    ],
+)
+def test_optimizer_that_settles_in_a_period_two_has_the_gain_of_its_threshold(transformation):
+    curvatures = np.array([0.5, 2.0, 7.0])
+    optimizer = OptimizerMap(
+        lambda w: jnp.sum(curvatures * w**2) / 2, transformation, map_of(transformation).oscillating
+    )
+    start = optimizer.initial(jnp.asarray([0.3, 0.2, 0.1]))
+    settle = jit(lambda z: jax.lax.fori_loop(0, 5000, lambda _, z: optimizer(z), z))
+    state = settle(start)
+    np.testing.assert_allclose(optimizer(state).weights, -state.weights, rtol=1e-6)
+    gain = alternating_gain(optimizer, state)
+    np.testing.assert_allclose(gain * curvatures, np.full(3, 2), rtol=1e-6)
+
+
+def test_decoupled_decay_lowers_the_curvature_it_takes_by_learning_rate_times_decay():
+    plain, decayed = (
+        map_of(optax.adamw(LEARNING_RATE, B1, B2, EPS, weight_decay=w)) for w in (0.0, 0.5)
+    )
+    without, with_decay = (alternation(f, after(f, 50)) for f in (plain, decayed))
+    np.testing.assert_allclose(with_decay.gain, without.gain, rtol=1e-12)
+    np.testing.assert_array_equal(without.decay, 0)
+    # Momentum does not average it: it is the whole of eta lambda.
+    np.testing.assert_allclose(with_decay.decay, np.full(3, LEARNING_RATE * 0.5), rtol=1e-12)
+    folded = alternating_gain(decayed, after(decayed, 50))
+    np.testing.assert_allclose(folded, with_decay.gain / (1 - with_decay.decay / 2), rtol=1e-12)
+
+
+def test_schedule_is_taken_where_the_state_is():
+    early, late = (
+        alternating_gain(f, after(f, n))
+        for f in [map_of(ANY["nesterov, cosine schedule"])]
+        for n in (2, 901)
+    )
+    # The step that arrives at count n used the rate of count n - 1.
+    rates = [float(SCHEDULE(n - 1)) for n in (2, 901)]
+    np.testing.assert_allclose(early / late, np.full(3, rates[0] / rates[1]), rtol=1e-10)
+
+
+def test_single_precision_gives_the_same_gain():
+    precise = alternating_gain(map_of(ANY["adamw"]), after(map_of(ANY["adamw"]), 50))
+    with jax.enable_x64(False):
+        optimizer = map_of(ANY["adamw"])
+        found = alternating_gain(optimizer, after(optimizer, 50))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, precise, rtol=1e-5)
+
+
+def test_weight_that_never_saw_a_gradient_is_divided_by_eps_alone():
+    optimizer = map_of(optax.adam(LEARNING_RATE, B1, B2, EPS))
+    gain = alternating_gain(optimizer, after(optimizer, 400, scale=np.array([1, 0, 1])))
+    assert gain[1] == pytest.approx(LEARNING_RATE / 19 / EPS, rel=1e-12)
+
+
+def test_gains_of_many_states_are_those_of_each_and_nan_where_it_is_not_finite():
+    optimizer = map_of(ANY["adagrad"])
+    states = [after(optimizer, n) for n in (3, 5, 8)]
+    states[1] = states[1]._replace(weights=jnp.full(3, jnp.nan))
+    found = alternating_gains(optimizer, jax.tree.map(lambda *z: np.stack(z), *states))
+    assert found.shape == (3, 3)
+    assert np.isnan(found[1]).all()
+    for k in (0, 2):
+        np.testing.assert_array_equal(found[k], alternating_gain(optimizer, states[k]))
+
+
+def without_memory(update) -> optax.GradientTransformation:
+    return optax.stateless(lambda gradient, weights: update(gradient))
+
+
+def overwritten() -> optax.GradientTransformation:
+    """Divides by the gradient of the step before, of which it keeps the square."""
+    return optax.GradientTransformation(
+        lambda weights: jnp.ones_like(weights),
+        lambda g, last, weights=None: (-g / jnp.sqrt(last + 1e-6), g**2),
+    )
+
+
+def rotating() -> optax.GradientTransformation:
+    """Two memories that feed each other: a complex pair which leaves the disc away from -1."""
+
+    def update(g, memory, weights=None):
+        a, b = memory
+        a, b = 0.9 * a - 0.6 * b + g, 0.6 * a + 0.9 * b
+        return -0.01 * a, (a, b)
+
+    return optax.GradientTransformation(lambda w: (jnp.zeros_like(w), jnp.zeros_like(w)), update)
+
+
+@pytest.mark.parametrize(
+    ("transformation", "reason"),
+    [
+        pytest.param(optax.lion(0.01), r"not differentiable at zero gradient \(a sign", id="lion"),
+        pytest.param(optax.lamb(0.01), "not differentiable at zero gradient", id="trust ratio"),
+        pytest.param(
+            without_memory(lambda g: -jnp.maximum(g, 0.1 * g)), "not differentiable", id="kink"
+        ),
+        pytest.param(
+            without_memory(lambda g: jnp.mean(g) - g), "does not act weight by weight", id="centred"
+        ),
+        pytest.param(optax.set_to_zero(), "does not depend on the gradient", id="nothing"),
+        pytest.param(optax.sgd(-0.1), "climbs a gradient that alternates", id="ascent"),
+        pytest.param(overwritten(), r"cannot hold memory without a gradient", id="overwritten"),
+        pytest.param(
+            optax.adamw(0.1, weight_decay=25.0), "weight decay alone overshoots", id="decay"
+        ),
+        pytest.param(rotating(), r"another mode grows \(by 1\.", id="other mode"),
+        pytest.param(
+            optax.chain(optax.trace(-1.0), optax.sgd(0.1)),
+            "alternates without being damped",
+            id="undamped memory",
+        ),
+    ],
+)
+def test_optimizer_without_such_a_threshold_is_refused_in_one_line(transformation, reason):
+    optimizer = map_of(transformation)
+    state = optimizer.update(optimizer.initial(jnp.asarray(WEIGHTS)), jnp.asarray([0.5, -1.0, 2.0]))
+    with pytest.raises(OptimizerError, match=reason) as refusal:
+        alternating_gain(optimizer, state)
+    assert "\n" not in str(refusal.value)
+
+
+def test_state_before_the_first_step_of_adam_is_refused():
+    optimizer = map_of(optax.adam(0.01))
+    with pytest.raises(OptimizerError, match=r"not finite.*must have taken a step"):
+        alternating_gain(optimizer, optimizer.initial(jnp.asarray(WEIGHTS)))

@@ -1,0 +1,497 @@
+"""The whole chain: the Snakefile on an experiment of a minute, and what happens when things go wrong.
+
+The experiment is run once, in a copy of the repository (the tree); what changes a tree works on a
+copy of that one. In it adam ends as planned and gd diverges.
+"""
+
+import fcntl
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import xarray as xr
+import yaml
+
+from rodflow.audit.agreement import agree, as_text
+from rodflow.store import artifact
+
+REPOSITORY = Path(__file__).parents[2]
+SNAKEMAKE = [sys.executable, "-m", "snakemake"]
+ROOT = "results/tiny"
+ADAM, GD = f"{ROOT}/mlp/adam/seed0", f"{ROOT}/mlp/gd/seed0"
+PROCESSES = ("discrete", "stable", "rod_unit_step")
+AUDIT = "audit: integrity, numbers computed again, claims"
+MANIFEST = "manifest of all artifacts and figures"
+CONFIG = {
+    "name": "tiny",
+    "dataset": {"name": "digits", "samples": 60},
+    "models": {"mlp": {"kind": "mlp", "hidden": [4]}},
+    "optimizers": {
+        "adam": {"learning_rate": 0.005, "start": 5, "steps": 40},
+        "gd": {"learning_rate": 50, "start": 5, "steps": 40},
+    },
+    "flows": ["stable", "rod_unit_step"],
+    "snapshots": {"every": 10},
+    "sharpness": {"count": 1},
+    "replicas": 2,
+}
+
+# Imported by every Python of a run: refuses connections, and notes them beside itself.
+NO_NETWORK = """
+import pathlib
+import sys
+
+
+def refuse(event, arguments):
+    if event == "socket.getaddrinfo":
+        where = arguments[0]
+    elif event == "socket.connect" and isinstance(arguments[1], tuple):
+        where = arguments[1]
+    else:
+        return
+    with open(pathlib.Path(__file__).with_name("connections"), "a") as file:
+        print(event, where, file=file)
+    raise OSError("this test has no network")
+
+
+sys.addaudithook(refuse)
+"""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A copy of the repository in which an experiment is run.
+
+    Attributes:
+        folder: the copy.
+        shared: what all trees share: compiled programs, and the watch on connections.
+    """
+
+    folder: Path
+    shared: Path
+
+    @classmethod
+    def new(cls, folder: Path, shared: Path, config: dict = CONFIG) -> "Tree":
+        for part in ("workflow", "src"):
+            ignored = shutil.ignore_patterns("__pycache__", "*.egg-info")
+            shutil.copytree(REPOSITORY / part, folder / part, ignore=ignored)
+        shutil.copy2(REPOSITORY / "Snakefile", folder)
+        tree = cls(folder, shared)
+        tree.configure(config)
+        return tree
+
+    def copy(self, folder: Path) -> "Tree":
+        return Tree(shutil.copytree(self.folder, folder), self.shared)
+
+    def configure(self, config: dict) -> None:
+        (self.folder / "tiny.yaml").write_text(yaml.safe_dump(config))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        closed = "http://127.0.0.1:9"
+        proxies = {f"{scheme}_proxy": closed for scheme in ("http", "https", "ftp", "all")}
+        return (
+            os.environ
+            | proxies
+            | {
+                "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+                "PYTHONPATH": f"{self.folder / 'src'}{os.pathsep}{self.shared}",
+                "RODFLOW_CACHE": str(self.shared / "cache"),
+            }
+        )
+
+    def start(self, *command: str, **options) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command,
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            **options,
+        )
+
+    def call(self, *command: str) -> tuple[int, str]:
+        """Exit status and output of a command."""
+        with self.start(*command) as process:
+            output, _ = process.communicate(timeout=300)
+        return process.returncode, output
+
+    def snakemake(self, *arguments: str) -> tuple[int, str]:
+        return self.call(*SNAKEMAKE, *arguments, *OPTIONS)
+
+    def written(self) -> dict[str, tuple[int, int]]:
+        """When each file of the results was written, and its size."""
+        found = {path: path.stat() for path in (self.folder / "results").rglob("*")}
+        return {
+            path.relative_to(self.folder).as_posix(): (stat.st_mtime_ns, stat.st_size)
+            for path, stat in found.items()
+            if path.is_file()
+        }
+
+
+OPTIONS = ["--configfile", "tiny.yaml", "--profile", "workflow/profiles/default", "--cores", "2"]
+
+
+def jobs(output: str) -> set[str]:
+    """What a call of Snakemake ran, or would run."""
+    return set(re.findall(r"^Job \d+: (.+)$", output, re.MULTILINE))
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for all tests of this module, also those in another process of pytest-xdist."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "pipeline"
+    folder.mkdir(exist_ok=True)
+    (folder / "sitecustomize.py").write_text(NO_NETWORK)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cold(shared: Path) -> tuple[Tree, str]:
+    """The tree after its first run, and what that run said; to be looked at, not changed."""
+    folder, said = shared / "tree", shared / "said"
+    try:
+        (shared / "claimed").mkdir()
+    except FileExistsError:
+        wait_for(said.exists)
+        tree = Tree(folder, shared)
+    else:
+        tree = Tree.new(folder, shared)
+        status, output = tree.snakemake()
+        artifact.write_bytes(said, f"{status}\n{output}".encode())
+    status, output = said.read_text().split("\n", 1)
+    assert status == "0", output
+    return tree, output
+
+
+@pytest.fixture
+def tree(cold: tuple[Tree, str], tmp_path: Path) -> Tree:
+    """A copy of the tree after its first run, at another place."""
+    return cold[0].copy(tmp_path / "tree")
+
+
+def wait_for(condition, seconds: float = 300) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def test_a_cold_run_makes_every_documented_file(cold):
+    files = {path for path in cold[0].written() if "/logs/" not in path}
+    artifacts = {f"{ROOT}/dataset.nc"}
+    for run in (ADAM, GD):
+        artifacts |= {f"{run}/{process}.nc" for process in PROCESSES}
+        artifacts |= {f"{run}/sharpness/{process}.nc" for process in PROCESSES}
+        artifacts |= {f"{run}/replicas.nc", f"{run}/comparison.nc"}
+    figures = {
+        f"{ROOT}/figures/{stem}.{suffix}"
+        for stem in ("tracking_mlp", "thresholds", "tracking_summary")
+        for suffix in ("png", "pdf", "csv")
+    }
+    others = {f"{ROOT}/{name}" for name in ("manifest.json", "audit.json", "audit.md")}
+    assert files == artifacts | figures | others
+
+
+def test_every_netcdf_file_explains_itself(cold):
+    for path in sorted(cold[0].folder.glob("results/**/*.nc")):
+        with xr.open_dataset(path) as data:
+            assert data.attrs["title"]
+            settings = json.loads(data.attrs["settings"])
+            assert settings.get("dataset", settings)["samples"] == 60
+            assert re.fullmatch(
+                r"completed|(replica 1 )?diverged at step \d+", data.attrs["status"]
+            )
+            for name, variable in data.variables.items():
+                wanted = {"long_name"} if variable.dtype.kind in "OUT" else {"long_name", "units"}
+                assert wanted <= variable.attrs.keys(), f"{path.name}: {name}"
+
+
+def test_a_run_opens_no_connection(cold):
+    tree, connections = cold[0], cold[0].shared / "connections"
+    assert not connections.exists(), connections.read_text()
+    status, output = tree.call(
+        sys.executable, "-c", "import socket; socket.create_connection(('127.0.0.1', 9))"
+    )
+    assert (status, output.splitlines()[-1]) == (1, "OSError: this test has no network")
+    connections.unlink()
+
+
+def test_a_diverging_run_is_marked_and_stops_no_other(cold):
+    folder = cold[0].folder
+    with xr.open_dataset(folder / GD / "discrete.nc") as data:
+        assert re.fullmatch(r"diverged at step \d+", data.attrs["status"])
+        status = data.attrs["status"]
+    for process in PROCESSES:
+        with xr.open_dataset(folder / ADAM / f"{process}.nc") as data:
+            assert (data.attrs["status"], data["step"].values[-1]) == ("completed", 40)
+    table = (folder / ROOT / "figures/tracking_mlp.csv").read_text()
+    assert "mlp,gd,0,discrete,loss" in table
+    assert f"| `mlp/gd/seed0/discrete.nc` | {status} |" in (folder / ROOT / "audit.md").read_text()
+
+
+def test_a_second_call_runs_nothing_wherever_the_tree_is(tree):
+    before = tree.written()
+    status, output = tree.snakemake()
+    assert (status, jobs(output)) == (0, set()), output
+    assert "Nothing to be done" in output
+    assert tree.written() == before
+
+
+def test_touching_a_figure_module_draws_that_figure_again(tree):
+    before = tree.written()
+    (tree.folder / "src/rodflow/figures/rod_flow/thresholds.py").touch()
+    status, output = tree.snakemake()
+    assert (status, jobs(output)) == (0, {"figure thresholds", MANIFEST, AUDIT}), output
+    after = tree.written()
+    again = {path for path in after if after[path] != before.get(path) and "/logs/" not in path}
+    thresholds = {f"{ROOT}/figures/thresholds.{suffix}" for suffix in ("png", "pdf", "csv")}
+    listed = {f"{ROOT}/{name}" for name in ("manifest.json", "audit.json", "audit.md")}
+    assert again == thresholds | listed
+
+
+def test_a_changed_hyperparameter_reruns_what_depends_on_it(tree):
+    optimizers = CONFIG["optimizers"]
+    adam = optimizers["adam"] | {"learning_rate": 0.01}
+    tree.configure(CONFIG | {"optimizers": optimizers | {"adam": adam}})
+    status, output = tree.snakemake("--dry-run")
+    run = "mlp/adam/seed0"
+    assert status == 0, output
+    assert jobs(output) == {
+        f"discrete run: {run}",
+        f"stable flow: {run}",
+        f"rod_unit_step flow: {run}",
+        f"sharpness: {run}",
+        f"replicas: {run}",
+        f"comparison: {run}",
+        MANIFEST,
+        "figure tracking_mlp",
+        "figure thresholds",
+        "figure tracking_summary",
+        AUDIT,
+    }
+
+
+def test_the_audit_names_damaged_files_and_trains_nothing(tree):
+    truncated, altered = (tree.folder / run / "discrete.nc" for run in (ADAM, GD))
+    os.truncate(truncated, truncated.stat().st_size // 2)
+    content = bytearray(altered.read_bytes())
+    content[len(content) // 2] ^= 1
+    altered.write_bytes(content)
+    before = tree.written()
+    status, output = tree.call(sys.executable, "workflow/scripts/audit.py", "--config", "tiny.yaml")
+    assert status == 1, output
+    named = re.findall(r"^(results/.+?): (.+)$", output, re.MULTILINE)
+    assert [path for path, _ in named] == [f"{ADAM}/discrete.nc", f"{GD}/discrete.nc"], output
+    assert "Traceback" not in output
+    after = tree.written()
+    assert {path for path in after if after[path] != before.get(path)} == {
+        f"{ROOT}/audit.json",
+        f"{ROOT}/audit.md",
+    }
+
+
+def test_a_failed_job_says_why(tree):
+    dataset = tree.folder / ROOT / "dataset.nc"
+    os.truncate(dataset, 1000)
+    status, output = tree.snakemake(f"{ADAM}/discrete.nc")
+    assert status == 1
+    assert re.search(rf"^error: {ROOT}/dataset.nc: .+$", output, re.MULTILINE), output
+
+
+def test_a_killed_run_leaves_whole_files_and_the_next_call_finishes(shared, tmp_path, monkeypatch):
+    monkeypatch.setenv("RODFLOW_CHECKPOINT", "0")
+    gd = CONFIG["optimizers"]["gd"] | {"learning_rate": 0.1}
+    tree = Tree.new(
+        tmp_path / "tree", shared, CONFIG | {"optimizers": {"gd": gd}, "flows": ["rod"]}
+    )
+    process = tree.start(*SNAKEMAKE, "comparisons", *OPTIONS, start_new_session=True)
+    with process:
+        try:
+            wait_for((tree.folder / GD / "discrete.nc").exists, 120)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    finished = tree.written()
+    whole = {path for path in finished if path.endswith(".nc")}
+    assert f"{GD}/comparison.nc" not in whole
+    for path in whole:
+        artifact.verify(tree.folder / path)
+
+    status, output = tree.snakemake("comparisons")
+    assert status == 0, output
+    assert (tree.folder / GD / "comparison.nc").exists()
+    assert artifact.verify_tree(tree.folder / ROOT) == []
+    dataset = f"{ROOT}/dataset.nc"
+    assert tree.written()[dataset] == finished[dataset]
+
+
+def test_two_calls_do_not_run_at_once(shared, tmp_path):
+    tree = Tree.new(tmp_path / "tree", shared)
+    (tree.folder / ".snakemake").mkdir()
+    with open(tree.folder / ".snakemake/rodflow.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        status, output = tree.snakemake("dataset")
+    assert (status, jobs(output)) == (1, set()), output
+    assert output.splitlines()[-1] == "another call of snakemake is running in this folder"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"optimizers": {"adm": {"learning_rate": 0.1}}}, ["optimizers.adm", "adam"]),
+        ({"optimizers": {"gd": {"learning_rate": 0}}}, ["optimizers.gd.learning_rate", "0"]),
+        ({"dataset": {"name": "digits", "samples": 2000}}, ["dataset.samples", "2000", "1797"]),
+    ],
+)
+def test_a_bad_config_stops_in_one_line(change, words, tmp_path):
+    (tmp_path / "bad.yaml").write_text(yaml.safe_dump(CONFIG | change))
+    profile = str(REPOSITORY / "workflow/profiles/default")
+    options = ["--configfile", "bad.yaml", "--profile", profile, "--cores", "1"]
+    snakefile = ["--snakefile", str(REPOSITORY / "Snakefile")]
+    ended = subprocess.run(
+        [*SNAKEMAKE, *snakefile, *options], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    using, line = ended.stderr.splitlines()
+    assert using.startswith("Using profile")
+    assert line.startswith("config: ")
+    assert all(word in line for word in words), line
+    assert not (tmp_path / "results").exists()
+
+
+# A disk that refuses, a clock that jumps, calls side by side
+
+
+def test_files_of_a_clock_that_was_ahead_are_dated_now_and_nothing_runs(tree):
+    """Without this they would be newer than what is made from them, at every call until the clock is there again."""
+    ahead = time.time() + 86400
+    results = [path for path in (tree.folder / ROOT).rglob("*") if path.is_file()]
+    for path in [*results, *(tree.folder / "src").rglob("*.py")]:
+        os.utime(path, (ahead, ahead))
+    status, output = tree.snakemake()
+    assert (status, jobs(output)) == (0, set()), output
+    assert re.search(r"^note: dated now, for the clock was ahead: .+ and \d+ more$", output, re.M)
+    assert all(path.stat().st_mtime < ahead for path in results)
+
+
+@pytest.mark.slow
+def test_an_input_of_the_future_is_counted_as_made_now_once(tree):
+    ahead = time.time() + 86400
+    os.utime(tree.folder / ROOT / "figures/thresholds.csv", (ahead, ahead))
+    status, output = tree.snakemake()
+    assert (status, jobs(output)) == (0, {MANIFEST, AUDIT}), output
+    status, output = tree.snakemake()
+    assert (status, jobs(output)) == (0, set()), output
+
+
+def refused(tree: Tree) -> str:
+    """The last line of a call that could not write its results."""
+    status, output = tree.snakemake("results/tiny/dataset.nc")
+    assert status == 1 and jobs(output) == set() and "Traceback" not in output, output
+    return output.splitlines()[-1]
+
+
+def test_a_file_in_the_place_of_the_results_is_one_line(shared, tmp_path):
+    tree = Tree.new(tmp_path / "tree", shared)
+    (tree.folder / "results").write_text("mine")
+    words = "cannot be written: Not a directory; move the file that stands where a folder is needed"
+    assert refused(tree) == f"error: {ROOT}: {words}"
+    assert (tree.folder / "results").read_text() == "mine"
+
+
+@pytest.fixture
+def disk(shared, tmp_path) -> Iterator[tuple[Tree, Callable[[str], None]]]:
+    """A tree with its results on a disk of its own, and a function that mounts it again with other options."""
+    tree = Tree.new(tmp_path / "tree", shared)
+    place = tree.folder / "results"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", place], stderr=subprocess.DEVNULL
+    )
+    if mounted.returncode:
+        pytest.skip("a disk can be mounted by root only")
+
+    def remount(options: str) -> None:
+        subprocess.run(["mount", "-o", f"remount,{options}", place], check=True)
+
+    try:
+        yield tree, remount
+    finally:
+        subprocess.run(["umount", "--lazy", place], check=True)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="needs mount")
+def test_a_disk_that_refuses_is_one_line_and_loses_nothing(disk):
+    tree, remount = disk
+    remount("ro")
+    words = "cannot be written: Read-only file system; make its folder writable and run again"
+    assert refused(tree) == f"error: {ROOT}: {words}"
+
+    remount("rw,size=160k")  # enough for the data set, not for the runs
+    status, output = tree.snakemake("comparisons")
+    assert status == 1
+    full = r"^error: results/tiny/.+: cannot be written: No space left on device; free some space"
+    assert re.search(full, output, re.M) or "No space left" in output, output
+    whole = [*(tree.folder / ROOT).rglob("*.nc")]
+    assert whole and tree.folder / GD / "comparison.nc" not in whole
+    for path in whole:
+        artifact.verify(path)
+    before = tree.written()
+
+    remount("rw,size=64m")
+    status, output = tree.snakemake("comparisons")
+    assert status == 0, output
+    assert artifact.verify_tree(tree.folder / ROOT) == []
+    kept = {path.relative_to(tree.folder).as_posix() for path in whole}
+    assert all(tree.written()[path] == before[path] for path in kept)
+
+
+@pytest.mark.slow
+def test_a_second_call_is_refused_and_the_first_finishes(shared, tmp_path):
+    tree = Tree.new(tmp_path / "tree", shared)
+    first = tree.start(*SNAKEMAKE, f"{ADAM}/discrete.nc", *OPTIONS)
+    wait_for((tree.folder / ".snakemake/rodflow.lock").exists)
+    time.sleep(0.5)
+    status, output = tree.snakemake(f"{ADAM}/discrete.nc")
+    assert (status, jobs(output)) == (1, set()), output
+    assert output.splitlines()[-1] == "another call of snakemake is running in this folder"
+    output, _ = first.communicate(timeout=300)
+    assert first.returncode == 0, output
+    artifact.verify(tree.folder / ADAM / "discrete.nc")
+
+
+@pytest.mark.slow
+def test_clones_that_share_compiled_programs_agree_to_the_last_bit(shared, tmp_path):
+    """Two at once find an empty cache, a third, on two cores, what killed writers leave of one."""
+    both = tmp_path / "both"
+    both.mkdir()
+    shutil.copy(shared / "sitecustomize.py", both)
+    config = CONFIG | {"optimizers": {"adam": CONFIG["optimizers"]["adam"]}, "replicas": 0}
+    trees = [Tree.new(tmp_path / name, both, config) for name in ("one", "two", "three")]
+    calls = [tree.start(*SNAKEMAKE, *OPTIONS[:-1], "1") for tree in trees[:2]]
+    for call in calls:
+        output, _ = call.communicate(timeout=600)
+        assert call.returncode == 0, output
+    programs = [path for path in (both / "cache").rglob("*-cache") if path.is_file()]
+    assert programs
+    for path in programs:
+        os.truncate(path, path.stat().st_size // 2)
+    status, output = trees[2].snakemake()
+    assert status == 0, output
+    for tree in trees[1:]:
+        found = agree(trees[0].folder / ROOT, tree.folder / ROOT)
+        assert found.files == found.identical and not found.faults, as_text(found)
+        assert {"trajectory", "sharpness", "figure, png", "claim"} <= found.files.keys()
