@@ -25,8 +25,8 @@ An eps > 0 makes updates smaller.
     adam_region(dataset)["growth_rate"].sel(time="discrete").plot()
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TypedDict
 
 import diffrax
 import jax
@@ -42,6 +42,8 @@ from rodflow.optimizers.table import TABLE
 from rodflow.problem import objective
 
 Numbers = float | np.ndarray
+Scalar = float | Array
+Moments = tuple[Array, Array]
 
 B1 = 0.9
 PATH = (0.999, 0.99, 0.95, 0.9, 0.85, 0.83, 0.81, 0.79, 0.75, 0.7, 0.6, 0.5)
@@ -58,7 +60,20 @@ SEQUENCES, STARTS, ASCENT_STEPS = 256, 6, 12
 """Random sequences; random starts of the ascent, and how many gradients it is free to choose."""
 
 SEEDS = (1, 2, 3)
-TRAINING: Mapping[str, Any] = {
+
+
+class Training(TypedDict):
+    """Full-batch training with Adam along the path."""
+
+    model: dict[str, str | list[int]]
+    criterion: str
+    samples: int
+    steps: int
+    learning_rate: float
+    eps: float
+
+
+TRAINING: Training = {
     "model": {"kind": "mlp", "hidden": [32], "activation": "tanh"},
     "criterion": "mse",
     "samples": 300,
@@ -66,20 +81,19 @@ TRAINING: Mapping[str, Any] = {
     "learning_rate": 0.03,
     "eps": 1e-8,
 }
-"""Full-batch training with Adam along the path."""
 
 
-def condition(b: Numbers, c: Numbers) -> Any:
+def condition(b: Numbers, c: Numbers) -> Numbers:
     """C(b, c) = 2(1-b)/b - (1-c)/c: updates in continuous time are bounded exactly where it is positive."""
     return 2 * (1 - b) / b - (1 - c) / c
 
 
-def quotient(b: Numbers, c: Numbers) -> Any:
+def quotient(b: Numbers, c: Numbers) -> Numbers:
     """The quotient q = b^2/c: updates are bounded exactly where it is below 1."""
     return b**2 / c
 
 
-def bound(b: Numbers, c: Numbers, steps: Numbers, *, corrected: bool = False) -> Any:
+def bound(b: Numbers, c: Numbers, steps: Numbers, *, corrected: bool = False) -> Numbers:
     """The largest |m|/sqrt(v) after these steps over all gradients.
 
     Args:
@@ -94,7 +108,7 @@ def bound(b: Numbers, c: Numbers, steps: Numbers, *, corrected: bool = False) ->
 
 def bound_in_continuous_time(
     b: Numbers, c: Numbers, time: Numbers, *, corrected: bool = False
-) -> Any:
+) -> Numbers:
     """The same of the differential equations, `time` in units of steps."""
     sums = _sum(condition(b, c), time, discrete=False)
     found = (1 - b) / b * np.sqrt(c / (1 - c)) * np.sqrt(sums)
@@ -104,7 +118,7 @@ def bound_in_continuous_time(
     return found
 
 
-def _sum(rate: Numbers, time: Numbers, *, discrete: bool) -> Any:
+def _sum(rate: Numbers, time: Numbers, *, discrete: bool) -> np.ndarray:
     """(1 - e^{-rate time})/(1 - e^{-rate}), or over rate in continuous time; its limit at rate 0 is time."""
     rate, time = np.broadcast_arrays(np.asarray(rate, float), np.asarray(time, float))
     level = np.abs(rate) < 1e-13
@@ -114,7 +128,7 @@ def _sum(rate: Numbers, time: Numbers, *, discrete: bool) -> Any:
     return np.where(level, time, found)
 
 
-def correction(b: Numbers, c: Numbers, steps: Numbers) -> Any:
+def correction(b: Numbers, c: Numbers, steps: Numbers) -> Numbers:
     """What bias correction multiplies m/sqrt(v) by: sqrt(1 - c^t)/(1 - b^t)."""
     return np.sqrt(1 - c ** np.asarray(steps, float)) / (1 - b ** np.asarray(steps, float))
 
@@ -125,7 +139,7 @@ def worst_gradients(b: float, c: float, steps: int) -> np.ndarray:
 
 
 def moments(
-    gradients: Float[Array, " step"], b: Any, c: Any, growth: Any = 1.0
+    gradients: Float[Array, " step"], b: Scalar, c: Scalar, growth: Scalar = 1.0
 ) -> tuple[Array, Array]:
     """First and second moment after every step, from zero, over growth^s and growth^{2s}, of gradients x_s growth^s.
 
@@ -133,7 +147,7 @@ def moments(
     m/sqrt(v) does not notice it.
     """
 
-    def step(carry: tuple[Array, Array], x: Array) -> tuple[tuple[Array, Array], Any]:
+    def step(carry: Moments, x: Array) -> tuple[Moments, Moments]:
         m, v = carry
         m = b * m / growth + (1 - b) * x
         v = c * v / growth**2 + (1 - c) * x**2
@@ -144,7 +158,7 @@ def moments(
 
 
 def updates(
-    gradients: Float[Array, " step"], b: Any, c: Any, growth: Any = 1.0
+    gradients: Float[Array, " step"], b: Scalar, c: Scalar, growth: Scalar = 1.0
 ) -> Float[Array, " step"]:
     """The ratio m/sqrt(v) after every step, without bias correction; gradients as in `moments`."""
     m, v = moments(gradients, b, c, growth)
@@ -179,7 +193,7 @@ def largest_by_ascent(b: np.ndarray, c: np.ndarray, steps: int, starts: int) -> 
         ascent = optax.lbfgs()
         value_and_gradient = optax.value_and_grad_from_state(loss)
 
-        def step(_: int, carry: Any) -> Any:
+        def step(_: int, carry: tuple[Array, optax.OptState]) -> tuple[Array, optax.OptState]:
             gradients, state = carry
             value, slope = value_and_gradient(gradients, state=state)
             change, state = ascent.update(
@@ -206,7 +220,7 @@ def continuous_updates(b: np.ndarray, c: np.ndarray, times: np.ndarray) -> np.nd
     def one(b: Array, c: Array) -> Array:
         rate_1, rate_2 = (1 - b) / b, (1 - c) / c
 
-        def slope(t: Any, y: Array, _: Any) -> Array:
+        def slope(t: Numbers | Scalar, y: Array, _: None) -> Array:
             r = rate_1 - rate_2
             return jnp.stack([rate_1 * (1 - y[0]) - r * y[0], rate_2 * (1 - y[1]) - 2 * r * y[1]])
 
@@ -229,7 +243,7 @@ def continuous_updates(b: np.ndarray, c: np.ndarray, times: np.ndarray) -> np.nd
 
 
 def training(
-    dataset: xr.Dataset, b: np.ndarray, c: np.ndarray, settings: Mapping[str, Any] = TRAINING
+    dataset: xr.Dataset, b: np.ndarray, c: np.ndarray, settings: Training = TRAINING
 ) -> dict[str, np.ndarray]:
     """Full-batch Adam in double precision, from the same initial weights at every point.
 
@@ -303,7 +317,7 @@ def along(b: np.ndarray, c: np.ndarray) -> dict[str, np.ndarray]:
 def adam_region(
     dataset: xr.Dataset,
     path: Sequence[float] = PATH,
-    settings: Mapping[str, Any] = TRAINING,
+    settings: Training = TRAINING,
 ) -> xr.Dataset:
     """The region of stable decays: the plane, given gradients along a path through it, and training.
 
@@ -322,7 +336,7 @@ def adam_region(
     at = (b[:, None], c[:, None], steps[None])
     by_step, by_time = ("point", "step"), ("point", "time")
     by_seed = ("point", "seed", "training_step")
-    variables: dict[str, tuple[tuple[str, ...], Any]] = {
+    variables: dict[str, tuple[tuple[str, ...], Numbers]] = {
         "plane_condition": (("b1", "b2"), condition(PLANE[:, None], PLANE[None])),
         "plane_quotient": (("b1", "b2"), quotient(PLANE[:, None], PLANE[None])),
         "path_b1": (("point",), b),
@@ -340,7 +354,7 @@ def adam_region(
         "training_update": (by_seed, trained["training_update"]),
         "training_loss": (by_seed, trained["training_loss"]),
     }
-    coordinates: dict[str, Any] = {
+    coordinates: dict[str, np.ndarray | list[str] | list[int]] = {
         "b1": PLANE,
         "b2": PLANE,
         "point": np.arange(len(c)),
@@ -351,7 +365,11 @@ def adam_region(
         "seed": list(SEEDS),
         "training_step": np.arange(1, settings["steps"] + 1),
     }
-    data = xr.Dataset(variables, coordinates)
+    return _described(xr.Dataset(variables, coordinates), settings)
+
+
+def _described(data: xr.Dataset, settings: Training) -> xr.Dataset:
+    """The same with names and units, and what it was made with."""
     for name, text in _LONG_NAMES.items():
         data[name].attrs.update(long_name=text, units="1")
     return data.assign_attrs(

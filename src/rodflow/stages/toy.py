@@ -14,7 +14,6 @@ maps and flows, in double precision and without the seeding noise.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +29,10 @@ from rodflow.optimizers.optimizer_map import OptimizerMap, State, optimizer_map
 from rodflow.optimizers.table import TABLE
 
 DISCRETE = "discrete"
-FLOWS: dict[str, RodFlow | RodUnitStep | CovarianceClosure] = {
+WithRod = RodFlow | RodUnitStep | CovarianceClosure
+Orbit = Callable[[Callable[[PyTree], PyTree], PyTree, int], PyTree]
+
+FLOWS: dict[str, WithRod] = {
     "rod": RodFlow(),
     "rod_unit_step": RodUnitStep(),
     "closure": CovarianceClosure(rank=2),
@@ -102,7 +104,7 @@ def growth_rates(optimizer: str, over_threshold: np.ndarray, units: int = 2400) 
         return np.stack(jax.jit(jax.vmap(rates))(jnp.asarray(limit * over_threshold)))
 
 
-def _growth(advance: Callable[[Any], Any], start: PyTree, units: int) -> Array:
+def _growth(advance: Callable[[PyTree], PyTree], start: PyTree, units: int) -> Array:
     def step(x: PyTree, _: None) -> tuple[PyTree, Array]:
         x = advance(x)
         size = jnp.sqrt(sum(jnp.sum(leaf**2) for leaf in jax.tree.leaves(x)))
@@ -133,7 +135,7 @@ def amplitudes(eta_sharpness: np.ndarray, units: int = 3000) -> np.ndarray:
         return np.stack(jax.jit(jax.vmap(settled))(jnp.asarray(eta_sharpness / SHARPNESS)))
 
 
-def _repeat(advance: Callable[[Any], Any], start: PyTree, times: int) -> Any:
+def _repeat(advance: Callable[[PyTree], PyTree], start: PyTree, times: int) -> PyTree:
     return jax.lax.fori_loop(0, times, lambda _, x: advance(x), start)
 
 
@@ -147,7 +149,7 @@ def trajectories() -> dict[str, np.ndarray]:
     with jax.enable_x64(True):
         optimizer = optimizer_map(quartic(), TABLE["gd"].build(learning_rate=RATE), jnp.zeros(1))
 
-        def orbit(advance: Callable[[Any], Any], start: PyTree, length: int) -> Any:
+        def orbit(advance: Callable[[PyTree], PyTree], start: PyTree, length: int) -> PyTree:
             return jax.lax.scan(lambda x, _: (advance(x), x), start, length=length)[1]
 
         states = jax.jit(lambda w: orbit(optimizer, optimizer.initial(w), STEPS + 2))(
@@ -176,11 +178,11 @@ def trajectories() -> dict[str, np.ndarray]:
 
 
 def _followed(
-    flow: Any, optimizer: OptimizerMap, around: list[State], orbit: Any
+    flow: WithRod, optimizer: OptimizerMap, around: list[State], orbit: Orbit
 ) -> tuple[Array, Array]:
     """Centre and half-extent of a flow at steps `START` to `STEPS`."""
 
-    def look(carry: Any) -> tuple[Array, Array]:
+    def look(carry: PyTree) -> tuple[Array, Array]:
         kept = flow.snapshot(optimizer, carry)
         return kept["weights"], kept["half_extent"]
 
@@ -203,7 +205,7 @@ def toy_dataset() -> xr.Dataset:
     rates = np.stack([growth_rates(name, OVER_THRESHOLD) for name in OPTIMIZERS])
     orbit = trajectories()
     by_process = ("process", "step")
-    variables: dict[str, tuple[tuple[str, ...], Any]] = {
+    variables: dict[str, tuple[tuple[str, ...], np.ndarray | Array | list[float]]] = {
         "threshold": (("optimizer",), thresholds),
         "growth_rate": (("optimizer", "process", "over_threshold"), rates),
         "amplitude": (("process", "eta_sharpness"), amplitudes(ETA_SHARPNESS)),
@@ -212,7 +214,7 @@ def toy_dataset() -> xr.Dataset:
         "centre": (by_process, orbit["centre"]),
         "half_extent": (by_process, orbit["half_extent"]),
     }
-    coordinates: dict[str, Any] = {
+    coordinates: dict[str, np.ndarray | list[str]] = {
         "process": [DISCRETE, *FLOWS],
         "optimizer": list(OPTIMIZERS),
         "over_threshold": OVER_THRESHOLD,
