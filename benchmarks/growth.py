@@ -36,7 +36,7 @@ from rodflow.linalg.curvature import hessian_products, top_eigenpairs
 from rodflow.linalg.eigensolver import random_guess
 from rodflow.problem import labelled, objective
 from rodflow.stages.flow import flow_run
-from rodflow.stages.run import build
+from rodflow.stages.run import prepare
 from rodflow.stages.training import discrete_run
 
 DOCUMENT = Path(__file__).parents[1] / "docs/scaling.md"
@@ -77,7 +77,8 @@ def settings(width: int, samples: int, steps: int = 20) -> dict[str, Any]:
 def costs(width: int, samples: int) -> tuple[int, dict[str, Cost]]:
     """How many parameters there are, and what each process costs."""
     chosen = settings(width, samples)
-    optimizer, weights = build(labelled.load(chosen["dataset"]), chosen)
+    made = prepare(labelled.load(chosen["dataset"]), chosen)
+    optimizer, weights = made.optimizer, made.weights
 
     @jax.jit
     def consecutive(optimizer: Any, weights: Any) -> tuple:

@@ -26,7 +26,7 @@ from rodflow.dynamics.process import (
 )
 from rodflow.optimizers.optimizer_map import OptimizerMap, State
 from rodflow.problem import labelled
-from rodflow.stages.run import build
+from rodflow.stages.run import prepare
 
 CONFIG = Path(__file__).parents[1] / "config.yaml"
 Call = Callable[[], Any]
@@ -61,7 +61,8 @@ class Problem:
 def problem(model: str, optimizer: str) -> Problem:
     """Of the default experiment."""
     run = run_of(model, optimizer).settings
-    step, weights = build(images(), run)
+    made = prepare(images(), run)
+    step, weights = made.optimizer, made.weights
 
     @eqx.filter_jit
     def train(step: OptimizerMap, weights: Array) -> State:

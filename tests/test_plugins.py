@@ -1,4 +1,4 @@
-"""One optimizer, flow, model, data set and figure of another package go through the pipeline: no file of ours changes."""
+"""One optimizer, flow, model, data set and figure of another package go through the pipeline."""
 
 import os
 import re

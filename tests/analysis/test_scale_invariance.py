@@ -15,7 +15,7 @@ from rodflow.dynamics.discrete import Discrete, scale_invariant
 from rodflow.optimizers.optimizer_map import OptimizerMap
 from rodflow.problem import labelled, networks, objective
 from rodflow.problem.layers import ModelError
-from rodflow.stages.run import build
+from rodflow.stages.run import prepare
 from rodflow.stages.training import discrete_run, discrete_runs
 
 NETWORK = {"kind": "mlp", "hidden": [6, 5], "activation": "tanh", "normalisation": "layer"}
@@ -173,7 +173,8 @@ def test_series_of_kernels_are_of_the_stored_weights(
 
 def test_a_run_without_such_kernels_has_none_of_the_series(dataset: xr.Dataset) -> None:
     plain = {"kind": "mlp", "hidden": [6, 5], "activation": "tanh"}
-    optimizer, weights = build(dataset, settings("gd", model=plain))
+    run = prepare(dataset, settings("gd", model=plain))
+    optimizer, weights = run.optimizer, run.weights
     process = Discrete()
     carry = jax.eval_shape(lambda: process.first(optimizer, weights, jax.random.key(0)))
     _, seen = jax.eval_shape(lambda c: process.advance(optimizer, c, jax.random.key(0)), carry)
@@ -231,7 +232,8 @@ def test_the_direction_turns_by_the_rate_over_a_power_of_the_norm(
     dataset: xr.Dataset, optimizer: str, power: int
 ) -> None:
     """A first step from a kernel three times as long turns it by 3^-power as much."""
-    transformation, weights = build(dataset, settings(optimizer))
+    run = prepare(dataset, settings(optimizer))
+    transformation, weights = run.optimizer, run.weights
     place = scale_invariant(transformation)[KERNELS[0]]
     step = eqx.filter_jit(OptimizerMap.__call__)
 

@@ -18,7 +18,7 @@ for kinds in dict.fromkeys(plan.replays(run, EXPERIMENT) for run in EXPERIMENT.r
             wildcard_constraints:
                 run=any_of(run for run in EXPERIMENT.runs if plan.replays(run, EXPERIMENT) == kinds),
             params:
-                code=code_of_run("rodflow.stages.replay", others=[FLOWS.module("rod_unit_step")]),
+                code=code_of_run("rodflow.stages.replicas", others=["rodflow.stages.iterates", "rodflow.stages.onset_window"]),
                 settings=run_settings,
                 restart=lambda wildcards: json.dumps(EXPERIMENT.run(wildcards.run).restart),
             resources:

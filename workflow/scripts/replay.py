@@ -1,10 +1,13 @@
-"""Run again from the discrete run's stored states: its replicas, single iterates, or a onset window at the onset."""
+"""Run again from the discrete run's stored states: its replicas, single iterates, or an onset window at the onset."""
 
 import stage
 
 
 def main() -> None:
-    from rodflow.stages import replay
+    from rodflow.stages.iterates import iterates
+    from rodflow.stages.onset_window import onset_window
+    from rodflow.stages.replicas import replicas
+    from rodflow.stages.run import prepare
     from rodflow.store import artifact
 
     args = stage.arguments(
@@ -19,6 +22,7 @@ def main() -> None:
     )
     stage.take_devices(args.settings)
     dataset = artifact.read(args.dataset, kind="dataset")
+    run = prepare(dataset, args.settings)
     clock = stage.Clock("replay", args.settings["steps"])
     scratch = stage.scratch(args, args.output[0], clock)
     how = {"progress": clock, "scratch": scratch}
@@ -32,15 +36,15 @@ def main() -> None:
             own = {}
             if output.stem == "replicas":
                 own = {"replicas": args.replicas}
-                data = replay.replicas(dataset, discrete, args.settings, count=args.replicas, **how)
+                data = replicas(run, discrete, count=args.replicas, **how)
             else:
                 inputs["sharpness"] = args.sharpness
-                measured = (dataset, discrete, sharpness, args.settings)
+                measured = (run, discrete, sharpness)
                 if output.stem == "iterates":
                     own = {"restart": args.restart}
-                    data = replay.iterates(*measured, **own, **how)
+                    data = iterates(*measured, **own, **how)
                 else:
-                    data = replay.onset_window(*measured, **how)
+                    data = onset_window(*measured, **how)
             settings = args.settings | own
             kept = {"kind": output.stem, "settings": settings, "inputs": inputs}
             stage.store(data, output, args, clock, **kept)

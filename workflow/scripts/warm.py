@@ -26,7 +26,7 @@ import stage
 
 MODULES = [
     "rodflow.stages.sharpness",
-    "rodflow.stages.replay",
+    "rodflow.stages.iterates",
     "rodflow.analysis.comparison",
     "rodflow.figures.core.style",
 ]

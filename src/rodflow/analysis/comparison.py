@@ -77,8 +77,8 @@ def compare(
     Args:
         trajectories: process -> trajectory, "discrete" among them.
         sharpness: process -> sharpness artifact.
-        replicas: of the discrete run, see `rodflow.stages.replay.replicas`.
-        iterates: predicted ones, see `rodflow.stages.replay.iterates`.
+        replicas: of the discrete run, see `rodflow.stages.replicas`.
+        iterates: predicted ones, see `rodflow.stages.iterates`.
         start: t0, where the flows start.
         steps: the length of the run as planned.
 

@@ -98,7 +98,7 @@ def _pairs(loss: Loss, one: Sample) -> Iterator[_Pair]:
             _product(
                 loss,
                 weights,
-                jnp.asarray(preconditioner(one.settings, here)),
+                jnp.asarray(preconditioner(optimizer, hyperparameters, here)),
                 jnp.asarray(here["eigenvector"].values),
             ),
         )

@@ -5,7 +5,7 @@ import xarray as xr
 
 from rodflow.dynamics.integration import integrate
 from rodflow.dynamics.process import Progress
-from rodflow.stages.run import Settings, build, kept_by, label, not_started, states_at_start, title
+from rodflow.stages.run import Prepared, Settings, not_started, prepare
 from rodflow.store.checkpoint import Checkpoint, Scratch
 from rodflow.store.trajectory import trajectory
 
@@ -18,34 +18,54 @@ def flow_run(
     progress: Progress | None = None,
     scratch: Scratch | None = None,
 ) -> xr.Dataset:
+    """The flow of one set of settings: see `follow`."""
+    return follow(prepare(dataset, settings), discrete, flow, progress, scratch)
+
+
+def follow(
+    run: Prepared,
+    discrete: xr.Dataset,
+    flow: str,
+    progress: Progress | None = None,
+    scratch: Scratch | None = None,
+) -> xr.Dataset:
     """Integrate a flow from the discrete run's states around the start, as a trajectory.
 
     A discrete run that diverged before the start gives a trajectory without steps whose status says so.
+
+    Args:
+        run: ready to go.
+        discrete: its discrete run.
+        flow: the name of a module of `rodflow.dynamics.flows`.
+        progress: called after every chunk of steps.
+        scratch: where a killed job continues from.
+
+    Raises:
+        OptimizerError: the flow does not exist for this optimizer.
     """
-    optimizer, weights = build(dataset, settings)
-    around = states_at_start(optimizer, weights, discrete)
+    around = run.states_at_start(discrete)
     if around is None:
         none = np.zeros(0)
-        kept = {"weights": np.zeros((0, weights.size), np.float32)}
+        kept = {"weights": np.zeros((0, run.weights.size), np.float32)}
         return trajectory(
             none,
             {"loss": none},
             none,
             kept,
             process=flow,
-            title=title(flow, settings),
+            title=run.title(flow),
             attributes={"status": not_started(discrete)},
         )
     recording = integrate(
         flow,
-        optimizer,
+        run.optimizer,
         around,
-        start=settings["start"],
-        stop=settings["steps"],
-        every=settings["snapshots"]["every"],
-        seed=settings["seed"],
+        start=run.settings["start"],
+        stop=run.settings["steps"],
+        every=run.every,
+        seed=run.settings["seed"],
         progress=progress,
-        keep=kept_by(optimizer, settings),
+        keep=run.keep,
         checkpoint=Checkpoint(scratch, flow),
     )
-    return label(optimizer, recording, flow, settings)
+    return run.label(recording, flow)

@@ -1,9 +1,11 @@
-"""What the stages of one run share: its map, its preconditioner, and the labels of what it gives.
+"""A run that is ready to go: its map, its weights, and what its optimizer makes of a snapshot.
 
-`settings` are those of a `rodflow.config.settings.Run`.
+The stages take a `Prepared` run and know nothing of configs. `prepare` makes one of a data set and the settings of a
+`rodflow.config.settings.Run`; a problem of one's own makes its own (`rodflow.study`).
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -13,7 +15,7 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from rodflow.dynamics.discrete import scale_invariant
-from rodflow.dynamics.process import Keep, Recording
+from rodflow.dynamics.process import Recording, Snapshot
 from rodflow.optimizers.alternation import alternating_gains
 from rodflow.optimizers.optimizer_map import OptimizerMap, State, optimizer_map
 from rodflow.optimizers.table import TABLE, Optimizer
@@ -23,92 +25,128 @@ from rodflow.store.trajectory import states, trajectory
 Settings = Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """A run that is ready to go.
+
+    Attributes:
+        settings: what determines it, as JSON values; the stages read `start`, `steps`, `snapshots.every`,
+            `batch_size` and `seed`.
+        optimizer: its map F.
+        weights: the initial weights, flat.
+        known: what is known of the optimizer: its preconditioner and its threshold, if it has a formula.
+        hyperparameters: of the optimizer, by name.
+        about: what is trained on what, in a few words.
+    """
+
+    settings: Settings
+    optimizer: OptimizerMap
+    weights: Float[Array, " parameter"]
+    known: Optimizer
+    hyperparameters: Mapping[str, float]
+    about: str
+
+    @property
+    def every(self) -> int:
+        """Steps from one snapshot to the next."""
+        return self.settings["snapshots"]["every"]
+
+    @property
+    def limit(self) -> float:
+        """The largest stable eigenvalue of P^{-1/2} H P^{-1/2}."""
+        return self.known.limit(**self.hyperparameters)
+
+    def keep(self, snapshot: Snapshot) -> Snapshot:
+        """What of a snapshot is stored: of the memory the second moment, or the alternating gain where P is that."""
+        kept = dict(snapshot)
+        memory = kept.pop("memory")
+        if self.known.threshold is None:
+            state = jax.tree.map(lambda leaf: leaf[None], State(kept["weights"], memory))
+            kept["gain"] = alternating_gains(self.optimizer, state)[0]
+        elif self.known.adaptive:
+            with np.errstate(all="ignore"):  # of a run that diverges
+                moment = self.known.second_moment(memory, **self.hyperparameters)
+                kept["second_moment"] = np.asarray(moment)
+        return kept
+
+    def preconditioner(self, here: xr.Dataset) -> Float[np.ndarray, " parameter"]:
+        """The diagonal of P at one snapshot of a trajectory, one number a weight.
+
+        Where the optimizer has no threshold of its own it is the inverse of the stored alternating gain.
+        """
+        return preconditioner(self.known, self.hyperparameters, here)
+
+    def title(self, process: str) -> str:
+        """One line that says what a trajectory is."""
+        what = "iterates" if process == "discrete" else f"{process.replace('_', ' ')} flow"
+        return f"{what} of {self.about}"
+
+    def states_at_start(self, discrete: xr.Dataset) -> tuple[State, State, State] | None:
+        """The discrete run's states at start - 1, start and start + 1; None if it diverged before."""
+        leaves = states(discrete)
+        if not leaves:
+            return None
+        structure = jax.tree.structure(self.optimizer.initial(self.weights))
+        before, now, after = (
+            State(*jax.tree.unflatten(structure, [jnp.asarray(leaf[k]) for leaf in leaves]))
+            for k in range(3)
+        )
+        return before, now, after
+
+    def label(self, recording: Recording, process: str) -> xr.Dataset:
+        """A recording as a labelled trajectory."""
+        kernels = [*scale_invariant(self.optimizer)] if "alignment" in recording.series else ()
+        return trajectory(
+            recording.steps,
+            recording.series,
+            recording.snapshot_steps,
+            recording.snapshots,
+            process=process,
+            title=self.title(process),
+            attributes={
+                "status": recording.status,
+                "compile_time_s": recording.compile_time,
+                "step_time_s": recording.step_time,
+            },
+            kernels=kernels,
+        )
+
+
+def prepare(dataset: xr.Dataset, settings: Settings) -> Prepared:
+    """A run of a config, from the data set of its experiment.
+
+    Args:
+        dataset: which may hold more images than the run is trained on.
+        settings: of a `rodflow.config.settings.Run`.
+
+    Raises:
+        ObjectiveError, ModelError: see `rodflow.problem.objective.of_run`.
+    """
+    loss, weights = objective.of_run(dataset, settings)
+    known, hyperparameters = optimizer_of(settings)
+    transformation = known.tuned(weights.dtype, **hyperparameters)
+    about = f"{settings['optimizer']['name']}, {settings['model']['kind']} on {settings['dataset']['name']}"
+    optimizer = optimizer_map(loss, transformation, weights)
+    return Prepared(settings, optimizer, weights, known, hyperparameters, about)
+
+
 def optimizer_of(settings: Settings) -> tuple[Optimizer, dict[str, float]]:
-    """The row of the optimizer table and the hyperparameters that a run names."""
+    """What is known of the optimizer that a run names, and its hyperparameters."""
     hyperparameters = dict(settings["optimizer"])
     return TABLE[hyperparameters.pop("name")], hyperparameters
 
 
-def preconditioner(settings: Settings, here: xr.Dataset) -> Float[np.ndarray, " parameter"]:
-    """The diagonal of P at one snapshot of a trajectory, one number a weight.
-
-    Where the optimizer has no threshold of its own it is the inverse of the stored alternating gain.
-    """
-    optimizer, hyperparameters = optimizer_of(settings)
-    if optimizer.threshold is None:
+def preconditioner(
+    known: Optimizer, hyperparameters: Mapping[str, float], here: xr.Dataset
+) -> Float[np.ndarray, " parameter"]:
+    """See `Prepared.preconditioner`."""
+    if known.threshold is None:
         return np.asarray(1 / here["gain"].values)
-    moment = jnp.asarray(here["second_moment"].values) if optimizer.adaptive else None
+    moment = jnp.asarray(here["second_moment"].values) if known.adaptive else None
     ones = np.ones(here["weights"].shape, np.float32)
-    return np.asarray(optimizer.preconditioner(moment, **hyperparameters)) * ones
-
-
-def build(dataset: xr.Dataset, settings: Settings) -> tuple[OptimizerMap, Array]:
-    """The optimizer map of a run and its initial weights."""
-    loss, weights = objective.of_run(dataset, settings)
-    optimizer, hyperparameters = optimizer_of(settings)
-    transformation = optimizer.tuned(weights.dtype, **hyperparameters)
-    return optimizer_map(loss, transformation, weights), weights
-
-
-def kept_by(optimizer: OptimizerMap, settings: Settings) -> Keep:
-    """What of a snapshot is stored: of the memory the second moment, or the alternating gain where P is that."""
-    row, hyperparameters = optimizer_of(settings)
-
-    def keep(snapshot: dict[str, Any]) -> dict[str, Any]:
-        kept = dict(snapshot)
-        memory = kept.pop("memory")
-        if row.threshold is None:
-            state = jax.tree.map(lambda leaf: leaf[None], State(kept["weights"], memory))
-            kept["gain"] = alternating_gains(optimizer, state)[0]
-        elif row.adaptive:
-            with np.errstate(all="ignore"):  # of a run that diverges
-                kept["second_moment"] = np.asarray(row.second_moment(memory, **hyperparameters))
-        return kept
-
-    return keep
-
-
-def states_at_start(
-    optimizer: OptimizerMap, weights: Array, discrete: xr.Dataset
-) -> tuple[State, State, State] | None:
-    """The discrete run's states at start - 1, start and start + 1; None if it diverged before."""
-    leaves = states(discrete)
-    if not leaves:
-        return None
-    structure = jax.tree.structure(optimizer.initial(weights))
-    before, now, after = (
-        State(*jax.tree.unflatten(structure, [jnp.asarray(leaf[k]) for leaf in leaves]))
-        for k in range(3)
-    )
-    return before, now, after
+    return np.asarray(known.preconditioner(moment, **hyperparameters)) * ones
 
 
 def not_started(discrete: xr.Dataset) -> str:
     """The status of what should have started from a discrete run that did not get there."""
     return f"not started: discrete run {discrete.attrs['status']}"
-
-
-def title(process: str, settings: Settings) -> str:
-    """One line that says what a trajectory is."""
-    what = "iterates" if process == "discrete" else f"{process.replace('_', ' ')} flow"
-    return f"{what} of {settings['optimizer']['name']}, {settings['model']['kind']} on {settings['dataset']['name']}"
-
-
-def label(
-    optimizer: OptimizerMap, recording: Recording, process: str, settings: Settings
-) -> xr.Dataset:
-    """A recording as a labelled trajectory."""
-    return trajectory(
-        recording.steps,
-        recording.series,
-        recording.snapshot_steps,
-        recording.snapshots,
-        process=process,
-        title=title(process, settings),
-        attributes={
-            "status": recording.status,
-            "compile_time_s": recording.compile_time,
-            "step_time_s": recording.step_time,
-        },
-        kernels=[*scale_invariant(optimizer)] if "alignment" in recording.series else (),
-    )

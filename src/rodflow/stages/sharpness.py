@@ -73,7 +73,7 @@ def sharpness(
     for index in range(done, len(snapshots)):
         here = needed.isel(snapshot=index).load()
         weights = jnp.asarray(here["weights"].values)
-        scale = jnp.asarray(preconditioner(settings, here))
+        scale = jnp.asarray(preconditioner(optimizer, hyperparameters, here))
         nearest = min(
             (last, known.get(int(snapshots[index]), last)),
             key=lambda found: float(np.linalg.norm(found.weights - here["weights"].values)),

@@ -13,8 +13,7 @@ from rodflow.config.settings import shared
 from rodflow.dynamics.process import Progress, Recording, grid
 from rodflow.dynamics.training import discrete, discrete_side_by_side
 from rodflow.errors import RodflowError
-from rodflow.optimizers.optimizer_map import OptimizerMap
-from rodflow.stages.run import Settings, build, kept_by, label
+from rodflow.stages.run import Prepared, Settings, prepare
 from rodflow.store.checkpoint import Checkpoint, Scratch
 from rodflow.store.trajectory import with_states
 
@@ -30,8 +29,8 @@ class BatchError(RodflowError, ValueError):
 def discrete_run(
     dataset: xr.Dataset, settings: Settings, progress: Progress | None = None
 ) -> xr.Dataset:
-    """Train: the discrete run as a trajectory, with the states from which flows start."""
-    return next(discrete_runs(dataset, [settings], progress))
+    """The discrete run of one set of settings as a trajectory: see `train`."""
+    return next(train([prepare(dataset, settings)], progress))
 
 
 def discrete_runs(
@@ -42,13 +41,24 @@ def discrete_runs(
     *,
     side_by_side: bool | None = None,
 ) -> Iterator[xr.Dataset]:
+    """The discrete runs of several settings, on one data set: see `train`."""
+    runs = [prepare(dataset, one) for one in settings]
+    yield from train(runs, progress, scratch, side_by_side=side_by_side)
+
+
+def train(
+    runs: Sequence[Prepared],
+    progress: Progress | None = None,
+    scratch: Scratch | None = None,
+    *,
+    side_by_side: bool | None = None,
+) -> Iterator[xr.Dataset]:
     """Train several runs that differ in hyperparameters and seed only, with one compiled program.
 
     Args:
-        dataset: the training data.
-        settings: of each run.
+        runs: ready to go.
         progress: called after every chunk of steps.
-        scratch: where a killed run continues from.
+        scratch: where a killed job continues from.
         side_by_side: as one vmapped batch, or one after the other. None: as a batch where that is faster, see `SMALL`.
 
     Yields:
@@ -57,48 +67,61 @@ def discrete_runs(
     Raises:
         BatchError: the runs differ in something else.
     """
-    if len({json.dumps(shared(one), sort_keys=True) for one in settings}) > 1:
+    if len({json.dumps(shared(run.settings), sort_keys=True) for run in runs}) > 1:
         raise BatchError("runs of one batch may differ in hyperparameters and seed only")
-    maps, weights = zip(*(build(dataset, one) for one in settings), strict=True)
-    first, seeds = settings[0], [one["seed"] for one in settings]
-    start, steps = first["start"], first["steps"]
+    first = runs[0].settings
     how: dict[str, Any] = {
-        "steps": steps,
-        "snapshot_steps": grid(start, 1, steps, first["snapshots"]["every"]),
-        "hold": [start] if first["batch_size"] is None else (),
+        "steps": first["steps"],
+        "snapshot_steps": grid(first["start"], 1, first["steps"], runs[0].every),
+        "hold": [first["start"]] if first["batch_size"] is None else (),
         "batch_size": first["batch_size"],
         "progress": progress,
     }
     if side_by_side is None:
-        small = first["batch_size"] is None and maps[0].loss.samples * weights[0].size < SMALL
-        faster = small or jax.default_backend() != "cpu"
-        side_by_side = faster and "compute" not in first  # which is there for want of memory
-    keep = [kept_by(optimizer, own) for optimizer, own in zip(maps, settings, strict=True)]
-    if side_by_side and len(settings) > 1:
-        how |= {"keep": keep, "checkpoint": Checkpoint(scratch, "runs")}
-        recordings = iter(discrete_side_by_side(maps, weights, seeds=seeds, **how))
+        side_by_side = len(runs) > 1 and _faster_side_by_side(runs[0])
+    if side_by_side and len(runs) > 1:
+        recordings = iter(
+            discrete_side_by_side(
+                [run.optimizer for run in runs],
+                [run.weights for run in runs],
+                seeds=[run.settings["seed"] for run in runs],
+                keep=[run.keep for run in runs],
+                checkpoint=Checkpoint(scratch, "runs"),
+                **how,
+            )
+        )
     else:
         recordings = (
             discrete(
-                maps[run],
-                weights[run],
-                seed=seeds[run],
-                keep=keep[run],
-                checkpoint=Checkpoint(scratch, f"run{run}"),
+                run.optimizer,
+                run.weights,
+                seed=run.settings["seed"],
+                keep=run.keep,
+                checkpoint=Checkpoint(scratch, f"run{number}"),
                 **how,
             )
-            for run in range(len(settings))
+            for number, run in enumerate(runs)
         )
-    for optimizer, at, recording, own in zip(maps, weights, recordings, settings, strict=True):
-        if not recording.snapshots:  # diverged before the first one
-            recording = replace(recording, snapshots={"weights": np.zeros((0, at.size), at.dtype)})
-        yield _discrete(optimizer, recording, own)
+    for run, recording in zip(runs, recordings, strict=True):
+        yield _labelled(run, recording)
 
 
-def _discrete(optimizer: OptimizerMap, recording: Recording, settings: Settings) -> xr.Dataset:
-    data = label(optimizer, recording, "discrete", settings)
-    start = settings["start"]
-    if settings["batch_size"] is not None:
+def _faster_side_by_side(run: Prepared) -> bool:
+    settings = run.settings
+    if "compute" in settings:  # which is there for want of memory
+        return False
+    samples = getattr(run.optimizer.loss, "samples", 1)  # a loss of one's own may not say
+    small = settings["batch_size"] is None and samples * run.weights.size < SMALL
+    return small or jax.default_backend() != "cpu"
+
+
+def _labelled(run: Prepared, recording: Recording) -> xr.Dataset:
+    if not recording.snapshots:  # diverged before the first one
+        none = np.zeros((0, run.weights.size), run.weights.dtype)
+        recording = replace(recording, snapshots={"weights": none})
+    data = run.label(recording, "discrete")
+    start = run.settings["start"]
+    if run.settings["batch_size"] is not None:
         for name in ("loss", "gradient_norm"):
             full = data[name].attrs["long_name"]
             data[name].attrs["long_name"] = full.replace("full-batch", "the step's batch:", 1)

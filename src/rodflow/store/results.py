@@ -89,12 +89,12 @@ class StoredRun:
 
     @property
     def iterates(self) -> xr.Dataset:
-        """Single iterates and their prediction, without their weights: see `rodflow.stages.replay.iterates`."""
+        """Single iterates and their prediction, without their weights: see `rodflow.stages.iterates`."""
         return self._short("iterates", "iterates")
 
     @property
     def onset_window(self) -> xr.Dataset:
-        """Every iterate around the onset: see `rodflow.stages.replay.onset_window`."""
+        """Every iterate around the onset: see `rodflow.stages.onset_window`."""
         return self._artifact("onset_window", "onset_window")
 
     def series(self, process: str) -> xr.Dataset:

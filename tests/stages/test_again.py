@@ -1,4 +1,4 @@
-"""What is run again from stored states: replicas, single iterates, a onset window at the onset."""
+"""What is run again from stored states: replicas, single iterates, an onset window at the onset."""
 
 from typing import Any
 
@@ -7,7 +7,10 @@ import pytest
 import xarray as xr
 
 from rodflow.problem import labelled
-from rodflow.stages import replay
+from rodflow.stages.iterates import iterates
+from rodflow.stages.onset_window import onset_window
+from rodflow.stages.replicas import replicas as replicas_of
+from rodflow.stages.run import prepare
 from rodflow.stages.sharpness import sharpness as measured
 from rodflow.stages.training import discrete_run
 
@@ -48,7 +51,7 @@ def below(discrete: xr.Dataset) -> xr.Dataset:
 
 @pytest.fixture(scope="module")
 def replicas(dataset: xr.Dataset, discrete: xr.Dataset) -> xr.Dataset:
-    return replay.replicas(dataset, discrete, SETTINGS, count=2)
+    return replicas_of(prepare(dataset, SETTINGS), discrete, count=2)
 
 
 def test_replicas_start_within_rounding_of_the_run_and_of_each_other(discrete, replicas) -> None:
@@ -65,7 +68,7 @@ def test_replicas_are_compared_at_the_snapshots_of_the_flows(discrete, replicas)
 
 
 def test_a_run_without_states_has_replicas_that_did_not_start(dataset, below) -> None:
-    found = replay.replicas(dataset, below, SETTINGS, count=2)
+    found = replicas_of(prepare(dataset, SETTINGS), below, count=2)
     assert found.attrs["status"] == "not started: discrete run diverged at step 7"
     assert np.isnan(found["weights"]).all()
 
@@ -77,7 +80,7 @@ def at_threshold(sharpness: xr.Dataset) -> xr.Dataset:
 
 
 def test_the_replayed_iterates_are_those_that_are_stored(dataset, discrete, sharpness) -> None:
-    found = replay.iterates(dataset, discrete, at_threshold(sharpness), SETTINGS, restart=60)
+    found = iterates(prepare(dataset, SETTINGS), discrete, at_threshold(sharpness), restart=60)
     assert found.attrs["replay_difference"] == 0
     # gd has no preconditioner: positions are along the eigenvector itself
     vector = sharpness["eigenvector"].sel(snapshot=60)
@@ -88,7 +91,7 @@ def test_the_replayed_iterates_are_those_that_are_stored(dataset, discrete, shar
 
 
 def test_the_iterate_error_is_that_of_the_predicted_weights(dataset, discrete, sharpness) -> None:
-    found = replay.iterates(dataset, discrete, at_threshold(sharpness), SETTINGS, restart=60)
+    found = iterates(prepare(dataset, SETTINGS), discrete, at_threshold(sharpness), restart=60)
     at = found["snapshot"].values
     assert at.tolist() == list(range(60, 121, 10))
     gap = np.linalg.norm(found["weights"].values - discrete["iterate"].sel(snapshot=at), axis=1)
@@ -99,7 +102,7 @@ def test_the_iterate_error_is_that_of_the_predicted_weights(dataset, discrete, s
 
 def test_iterates_are_not_predicted_below_the_threshold(dataset, discrete, sharpness) -> None:
     low = sharpness.assign(sharpness_over_threshold=0.43 * sharpness["raw_sharpness"] ** 0)
-    found = replay.iterates(dataset, discrete, low, SETTINGS, restart=60)
+    found = iterates(prepare(dataset, SETTINGS), discrete, low, restart=60)
     assert found.attrs["status"] == "not started: below the threshold (0.43 of it)"
     assert found.sizes["step"] == found.sizes["snapshot"] == 0
 
@@ -109,20 +112,19 @@ def test_iterates_are_predicted_from_the_first_snapshot_of_an_open_rod(
 ) -> None:
     length = np.where(discrete["step"] < 91, 1e-3, 2.0)
     opened = discrete.assign(rod_length=("step", length))
-    found = replay.iterates(dataset, opened, at_threshold(sharpness), SETTINGS)
+    found = iterates(prepare(dataset, SETTINGS), opened, at_threshold(sharpness))
     assert found.attrs["restart"] == 100
     low = sharpness.assign(sharpness_over_threshold=0.43 * sharpness["raw_sharpness"] ** 0)
-    found = replay.iterates(dataset, opened, low, SETTINGS)
+    found = iterates(prepare(dataset, SETTINGS), opened, low)
     assert found.attrs["status"] == "not started: threshold not reached (0.43 of it at most)"
 
 
-def test_the_close_look_has_every_iterate_around_the_opening(dataset, discrete, sharpness) -> None:
+def test_the_onset_window_has_every_iterate_around_the_onset(dataset, discrete, sharpness) -> None:
     reached = (discrete["snapshot"].values >= 70).astype(float)
     rising = sharpness.assign(sharpness_over_threshold=("snapshot", reached))
     length = np.where(discrete["step"] < 91, 1e-3, 2.0)
-    found = replay.onset_window(
-        dataset, discrete.assign(rod_length=("step", length)), rising, SETTINGS
-    )
+    opened = discrete.assign(rod_length=("step", length))
+    found = onset_window(prepare(dataset, SETTINGS), opened, rising)
     assert (found.attrs["onset"], found.attrs["centre"]) == (70, 91)
     assert found["step"].values.tolist() == list(range(31, 121))
     at = discrete["snapshot"].sel(snapshot=slice(31, None)).values
