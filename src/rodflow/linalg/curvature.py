@@ -4,14 +4,56 @@ The preconditioned sharpness is the largest eigenvalue of P^{-1/2} H P^{-1/2} wi
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
-from rodflow.linalg.eigensolver import Eigenpairs, largest_eigenpairs
+from rodflow.linalg import confidence, subspace
+from rodflow.linalg.confidence import Chain, Sight
+from rodflow.linalg.subspace import Found, Subspace
 
 Loss = Callable[[Float[Array, " parameter"]], Float[Array, ""]]
+
+PROBABILITY = 1e-3
+"""With at most this probability a check overlooks a larger eigenvalue."""
+
+DENSE = 64
+"""Up to so many weights the whole matrix is formed."""
+
+MOST = 200
+"""Products of one search."""
+
+ATTEMPTS = 5
+"""Searches at one place; each begins with what the check of the last one found."""
+
+
+class Curvature(NamedTuple):
+    """The largest eigenpairs of A = P^{-1/2} H P^{-1/2} and of H, with what is known of their errors.
+
+    Attributes:
+        values: of A, in falling order, [eigenvalue].
+        vectors: unit eigenvectors and those that are followed besides, [parameter, at least eigenvalue].
+        residuals: ||A u - value u|| / |largest value|, [eigenvalue]; an eigenvalue lies so near to each value.
+        upper_bounds: on the eigenvalues in falling order, [eigenvalue]; NaN where it was not checked.
+        raw_value, raw_vector, raw_residual, raw_upper_bound: of H.
+        missed: probability at most that a bound does not hold; NaN where it was not checked.
+        products: with H.
+    """
+
+    values: np.ndarray
+    vectors: np.ndarray
+    residuals: np.ndarray
+    upper_bounds: np.ndarray
+    raw_value: float
+    raw_vector: np.ndarray
+    raw_residual: float
+    raw_upper_bound: float
+    missed: float
+    products: int
 
 
 def hessian_products(
@@ -26,31 +68,196 @@ def hessian_products(
     return lambda block: jax.lax.map(product, block.T).T
 
 
-@eqx.filter_jit
 def top_eigenpairs(
     loss: Loss,
     weights: Float[Array, " parameter"],
     preconditioner: Float[Array, " parameter"],
-    guess: Float[Array, "parameter eigenvalue"],
-    tolerance: float | Array,
+    guess: Float[Array, "parameter column"],
+    tolerance: float,
     *,
     count: int | None = None,
-    max_blocks: int = 200,
-) -> Eigenpairs:
-    """The largest eigenpairs of P^{-1/2} H P^{-1/2}.
+    checked: bool = True,
+    key: Array | None = None,
+    most: int = MOST,
+) -> Curvature:
+    """The largest eigenpairs of P^{-1/2} H P^{-1/2}, and the largest of H.
+
+    A warm start can miss an eigenvalue whose vector it does not contain. The check looks for one from a fresh random
+    direction (`rodflow.linalg.confidence`), and the search goes on with what it finds.
 
     Args:
         loss: full-batch loss, a pytree.
         weights: where.
         preconditioner: diagonal of P, positive; ones give the Hessian itself.
-        guess, tolerance, count, max_blocks: see `rodflow.linalg.eigensolver.largest_eigenpairs`.
+        guess: eigenvectors found nearby, or random columns.
+        tolerance: accepted residual, and how much larger, relative to the largest, an eigenvalue may be that the
+            check does not see.
+        count: eigenvalues; default: as many as the guess has columns.
+        checked: whether to check.
+        key: of the random directions. Along a path each place should have another.
+        most: products of one search at most; the residuals say how far it got.
     """
-    scale = jax.lax.rsqrt(preconditioner)[:, None]
-    product = hessian_products(loss, weights)
-    return largest_eigenpairs(
-        lambda block: scale * product(scale * block),
-        guess,
-        tolerance,
-        count=count,
-        max_blocks=max_blocks,
+    count = guess.shape[1] if count is None else count
+    key = jax.random.key(0) if key is None else key
+    scale = jax.lax.rsqrt(preconditioner)
+    if weights.size <= max(DENSE, 4 * guess.shape[1]):
+        return _dense(loss, weights, scale, count)
+    plain = bool((scale == scale[0]).all())
+    tracked = max(count, guess.shape[1])
+    products, start = 0, guess
+    for attempt in range(ATTEMPTS):
+        found = _search(loss, weights, scale, start, tolerance, most, count, tracked, not plain)
+        products += int(found.products)
+        result = _result(found, count, scale[0] if plain else None, products)
+        if not checked or not np.isfinite(result.values).all():
+            return result
+        keys = jax.random.split(jax.random.fold_in(key, attempt))
+        sight = _sight(loss, weights, scale, found.subspace, result, tolerance, keys[0])
+        raw = sight if plain else None
+        if raw is None:
+            raw = _raw_sight(loss, weights, scale, found.subspace, result, tolerance, keys[1])
+            products += raw.products
+        products += sight.products
+        result = result._replace(
+            upper_bounds=sight.upper_bounds,
+            raw_upper_bound=float(raw.upper_bounds[0] / (scale[0] ** 2 if plain else 1)),
+            missed=max(sight.missed, raw.missed),
+            products=products,
+        )
+        if sight.better is None and raw.better is None:
+            break
+        start = jnp.asarray(result.vectors if sight.better is None else sight.better)
+        if not plain:
+            along = found.raw.vectors[:, :1] if raw.better is None else raw.better
+            start = jnp.column_stack([start, jnp.asarray(along) / scale[:, None]])
+    return result
+
+
+@eqx.filter_jit
+def _search(
+    loss: Loss,
+    weights: Array,
+    scale: Array,
+    start: Array,
+    tolerance: float | Array,
+    most: int | Array,
+    count: int,
+    tracked: int,
+    raw: bool,
+) -> Found:
+    _, product = jax.linearize(jax.grad(loss), weights)
+    return subspace.search(
+        product, scale, start, tolerance, count=count, tracked=tracked, raw=raw, most=most
     )
+
+
+def _result(found: Found, count: int, plain: Array | None, products: int) -> Curvature:
+    """A search's pairs; where P is a number the one of H is that of A."""
+    main = found.preconditioned
+    values, residuals = np.asarray(main.values[:count]), np.asarray(main.residuals[:count])
+    vectors = np.asarray(main.vectors)
+    if plain is None:
+        value, residual = float(found.raw.values[0]), float(found.raw.residuals[0])
+        vector = np.asarray(found.raw.vectors[:, 0])
+    else:
+        value, residual = float(values[0] / plain**2), float(residuals[0])
+        vector = vectors[:, 0]
+    unknown = np.full(count, np.nan, values.dtype)
+    return Curvature(
+        values, vectors, residuals, unknown, value, vector, residual, np.nan, np.nan, products
+    )
+
+
+@eqx.filter_jit
+def _chain(
+    loss: Loss, weights: Array, scale: Array, basis: Array, size: Array, level: Array, key: Array
+) -> Chain:
+    _, product = jax.linearize(jax.grad(loss), weights)
+    across = weights.size - size
+    return confidence.chain(
+        lambda u: scale * product(scale * u), basis, across, level, key, PROBABILITY
+    )
+
+
+def _sight(
+    loss: Loss,
+    weights: Array,
+    scale: Array,
+    space: Subspace,
+    result: Curvature,
+    tolerance: float,
+    key: Array,
+) -> Sight:
+    """The check of the eigenvalues of A."""
+    values = result.values
+    level = confidence.level_above(values, tolerance)
+    chain = _chain(loss, weights, scale, space.vectors, space.size, jnp.asarray(level), key)
+    return confidence.sight(
+        space.vectors,
+        space.images,
+        chain,
+        level,
+        values,
+        result.residuals,
+        result.vectors.shape[1],
+        PROBABILITY,
+    )
+
+
+def _raw_sight(
+    loss: Loss,
+    weights: Array,
+    scale: Array,
+    space: Subspace,
+    result: Curvature,
+    tolerance: float,
+    key: Array,
+) -> Sight:
+    """The check of the largest eigenvalue of H."""
+    whitening = subspace.whitened(space)
+    basis = scale[:, None] * (space.vectors @ whitening)
+    images = (space.images @ whitening) / scale[:, None]
+    value, residual = np.array([result.raw_value]), np.array([result.raw_residual])
+    level = confidence.level_above(value, tolerance)
+    ones = jnp.ones_like(scale)
+    chain = _chain(loss, weights, ones, basis, space.size, jnp.asarray(level), key)
+    return confidence.sight(basis, images, chain, level, value, residual, 1, PROBABILITY)
+
+
+def _dense(loss: Loss, weights: Array, scale: Array, count: int) -> Curvature:
+    """From the whole matrix; what there are too few weights for is NaN."""
+    size = weights.size
+    hessian = np.asarray(_whole(loss, weights), float)
+    hessian = (hessian + hessian.T) / 2
+    kept = min(count, size)
+    factor = np.asarray(scale, float)
+    if not np.isfinite(hessian).all() or not np.isfinite(factor).all():
+        hessian = np.full_like(hessian, np.nan)
+        values, vectors = np.full(size, np.nan), np.full_like(hessian, np.nan)
+        raw, raw_vectors = values, vectors
+    else:
+        values, vectors = np.linalg.eigh(factor[:, None] * hessian * factor)
+        raw, raw_vectors = np.linalg.eigh(hessian)
+    dtype = np.asarray(weights).dtype
+    fill = np.full(count - kept, np.nan)
+    leading = np.concatenate([values[::-1][:kept], fill]).astype(dtype)
+    columns = np.zeros((size, count), dtype)
+    columns[:, :kept] = vectors[:, ::-1][:, :kept]
+    exact = np.where(np.isnan(leading), np.nan, 0).astype(dtype)
+    return Curvature(
+        leading,
+        columns,
+        exact,
+        leading,
+        float(raw[-1]),
+        raw_vectors[:, -1].astype(dtype),
+        0.0,
+        float(raw[-1]),
+        0.0,
+        size,
+    )
+
+
+@eqx.filter_jit
+def _whole(loss: Loss, weights: Array) -> Float[Array, "parameter parameter"]:
+    return hessian_products(loss, weights)(jnp.eye(weights.size, dtype=weights.dtype))

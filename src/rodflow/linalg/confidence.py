@@ -1,0 +1,205 @@
+"""That no eigenvalue was missed: a bound on the largest one that holds but for a stated probability.
+
+A search that starts from known directions cannot see one that it does not contain. What remains of the operator across
+the searched subspace, B = (I - U U') A (I - U U'), is therefore looked at by Lanczos steps from a direction g that
+is random and independent of all before. With q_j the orthonormal polynomials that the steps give, the
+square of g's component along an eigenvector of B with eigenvalue lambda is at most the Christoffel function
+1 / sum_j q_j(lambda)^2, which falls with lambda beyond the largest Ritz value. If B had an eigenvalue at or above a level mu,
+g would have to be that nearly orthogonal to its eigenvector; among d directions that has at most the probability
+
+    p(mu) = ( 2 (d - 1) / (pi sum_j q_j(mu)^2) )^{1/2}.
+
+No gap is assumed and nothing is asymptotic. The idea is that of van Dorsselaer, Hochstenbach and van der Vorst 2000 (SIAM
+J. Matrix Anal. Appl. 22, 837), who take the last polynomial alone; Kuczynski and Wozniakowski 1992 (same journal 13, 1094)
+bound it in advance, for the worst spectrum.
+
+With B <= mu, A is at most the matrix [[U'AU, E'], [E, mu]] in the order of symmetric matrices, E = (I - U U') A U: its eigenvalues bound
+those of A from above (`upper_bounds`).
+"""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from rodflow.linalg.subspace import Product, orthogonal
+
+MOST = 40
+"""Lanczos steps at most."""
+
+
+SLACK = 1e-6
+"""Relative rise of an eigenvalue that is rounding."""
+
+
+class Chain(NamedTuple):
+    """Lanczos vectors across a subspace, their images under A, and what they say about a level.
+
+    `missed` is p(level); 1 where a Ritz value lies above the level, which `above` says.
+    """
+
+    vectors: Float[Array, "parameter step"]
+    images: Float[Array, "parameter step"]
+    steps: Int[Array, ""]
+    missed: Float[Array, ""]
+    above: Bool[Array, ""]
+
+
+class _Progress(NamedTuple):
+    chain: Chain
+    direction: Array
+    polynomials: Array  # q_{j-1} and q_j at the level
+    offdiagonal: Array  # beta_{j-1}
+    weight: Array  # sum of q^2
+
+
+def chain(
+    product: Product,
+    basis: Float[Array, "parameter column"],
+    dimension: Array | int,
+    level: Float[Array, ""],
+    key: Array,
+    probability: float,
+) -> Chain:
+    """Lanczos steps from a random direction across a basis, until p(level) is small or the level is passed.
+
+    Args:
+        product: with A.
+        basis: orthonormal columns, or zero.
+        dimension: of the space across the basis.
+        level: mu.
+        key: of the random direction; has to be independent of the basis.
+        probability: ends when p(level) is at most this.
+    """
+    rows = len(basis)
+    tiny = jnp.finfo(basis.dtype).tiny
+    nothing = jnp.zeros((rows, MOST), basis.dtype)
+    zero, one = jnp.zeros([], basis.dtype), jnp.ones([], basis.dtype)
+    # Beyond its dimension the space is exhausted.
+    limit = jnp.minimum(MOST, dimension)
+
+    def unfinished(now: _Progress) -> Array:
+        found = now.chain
+        open_ = (found.missed > probability) & ~found.above & jnp.isfinite(now.weight)
+        return open_ & (found.steps < limit)
+
+    def step(now: _Progress) -> _Progress:
+        found = now.chain
+        image = product(now.direction)
+        vectors = found.vectors.at[:, found.steps].set(now.direction)
+        images = found.images.at[:, found.steps].set(image)
+        across = image - basis @ (basis.T @ image)
+        diagonal = now.direction @ across
+        rest = across
+        for _ in range(2):
+            rest = rest - vectors @ (vectors.T @ rest)
+            rest = rest - basis @ (basis.T @ rest)
+        size = jnp.linalg.norm(rest)
+        before, last = now.polynomials
+        following = (level - diagonal) * last - now.offdiagonal * before
+        # Below rounding the steps have an invariant subspace: g has no part outside.
+        size = jnp.maximum(size, 4 * jnp.finfo(size.dtype).eps * jnp.linalg.norm(image))
+        following = following / jnp.maximum(size, tiny)
+        weight = now.weight + following**2
+        # Sturm: a polynomial that is not positive has a root, a Ritz value, at or beyond the level.
+        above = ~(following > 0)
+        missed = jnp.sqrt(2 * jnp.maximum(dimension - 1, 1) / (jnp.pi * now.weight))
+        # The sum takes the polynomials of the steps made; the next one, whose degree is one higher, sees their roots.
+        missed = jnp.where(above, 1, jnp.minimum(missed, 1))
+        stepped = Chain(vectors, images, found.steps + 1, missed, above)
+        unit = orthogonal(rest, basis, vectors)
+        return _Progress(stepped, unit, jnp.stack([last, following]), size, weight)
+
+    first = orthogonal(jax.random.normal(key, (rows,), basis.dtype), basis)
+    start = Chain(nothing, nothing, jnp.asarray(0), one, jnp.asarray(dimension <= 0))
+    polynomials = jnp.stack([zero, one])
+    return jax.lax.while_loop(
+        unfinished, step, _Progress(start, first, polynomials, zero, one)
+    ).chain
+
+
+def upper_bounds(
+    vectors: Float[np.ndarray, "parameter column"],
+    images: Float[np.ndarray, "parameter column"],
+    level: float,
+    count: int,
+) -> Float[np.ndarray, " eigenvalue"]:
+    """Bounds from above on the largest eigenvalues of A, of which the part across the columns is at most the level.
+
+    Args:
+        vectors: orthonormal columns U.
+        images: A U.
+        level: above every eigenvalue of (I - U U') A (I - U U').
+        count: how many.
+    """
+    vectors, images = np.asarray(vectors, float), np.asarray(images, float)
+    projected = vectors.T @ images
+    across = images - vectors @ projected
+    rest = np.linalg.qr(across, mode="r")
+    size = len(rest)
+    whole = np.block([[(projected + projected.T) / 2, rest.T], [rest, level * np.eye(size)]])
+    found = np.linalg.eigvalsh(whole)[::-1][:count]
+    return np.maximum(found, level)
+
+
+class Sight(NamedTuple):
+    """What a check saw.
+
+    Attributes:
+        upper_bounds: on the eigenvalues, in falling order.
+        missed: probability at most that they do not hold.
+        products: spent on it.
+        better: where an eigenvalue is larger than was found by more than its residual, the columns to start from.
+    """
+
+    upper_bounds: np.ndarray
+    missed: float
+    products: int
+    better: np.ndarray | None
+
+
+def level_above(values: np.ndarray, tolerance: float) -> float:
+    """What no other eigenvalue shall pass: the last of the given ones and a tolerance."""
+    return float(values[-1] + tolerance * abs(values[0]))
+
+
+def sight(
+    basis: Array,
+    images: Array,
+    steps: Chain,
+    level: float,
+    values: np.ndarray,
+    residuals: np.ndarray,
+    tracked: int,
+    probability: float,
+) -> Sight:
+    """The eigenvalues of A over a searched subspace and the steps across it, beside those that were found.
+
+    Args:
+        basis, images: of the subspace; columns that are zero are not used.
+        steps: across it, for the level.
+        level: see `chain`.
+        values, residuals: of the search, relative to the largest.
+        tracked: columns of a better start.
+        probability: that was asked for.
+    """
+    made = int(steps.steps)
+    vectors = np.concatenate([basis, steps.vectors[:, :made]], axis=1).astype(float)
+    products = np.concatenate([images, steps.images[:, :made]], axis=1).astype(float)
+    used = np.linalg.norm(vectors, axis=0) > 0
+    vectors, products = vectors[:, used], products[:, used]
+    projected = vectors.T @ products
+    ritz, coordinates = np.linalg.eigh((projected + projected.T) / 2)
+    ritz, coordinates = ritz[::-1][: len(values)], coordinates[:, ::-1][:, :tracked]
+    missed = float(steps.missed)
+    risen = ritz - values > (residuals + SLACK) * np.abs(values[0])
+    bounds = upper_bounds(vectors, products, level, len(values))
+    if missed > probability:
+        bounds = np.full_like(bounds, np.inf)
+    better = vectors @ coordinates if risen.any() else None
+    dtype = np.asarray(basis).dtype
+    return Sight(
+        bounds.astype(dtype), missed, made, None if better is None else better.astype(dtype)
+    )

@@ -1,0 +1,207 @@
+"""The largest eigenpairs of P^{-1/2} H P^{-1/2} and the largest of H, both from the same products with H.
+
+A product H z serves the Rayleigh-Ritz problem of both: with u = P^{1/2} z the projected matrices are the same, u' A u =
+z' H z, and only the Gram matrix differs. The subspace grows by one vector a step, the residual of the pair that
+is farthest from its tolerance (Davidson's method without a preconditioner, or Arnoldi's from a subspace). When it is
+full it is restarted with its Ritz vectors (thick restart, Wu and Simon 2000).
+
+What is found is invariant, to the tolerance, but need not be largest: a direction that the start does not contain is
+seen only through its coupling to the start. `rodflow.linalg.confidence` looks for such directions.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+Product = Callable[[Float[Array, " parameter"]], Float[Array, " parameter"]]
+
+CAPACITY = 24
+"""Vectors that the subspace holds before it is restarted, or three times those of the start if that is more."""
+
+
+class Subspace(NamedTuple):
+    """Orthonormal vectors u and their images A u; columns from `size` on are zero.
+
+    `projected` is u' A u, and `gram` u' P^{-1} u is that of z = P^{-1/2} u.
+    """
+
+    vectors: Float[Array, "parameter column"]
+    images: Float[Array, "parameter column"]
+    projected: Float[Array, "column column"]
+    gram: Float[Array, "column column"]
+    size: Int[Array, ""]
+
+
+class Ritz(NamedTuple):
+    """Ritz values in falling order, unit vectors, A u - value u, and the norm of that over the largest |value|."""
+
+    values: Float[Array, " pair"]
+    vectors: Float[Array, "parameter pair"]
+    remainders: Float[Array, "parameter pair"]
+    residuals: Float[Array, " pair"]
+
+
+class Found(NamedTuple):
+    """Ritz pairs of A and of H, the subspace they are from, and how many products with H that took."""
+
+    preconditioned: Ritz
+    raw: Ritz
+    subspace: Subspace
+    products: Int[Array, ""]
+
+
+def search(
+    product: Product,
+    scale: Float[Array, " parameter"],
+    start: Float[Array, "parameter column"],
+    tolerance: float | Array,
+    *,
+    count: int,
+    tracked: int,
+    raw: bool,
+    most: int | Array,
+) -> Found:
+    """Ritz pairs of A = scale H scale, and of H, from a start.
+
+    Args:
+        product: with H.
+        scale: P^{-1/2}.
+        start: the directions u to begin with; need not be orthonormal.
+        tolerance: growth ends when the residuals of the first `count` pairs of A, and of the first of H, are below.
+        count: pairs of A that have to be.
+        tracked: pairs of A that are given.
+        raw: whether the pair of H has to be; it is given in any case.
+        most: or after so many products.
+    """
+    rows, given = start.shape
+    capacity = max(CAPACITY, 3 * given)
+    wide, square = jnp.zeros((rows, capacity), start.dtype), jnp.zeros((capacity, capacity))
+    square = square.astype(start.dtype)
+    empty = Subspace(wide, wide, square, square, jnp.asarray(0))
+
+    def pairs(space: Subspace) -> tuple[Ritz, Ritz]:
+        return ritz(space, tracked), raw_ritz(space, scale)
+
+    def misses(found: Ritz, other: Ritz) -> Array:
+        sizes = found.residuals[:count]
+        return jnp.concatenate([sizes, other.residuals]) if raw else sizes
+
+    def unfinished(carry: tuple[Found, Array]) -> Array:
+        found, _ = carry
+        misses_ = misses(found.preconditioned, found.raw)
+        short = jnp.any(~(misses_ <= tolerance)) & jnp.all(jnp.isfinite(misses_))
+        return (found.products < given) | (short & (found.products < most))
+
+    def step(carry: tuple[Found, Array]) -> tuple[Found, Array]:
+        found, direction = carry
+        full = found.subspace.size == capacity
+        space = jax.lax.cond(full, restarted, lambda s: s, found.subspace)
+        space = grown(space, direction, product, scale)
+        products = found.products + 1
+
+        def look(_: None) -> tuple[Ritz, Ritz, Array]:
+            main, other = pairs(space)
+            worst = jnp.argmax(misses(main, other))
+            of_main = main.remainders[:, jnp.minimum(worst, tracked - 1)]
+            of_raw = other.remainders[:, 0] / scale
+            return main, other, jnp.where(worst < count, of_main, of_raw)
+
+        def next_of_start(_: None) -> tuple[Ritz, Ritz, Array]:
+            return found.preconditioned, found.raw, start[:, jnp.minimum(products, given - 1)]
+
+        main, other, following = jax.lax.cond(products < given, next_of_start, look, None)
+        return Found(main, other, space, products), following
+
+    nothing = Found(*pairs(empty), empty, jnp.asarray(0))
+    found, _ = jax.lax.while_loop(unfinished, step, (nothing, start[:, 0]))
+    return found
+
+
+def grown(space: Subspace, direction: Array, product: Product, scale: Array) -> Subspace:
+    """The subspace and one direction more."""
+    new = orthogonal(direction, space.vectors)
+    image = scale * product(scale * new)
+    at = space.size
+    vectors, images = space.vectors.at[:, at].set(new), space.images.at[:, at].set(image)
+    row, gram_row = vectors.T @ image, vectors.T @ (scale**2 * new)
+    projected = space.projected.at[at].set(row).at[:, at].set(row)
+    gram = space.gram.at[at].set(gram_row).at[:, at].set(gram_row)
+    return Subspace(vectors, images, projected, gram, at + 1)
+
+
+def orthogonal(direction: Array, *bases: Array) -> Array:
+    """The unit vector of a direction's part across orthonormal columns; three passes where it nearly lies within."""
+    tiny = jnp.finfo(direction.dtype).tiny
+    for _ in range(3):
+        direction = direction / jnp.maximum(jnp.linalg.norm(direction), tiny)
+        for basis in bases:
+            direction = direction - basis @ (basis.T @ direction)
+    return direction / jnp.maximum(jnp.linalg.norm(direction), tiny)
+
+
+def ritz(space: Subspace, count: int) -> Ritz:
+    """The first Ritz pairs of A."""
+    values, coordinates = jnp.linalg.eigh(_walled(space.projected, space.size))
+    values, coordinates = values[::-1][:count], coordinates[:, ::-1][:, :count]
+    return _measured(values, space.vectors @ coordinates, space.images @ coordinates)
+
+
+def raw_ritz(space: Subspace, scale: Array) -> Ritz:
+    """The first Ritz pair of H, with z = P^{-1/2} u."""
+    whitening = whitened(space)
+    projected = whitening.T @ space.projected @ whitening
+    coordinates = whitening @ jnp.linalg.eigh(_walled(projected, space.size))[1][:, -1:]
+    vector = scale[:, None] * (space.vectors @ coordinates)
+    image = (space.images @ coordinates) / scale[:, None]
+    norm = jnp.maximum(jnp.linalg.norm(vector), jnp.finfo(vector.dtype).tiny)
+    vector, image = vector / norm, image / norm
+    return _measured(vector.T[0] @ image, vector, image)
+
+
+def whitened(space: Subspace) -> Float[Array, "column column"]:
+    """The coordinates in which the vectors z = P^{-1/2} u are orthonormal; unused columns stay apart."""
+    used = jnp.diag(space.gram) > 0
+    lengths = jnp.sqrt(jnp.where(used, jnp.diag(space.gram), 1))
+    ridge = 10 * jnp.finfo(space.gram.dtype).eps
+    unit = space.gram / lengths[:, None] / lengths + jnp.diag(jnp.where(used, ridge, 1))
+    upper = jax.scipy.linalg.solve_triangular(
+        jnp.linalg.cholesky(unit), jnp.eye(len(unit), dtype=unit.dtype), lower=True
+    ).T
+    return upper / lengths[:, None]
+
+
+def restarted(space: Subspace) -> Subspace:
+    """Its Ritz vectors of the upper half, and what is left of the first one of H."""
+    kept = len(space.projected) // 2
+    rotation = jnp.linalg.eigh(_walled(space.projected, space.size))[1][:, ::-1][:, :kept]
+    whitening = whitened(space)
+    other = whitening @ jnp.linalg.eigh(whitening.T @ space.projected @ whitening)[1][:, -1]
+    rotation = jnp.column_stack([rotation, orthogonal(other, rotation)])
+    fill = ((0, 0), (0, len(space.projected) - kept - 1))
+    rotation = jnp.pad(rotation, fill)
+    return Subspace(
+        space.vectors @ rotation,
+        space.images @ rotation,
+        rotation.T @ space.projected @ rotation,
+        rotation.T @ space.gram @ rotation,
+        jnp.asarray(kept + 1),
+    )
+
+
+def _walled(projected: Array, size: Array) -> Array:
+    """Columns that are not used must not pass for directions of no curvature."""
+    norm = jnp.linalg.norm(projected)
+    unused = jnp.arange(len(projected)) >= size
+    symmetric = (projected + projected.T) / 2
+    return symmetric - jnp.diag(unused * jnp.where(norm > 0, 2 * norm, 1))
+
+
+def _measured(values: Array, vectors: Array, images: Array) -> Ritz:
+    remainders = images - vectors * values
+    sizes = jnp.linalg.norm(remainders, axis=0)
+    # Where A vanishes so do the remainders.
+    relative = sizes / jnp.maximum(jnp.abs(values[0]), jnp.finfo(sizes.dtype).tiny)
+    return Ritz(values, vectors, remainders, relative)
