@@ -121,27 +121,23 @@ def chain(
 
 
 def upper_bounds(
-    vectors: Float[np.ndarray, "parameter column"],
-    images: Float[np.ndarray, "parameter column"],
+    projected: Float[np.ndarray, "column column"],
+    across: Float[np.ndarray, "column column"],
     level: float,
     count: int,
 ) -> Float[np.ndarray, " eigenvalue"]:
-    """Bounds from above on the largest eigenvalues of A, of which the part across the columns is at most the level.
+    """Bounds from above on the largest eigenvalues of A, of which the part across the columns U is at most the level.
 
     Args:
-        vectors: orthonormal columns U.
-        images: A U.
+        projected: U' A U.
+        across: E' E, with E = A U - U U' A U.
         level: above every eigenvalue of (I - U U') A (I - U U').
         count: how many.
     """
-    vectors, images = np.asarray(vectors, float), np.asarray(images, float)
-    projected = vectors.T @ images
-    across = images - vectors @ projected
-    rest = np.linalg.qr(across, mode="r")
-    size = len(rest)
-    whole = np.block([[(projected + projected.T) / 2, rest.T], [rest, level * np.eye(size)]])
-    found = np.linalg.eigvalsh(whole)[::-1][:count]
-    return np.maximum(found, level)
+    squares, directions = np.linalg.eigh(across)
+    rest = np.sqrt(np.maximum(squares, 0))[:, None] * directions.T
+    whole = np.block([[projected, rest.T], [rest, level * np.eye(len(rest))]])
+    return np.maximum(np.linalg.eigvalsh(whole)[::-1][:count], level)
 
 
 class Sight(NamedTuple):
@@ -157,7 +153,7 @@ class Sight(NamedTuple):
     upper_bounds: np.ndarray
     missed: float
     products: int
-    better: np.ndarray | None
+    better: Array | None
 
 
 def level_above(values: np.ndarray, tolerance: float) -> float:
@@ -185,21 +181,30 @@ def sight(
         tracked: columns of a better start.
         probability: that was asked for.
     """
-    made = int(steps.steps)
-    vectors = np.concatenate([basis, steps.vectors[:, :made]], axis=1).astype(float)
-    products = np.concatenate([images, steps.images[:, :made]], axis=1).astype(float)
-    used = np.linalg.norm(vectors, axis=0) > 0
-    vectors, products = vectors[:, used], products[:, used]
-    projected = vectors.T @ products
-    ritz, coordinates = np.linalg.eigh((projected + projected.T) / 2)
+    columns, *small = _projections(basis, images, steps.vectors, steps.images)
+    used = np.asarray(small[0]) > 0
+    projected, across = (np.asarray(matrix, float)[np.ix_(used, used)] for matrix in small[1:])
+    projected = (projected + projected.T) / 2
+    ritz, coordinates = np.linalg.eigh(projected)
     ritz, coordinates = ritz[::-1][: len(values)], coordinates[:, ::-1][:, :tracked]
-    missed = float(steps.missed)
-    risen = ritz - values > (residuals + SLACK) * np.abs(values[0])
-    bounds = upper_bounds(vectors, products, level, len(values))
+    missed, better = float(steps.missed), None
+    if np.any(ritz - values > (residuals + SLACK) * np.abs(values[0])):
+        rotation = np.zeros((len(used), tracked), columns.dtype)
+        rotation[used] = coordinates
+        better = columns @ rotation
+    bounds = upper_bounds(projected, across, level, len(values))
     if missed > probability:
         bounds = np.full_like(bounds, np.inf)
-    better = vectors @ coordinates if risen.any() else None
-    dtype = np.asarray(basis).dtype
-    return Sight(
-        bounds.astype(dtype), missed, made, None if better is None else better.astype(dtype)
-    )
+    return Sight(bounds.astype(columns.dtype), missed, int(steps.steps), better)
+
+
+@jax.jit
+def _projections(
+    basis: Array, images: Array, vectors: Array, more: Array
+) -> tuple[Array, Array, Array, Array]:
+    """All columns U, their squared norms, U' A U, and E' E."""
+    columns = jnp.concatenate([basis, vectors], axis=1)
+    products = jnp.concatenate([images, more], axis=1)
+    projected = columns.T @ products
+    across = products - columns @ projected
+    return columns, jnp.sum(columns**2, axis=0), projected, across.T @ across

@@ -42,6 +42,7 @@ class Curvature(NamedTuple):
         raw_value, raw_vector, raw_residual, raw_upper_bound: of H.
         missed: probability at most that a bound does not hold; NaN where it was not checked.
         products: with H.
+        corrected: whether the check saw a larger eigenvalue than the start had led to.
     """
 
     values: np.ndarray
@@ -54,6 +55,7 @@ class Curvature(NamedTuple):
     raw_upper_bound: float
     missed: float
     products: int
+    corrected: bool
 
 
 def hessian_products(
@@ -75,6 +77,7 @@ def top_eigenpairs(
     guess: Float[Array, "parameter column"],
     tolerance: float,
     *,
+    also: Float[Array, "parameter more"] | None = None,
     count: int | None = None,
     checked: bool = True,
     key: Array | None = None,
@@ -89,9 +92,10 @@ def top_eigenpairs(
         loss: full-batch loss, a pytree.
         weights: where.
         preconditioner: diagonal of P, positive; ones give the Hessian itself.
-        guess: eigenvectors found nearby, or random columns.
+        guess: eigenvectors found nearby, or random columns. As many are given back.
         tolerance: accepted residual, and how much larger, relative to the largest, an eigenvalue may be that the
             check does not see.
+        also: further directions to start from.
         count: eigenvalues; default: as many as the guess has columns.
         checked: whether to check.
         key: of the random directions. Along a path each place should have another.
@@ -100,11 +104,12 @@ def top_eigenpairs(
     count = guess.shape[1] if count is None else count
     key = jax.random.key(0) if key is None else key
     scale = jax.lax.rsqrt(preconditioner)
-    if weights.size <= max(DENSE, 4 * guess.shape[1]):
-        return _dense(loss, weights, scale, count)
-    plain = bool((scale == scale[0]).all())
     tracked = max(count, guess.shape[1])
-    products, start = 0, guess
+    if weights.size <= max(DENSE, 4 * tracked):
+        return _dense(loss, weights, scale, count, tracked)
+    plain = bool((scale == scale[0]).all())
+    products = 0
+    start = guess if also is None else jnp.column_stack([guess, also])
     for attempt in range(ATTEMPTS):
         found = _search(loss, weights, scale, start, tolerance, most, count, tracked, not plain)
         products += int(found.products)
@@ -123,6 +128,7 @@ def top_eigenpairs(
             raw_upper_bound=float(raw.upper_bounds[0] / (scale[0] ** 2 if plain else 1)),
             missed=max(sight.missed, raw.missed),
             products=products,
+            corrected=attempt > 0,
         )
         if sight.better is None and raw.better is None:
             break
@@ -164,7 +170,17 @@ def _result(found: Found, count: int, plain: Array | None, products: int) -> Cur
         vector = vectors[:, 0]
     unknown = np.full(count, np.nan, values.dtype)
     return Curvature(
-        values, vectors, residuals, unknown, value, vector, residual, np.nan, np.nan, products
+        values,
+        vectors,
+        residuals,
+        unknown,
+        value,
+        vector,
+        residual,
+        np.nan,
+        np.nan,
+        products,
+        corrected=False,
     )
 
 
@@ -224,7 +240,7 @@ def _raw_sight(
     return confidence.sight(basis, images, chain, level, value, residual, 1, PROBABILITY)
 
 
-def _dense(loss: Loss, weights: Array, scale: Array, count: int) -> Curvature:
+def _dense(loss: Loss, weights: Array, scale: Array, count: int, tracked: int) -> Curvature:
     """From the whole matrix; what there are too few weights for is NaN."""
     size = weights.size
     hessian = np.asarray(_whole(loss, weights), float)
@@ -241,8 +257,8 @@ def _dense(loss: Loss, weights: Array, scale: Array, count: int) -> Curvature:
     dtype = np.asarray(weights).dtype
     fill = np.full(count - kept, np.nan)
     leading = np.concatenate([values[::-1][:kept], fill]).astype(dtype)
-    columns = np.zeros((size, count), dtype)
-    columns[:, :kept] = vectors[:, ::-1][:, :kept]
+    columns = np.zeros((size, tracked), dtype)
+    columns[:, : min(tracked, size)] = vectors[:, ::-1][:, :tracked]
     exact = np.where(np.isnan(leading), np.nan, 0).astype(dtype)
     return Curvature(
         leading,
@@ -255,6 +271,7 @@ def _dense(loss: Loss, weights: Array, scale: Array, count: int) -> Curvature:
         float(raw[-1]),
         0.0,
         size,
+        corrected=False,
     )
 
 

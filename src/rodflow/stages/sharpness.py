@@ -1,13 +1,16 @@
 """The sharpness stage: leading eigenvalues of the (preconditioned) Hessian along a stored trajectory."""
 
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
-from rodflow.linalg.curvature import top_eigenpairs
+from rodflow.linalg.curvature import PROBABILITY, Curvature, Loss, top_eigenpairs
 from rodflow.linalg.eigensolver import random_guess
 from rodflow.optimizers.table import Optimizer
 from rodflow.problem import objective
@@ -15,13 +18,52 @@ from rodflow.stages.run import Settings, optimizer_of, preconditioner
 from rodflow.store.checkpoint import Checkpoint, let_go
 from rodflow.store.trajectory import described
 
+CHECKED_EVERY = 8
+"""Each how many-th snapshot that is looked at is checked for an eigenvalue that the search cannot see."""
+
+FOLLOWED = 3
+"""Eigenvectors that are followed at least, so that the next ones are known before they become the largest."""
+
 
 class Eigenvectors(NamedTuple):
-    """Eigenvectors of the preconditioned Hessian and of the Hessian, and the weights where they were found."""
+    """Eigenvectors at the weights where they were found.
+
+    `preconditioned` are P^{1/2} u of the preconditioned Hessian, which hardly change where only P does, for
+    P^{1/2} u = H z / value with z = P^{-1/2} u; `raw` is of the Hessian.
+    """
 
     weights: np.ndarray
     preconditioned: np.ndarray
     raw: np.ndarray
+
+
+class _Place(NamedTuple):
+    """A snapshot that was looked at."""
+
+    weights: np.ndarray
+    preconditioner: np.ndarray
+    found: Curvature
+
+    @property
+    def eigenvectors(self) -> Eigenvectors:
+        root = np.sqrt(self.preconditioner)[:, None]
+        return Eigenvectors(self.weights, root * self.found.vectors, self.found.raw_vector[:, None])
+
+    @property
+    def row(self) -> dict[str, ArrayLike]:
+        found = self.found
+        return {
+            "eigenvalue": found.values,
+            "residual": found.residuals,
+            "upper_bound": found.upper_bounds,
+            "eigenvector": found.vectors[:, 0],
+            "raw_sharpness": found.raw_value,
+            "raw_residual": found.raw_residual,
+            "raw_upper_bound": found.raw_upper_bound,
+            "missed_probability": found.missed,
+            "hessian_products": found.products,
+            **self.eigenvectors._asdict(),
+        }
 
 
 def sharpness(
@@ -37,6 +79,9 @@ def sharpness(
 ) -> xr.Dataset:
     """The largest eigenvalues of the (preconditioned) Hessian along a stored trajectory.
 
+    Every `CHECKED_EVERY`-th snapshot and the last one are checked for eigenvalues that a search from those
+    before cannot see. Where one is seen the snapshots since the last check are searched again, from its vector.
+
     Args:
         dataset: the training data.
         data: a trajectory with weights, and the second moment where the optimizer has one; one that
@@ -51,18 +96,18 @@ def sharpness(
         checkpoint: of this process of the run and no other. If it has a checkpoint the search continues there.
 
     Returns:
-        By snapshot: `eigenvalue` of P^{-1/2} H P^{-1/2} with `residual`, its leading `eigenvector`,
-        `sharpness_over_threshold`, and the `raw_sharpness` of H with `raw_residual`.
+        By snapshot: `eigenvalue` of P^{-1/2} H P^{-1/2} with `residual` and `upper_bound`, its leading
+        `eigenvector`, `sharpness_over_threshold`, and the `raw_sharpness` of H with `raw_residual` and
+        `raw_upper_bound`. The bounds hold but for the `missed_probability`.
     """
     optimizer, hyperparameters = optimizer_of(settings)
     loss, _ = objective.of_run(dataset, settings)
     data = data.isel(snapshot=slice(None, None, every))
     limit = optimizer.limit(**hyperparameters)
     parameters = data.sizes["parameter"]
-    random = np.asarray(random_guess(jax.random.key(0), parameters, count))
-    last = Eigenvectors(np.full(parameters, np.inf, np.float32), random, random[:, :1])
+    followed = max(count, FOLLOWED)
+    last = _anywhere(parameters, followed)
     known = {} if known is None else known
-    ones = jnp.ones(parameters)
     checkpoint = Checkpoint() if checkpoint is None else checkpoint
     snapshots = data["snapshot"].values
     done = 0
@@ -70,79 +115,137 @@ def sharpness(
         last, done = Eigenvectors(*begun[0]), begun[1]["done"]
         checkpoint.tell(f"continues after {done} of {len(snapshots)} snapshots")
     needed = data[[name for name in ("weights", "second_moment", "gain") if name in data]]
+    look = partial(_looked, loss, count, tolerance)
+    window: list[_Place] = []
     for index in range(done, len(snapshots)):
         here = needed.isel(snapshot=index).load()
-        weights = jnp.asarray(here["weights"].values)
-        scale = jnp.asarray(preconditioner(optimizer, hyperparameters, here))
+        weights, scale = here["weights"].values, preconditioner(optimizer, hyperparameters, here)
         nearest = min(
             (last, known.get(int(snapshots[index]), last)),
-            key=lambda found: float(np.linalg.norm(found.weights - here["weights"].values)),
+            key=lambda found: float(np.linalg.norm(found.weights - weights)),
         )
-        start, raw_start = jnp.array(nearest.preconditioned), jnp.array(nearest.raw)
-        for part in nearest:
-            let_go(part)
-        pairs = top_eigenpairs(loss, weights, scale, start, tolerance)
-        if (scale == scale[0]).all():
-            # The Hessian itself, up to a factor.
-            raw = pairs._replace(values=scale[0] * pairs.values)
-        else:
-            # Its sharpness is at least its Rayleigh quotient along the direction just found.
-            along = (pairs.vectors[:, 0] / jnp.sqrt(scale))[:, None]
-            raw_start = jnp.concatenate([raw_start, along / jnp.linalg.norm(along)], axis=1)
-            raw = top_eigenpairs(loss, weights, ones, raw_start, tolerance, count=1)
-        last = Eigenvectors(
-            here["weights"].values, np.asarray(pairs.vectors), np.asarray(raw.vectors[:, :1])
-        )
-        row = {
-            "eigenvalue": pairs.values,
-            "residual": pairs.residuals,
-            "raw_sharpness": raw.values[0],
-            "raw_residual": raw.residuals[0],
-            **last._asdict(),
-        }
-        for name, values in jax.device_get(row).items():
-            checkpoint.append(name, np.asarray(values)[None])
+        checked = (index + 1) % CHECKED_EVERY == 0 or index + 1 == len(snapshots)
+        found = look(weights, scale, [nearest], key=index if checked else None)
+        window.append(_Place(weights, scale, found))
+        last = window[-1].eigenvectors
+        if not checked:
+            continue
+        if found.corrected:
+            window = _looked_back(window, look)
+        for place in window:
+            for name, values in place.row.items():
+                checkpoint.append(name, np.asarray(values)[None])
+        window = []
         if checkpoint.due:
             checkpoint.save(list(last), done=index + 1)
 
-    shapes = {
-        "eigenvalue": ("eigenvalue_rank",),
-        "residual": ("eigenvalue_rank",),
-        "eigenvector": ("parameter",),
-        "raw_sharpness": (),
-        "raw_residual": (),
-    }
+    found_at = {name: checkpoint.column(name) for name in checkpoint.names}
     if len(snapshots):
-        found_at = {name: checkpoint.column(name) for name in checkpoint.names}
         for snapshot, *vectors in zip(
             snapshots, *(found_at[name] for name in Eigenvectors._fields), strict=True
         ):
             known.setdefault(int(snapshot), Eigenvectors(*vectors))
-        found_at["eigenvector"] = found_at["preconditioned"][:, :, 0]
     else:
         sizes = {"eigenvalue_rank": count, "parameter": parameters}
         found_at = {
             name: np.zeros((0, *(sizes[dim] for dim in dims)), np.float32)
-            for name, dims in shapes.items()
+            for name, (dims, _) in _VARIABLES.items()
         }
     variables = {
-        name: (("snapshot", *dims), found_at[name], described(_SHARPNESS_NAMES[name]))
-        for name, dims in shapes.items()
+        name: (("snapshot", *dims), found_at[name], described(words))
+        for name, (dims, words) in _VARIABLES.items()
     }
-    found = xr.Dataset(variables, {"snapshot": data["snapshot"]})
-    ratio = (found["eigenvalue"].isel(eigenvalue_rank=0) / limit).assign_attrs(
+    stored = xr.Dataset(variables, {"snapshot": data["snapshot"]})
+    ratio = (stored["eigenvalue"].isel(eigenvalue_rank=0) / limit).assign_attrs(
         long_name="preconditioned sharpness over the stability threshold", units="1"
     )
-    worst = float(found["residual"].max()) if len(snapshots) else 0.0
-    return found.assign(sharpness_over_threshold=ratio).assign_attrs(
+    return stored.assign(sharpness_over_threshold=ratio).assign_attrs(
         title=f"sharpness of {data.attrs['title']}",
         process=data.attrs["process"],
         threshold=limit,
         preconditioner=_preconditioned_by(optimizer),
         tolerance=tolerance,
-        worst_residual=worst,
-        status="completed" if worst <= tolerance else f"not converged: residual {worst:.2g}",
+        **_judged(stored, tolerance),
     )
+
+
+def _anywhere(parameters: int, columns: int) -> Eigenvectors:
+    """Random directions, infinitely far from any weights."""
+    guess = np.zeros((parameters, columns), np.float32)
+    columns = min(parameters, columns)
+    guess[:, :columns] = random_guess(jax.random.key(0), parameters, columns)
+    return Eigenvectors(np.full(parameters, np.inf, np.float32), guess, guess[:, :1])
+
+
+def _looked(
+    loss: Loss,
+    count: int,
+    tolerance: float,
+    weights: np.ndarray,
+    scale: np.ndarray,
+    starts: Sequence[Eigenvectors],
+    *,
+    key: int | None,
+) -> Curvature:
+    """The eigenpairs at some weights, from those of other ones; checked with a random direction where it has a key."""
+    root = np.sqrt(scale)[:, None]
+    guesses = [start.preconditioned / root for start in starts]
+    if not np.isfinite(guesses).all():
+        guesses = [_anywhere(*guesses[0].shape).preconditioned for _ in starts]
+    also = guesses[1:]
+    if not (scale == scale[0]).all():
+        also += [root * start.raw for start in starts]
+    found = top_eigenpairs(
+        loss,
+        jnp.asarray(weights),
+        jnp.asarray(scale),
+        jnp.array(guesses[0]),
+        tolerance,
+        also=jnp.column_stack(also) if also else None,
+        count=count,
+        checked=key is not None,
+        key=None if key is None else jax.random.key(key),
+    )
+    for start in starts:
+        for part in start:
+            let_go(part)
+    return found
+
+
+def _looked_back(window: list[_Place], look: Callable[..., Curvature]) -> list[_Place]:
+    """The snapshots before a corrected one, searched again from its vectors for as long as that finds larger values."""
+    places = list(window)
+    for index in range(len(places) - 2, -1, -1):
+        old = places[index]
+        starts = [old.eigenvectors, places[index + 1].eigenvectors]
+        new = look(old.weights, old.preconditioner, starts, key=None)
+        products = old.found.products + new.products
+        rise = np.max((new.values - old.found.values) / abs(old.found.values[0]))
+        raw_rise = (new.raw_value - old.found.raw_value) / abs(old.found.raw_value)
+        if rise <= np.max(old.found.residuals) and raw_rise <= old.found.raw_residual:
+            places[index] = old._replace(found=old.found._replace(products=products))
+            break
+        places[index] = old._replace(found=new._replace(products=products))
+    return places
+
+
+def _judged(stored: xr.Dataset, tolerance: float) -> dict[str, str | float]:
+    """The worst residual and probability, and a status that says what was not reached."""
+    empty = not stored.sizes["snapshot"]
+    residuals = [stored[name] for name in ("residual", "raw_residual")]
+    worst = 0.0 if empty else max(float(found.max()) for found in residuals)
+    missed = 0.0 if empty else float(stored["missed_probability"].max())
+    faults = []
+    if worst > tolerance:
+        faults.append(f"residual {worst:.2g}")
+    if missed > PROBABILITY:
+        faults.append(f"a larger eigenvalue is missed with a probability of up to {missed:.2g}")
+    return {
+        "worst_residual": worst,
+        "worst_missed_probability": missed,
+        "checked_every": CHECKED_EVERY,
+        "status": f"not converged: {'; '.join(faults)}" if faults else "completed",
+    }
 
 
 def _preconditioned_by(optimizer: Optimizer) -> str:
@@ -151,10 +254,33 @@ def _preconditioned_by(optimizer: Optimizer) -> str:
     return "second moment" if optimizer.adaptive else "identity"
 
 
-_SHARPNESS_NAMES = {
-    "eigenvalue": "largest eigenvalues of the preconditioned Hessian P^(-1/2) H P^(-1/2)",
-    "residual": "residual ||A u - value u|| over the largest eigenvalue",
-    "eigenvector": "leading unit eigenvector of the preconditioned Hessian",
-    "raw_sharpness": "largest eigenvalue of the Hessian",
-    "raw_residual": "residual of the largest eigenvalue of the Hessian, relative",
+_VARIABLES = {
+    "eigenvalue": (
+        ("eigenvalue_rank",),
+        "largest eigenvalues of the preconditioned Hessian P^(-1/2) H P^(-1/2)",
+    ),
+    "residual": (
+        ("eigenvalue_rank",),
+        "residual ||A u - value u|| over the largest eigenvalue",
+    ),
+    "upper_bound": (
+        ("eigenvalue_rank",),
+        "bound on the eigenvalue from above, where it was checked",
+    ),
+    "eigenvector": (
+        ("parameter",),
+        "leading unit eigenvector of the preconditioned Hessian",
+    ),
+    "raw_sharpness": ((), "largest eigenvalue of the Hessian"),
+    "raw_residual": ((), "residual of the largest eigenvalue of the Hessian, relative"),
+    "raw_upper_bound": (
+        (),
+        "bound on the largest eigenvalue of the Hessian from above, where it was checked",
+    ),
+    "missed_probability": (
+        (),
+        "probability at most that an eigenvalue is above its bound, from Lanczos steps with a random start "
+        "(van Dorsselaer, Hochstenbach and van der Vorst 2000)",
+    ),
+    "hessian_products": ((), "products with the Hessian that were formed"),
 }
