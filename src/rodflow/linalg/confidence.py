@@ -34,6 +34,10 @@ SLACK = 1e-6
 """Relative rise of an eigenvalue that is rounding."""
 
 
+NOTHING = 1e-30
+"""The level above an operator that vanishes."""
+
+
 class Chain(NamedTuple):
     """Lanczos vectors across a subspace, their images under A, and what they say about a level.
 
@@ -137,7 +141,10 @@ def upper_bounds(
     squares, directions = np.linalg.eigh(across)
     rest = np.sqrt(np.maximum(squares, 0))[:, None] * directions.T
     whole = np.block([[projected, rest.T], [rest, level * np.eye(len(rest))]])
-    return np.maximum(np.linalg.eigvalsh(whole)[::-1][:count], level)
+    found = np.full(count, level)
+    values = np.linalg.eigvalsh(whole)[::-1][:count]
+    found[: len(values)] = np.maximum(values, level)
+    return found
 
 
 class Sight(NamedTuple):
@@ -158,7 +165,7 @@ class Sight(NamedTuple):
 
 def level_above(values: np.ndarray, tolerance: float) -> float:
     """What no other eigenvalue shall pass: the last of the given ones and a tolerance."""
-    return float(values[-1] + tolerance * abs(values[0]))
+    return float(values[-1] + tolerance * abs(values[0])) or NOTHING
 
 
 def sight(
@@ -168,43 +175,45 @@ def sight(
     level: float,
     values: np.ndarray,
     residuals: np.ndarray,
-    tracked: int,
     probability: float,
 ) -> Sight:
     """The eigenvalues of A over a searched subspace and the steps across it, beside those that were found.
 
     Args:
-        basis, images: of the subspace; columns that are zero are not used.
+        basis, images: of the eigenvectors that are taken out; columns that are zero are not used. As many columns
+            does a better start have.
         steps: across it, for the level.
         level: see `chain`.
         values, residuals: of the search, relative to the largest.
-        tracked: columns of a better start.
         probability: that was asked for.
     """
-    columns, *small = _projections(basis, images, steps.vectors, steps.images)
-    used = np.asarray(small[0]) > 0
-    projected, across = (np.asarray(matrix, float)[np.ix_(used, used)] for matrix in small[1:])
-    projected = (projected + projected.T) / 2
-    ritz, coordinates = np.linalg.eigh(projected)
-    ritz, coordinates = ritz[::-1][: len(values)], coordinates[:, ::-1][:, :tracked]
     missed, better = float(steps.missed), None
-    if np.any(ritz - values > (residuals + SLACK) * np.abs(values[0])):
-        rotation = np.zeros((len(used), tracked), columns.dtype)
-        rotation[used] = coordinates
-        better = columns @ rotation
+    _, projected, across = _projected(basis, images)
     bounds = upper_bounds(projected, across, level, len(values))
     if missed > probability:
         bounds = np.full_like(bounds, np.inf)
+    columns = jnp.concatenate([basis, steps.vectors], axis=1)
+    used, projected, _ = _projected(columns, jnp.concatenate([images, steps.images], axis=1))
+    ritz, coordinates = np.linalg.eigh(projected)
+    ritz, coordinates = ritz[::-1][: len(values)], coordinates[:, ::-1][:, : basis.shape[1]]
+    if np.any(ritz - values[: len(ritz)] > (residuals[: len(ritz)] + SLACK) * np.abs(values[0])):
+        rotation = np.zeros((columns.shape[1], basis.shape[1]), columns.dtype)
+        rotation[used, : coordinates.shape[1]] = coordinates
+        better = columns @ rotation
     return Sight(bounds.astype(columns.dtype), missed, int(steps.steps), better)
 
 
+def _projected(columns: Array, images: Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Which columns are used, and U' A U and E' E of those."""
+    norms, *small = _products(columns, images)
+    used = np.asarray(norms) > 0
+    projected, across = (np.asarray(matrix, float)[np.ix_(used, used)] for matrix in small)
+    return used, (projected + projected.T) / 2, across
+
+
 @jax.jit
-def _projections(
-    basis: Array, images: Array, vectors: Array, more: Array
-) -> tuple[Array, Array, Array, Array]:
-    """All columns U, their squared norms, U' A U, and E' E."""
-    columns = jnp.concatenate([basis, vectors], axis=1)
-    products = jnp.concatenate([images, more], axis=1)
-    projected = columns.T @ products
-    across = products - columns @ projected
-    return columns, jnp.sum(columns**2, axis=0), projected, across.T @ across
+def _products(columns: Array, images: Array) -> tuple[Array, Array, Array]:
+    """Squared norms of the columns, U' A U, and E' E."""
+    projected = columns.T @ images
+    across = images - columns @ projected
+    return jnp.sum(columns**2, axis=0), projected, across.T @ across

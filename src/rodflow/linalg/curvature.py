@@ -4,6 +4,7 @@ The preconditioned sharpness is the largest eigenvalue of P^{-1/2} H P^{-1/2} wi
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -14,7 +15,7 @@ from jaxtyping import Array, Float
 
 from rodflow.linalg import confidence, subspace
 from rodflow.linalg.confidence import Chain, Sight
-from rodflow.linalg.subspace import Found, Subspace
+from rodflow.linalg.subspace import Found, Ritz
 
 Loss = Callable[[Float[Array, " parameter"]], Float[Array, ""]]
 
@@ -117,10 +118,11 @@ def top_eigenpairs(
         if not checked or not np.isfinite(result.values).all():
             return result
         keys = jax.random.split(jax.random.fold_in(key, attempt))
-        sight = _sight(loss, weights, scale, found.subspace, result, tolerance, keys[0])
-        raw = sight if plain else None
-        if raw is None:
-            raw = _raw_sight(loss, weights, scale, found.subspace, result, tolerance, keys[1])
+        look = partial(_sight, loss, weights)
+        sight = look(scale, found.preconditioned, tolerance, count, keys[0])
+        raw = sight
+        if not plain:
+            raw = look(jnp.ones_like(scale), found.raw, tolerance, 1, keys[1])
             products += raw.products
         products += sight.products
         result = result._replace(
@@ -196,48 +198,20 @@ def _chain(
 
 
 def _sight(
-    loss: Loss,
-    weights: Array,
-    scale: Array,
-    space: Subspace,
-    result: Curvature,
-    tolerance: float,
-    key: Array,
+    loss: Loss, weights: Array, scale: Array, pairs: Ritz, tolerance: float, count: int, key: Array
 ) -> Sight:
-    """The check of the eigenvalues of A."""
-    values = result.values
+    """The check of the first `count` pairs of A.
+
+    Across pairs that have not converged the rest would look lower than it is: only converged ones are taken out.
+    """
+    basis = jnp.where(pairs.residuals <= tolerance, pairs.vectors, 0)
+    images = pairs.remainders + pairs.vectors * pairs.values
+    images = jnp.where(pairs.residuals <= tolerance, images, 0)
+    values, residuals = np.asarray(pairs.values[:count]), np.asarray(pairs.residuals[:count])
     level = confidence.level_above(values, tolerance)
-    chain = _chain(loss, weights, scale, space.vectors, space.size, jnp.asarray(level), key)
-    return confidence.sight(
-        space.vectors,
-        space.images,
-        chain,
-        level,
-        values,
-        result.residuals,
-        result.vectors.shape[1],
-        PROBABILITY,
-    )
-
-
-def _raw_sight(
-    loss: Loss,
-    weights: Array,
-    scale: Array,
-    space: Subspace,
-    result: Curvature,
-    tolerance: float,
-    key: Array,
-) -> Sight:
-    """The check of the largest eigenvalue of H."""
-    whitening = subspace.whitened(space)
-    basis = scale[:, None] * (space.vectors @ whitening)
-    images = (space.images @ whitening) / scale[:, None]
-    value, residual = np.array([result.raw_value]), np.array([result.raw_residual])
-    level = confidence.level_above(value, tolerance)
-    ones = jnp.ones_like(scale)
-    chain = _chain(loss, weights, ones, basis, space.size, jnp.asarray(level), key)
-    return confidence.sight(basis, images, chain, level, value, residual, 1, PROBABILITY)
+    size = jnp.sum(pairs.residuals <= tolerance)
+    chain = _chain(loss, weights, scale, basis, size, jnp.asarray(level, basis.dtype), key)
+    return confidence.sight(basis, images, chain, level, values, residuals, PROBABILITY)
 
 
 def _dense(loss: Loss, weights: Array, scale: Array, count: int, tracked: int) -> Curvature:
