@@ -12,7 +12,7 @@ from rodflow.linalg import confidence
 from rodflow.linalg.curvature import PROBABILITY, Curvature, top_eigenpairs
 from rodflow.linalg.eigensolver import random_guess
 
-HALF, PLACES, TOLERANCE = 50, 16, 1e-2
+HALF, PLACES, TOLERANCE = 40, 9, 1e-2
 ROWS = 2 * HALF
 
 
@@ -47,9 +47,9 @@ def rotating(t: float) -> np.ndarray:
 FAMILIES: dict[str, Callable[[float], np.ndarray]] = {
     "weakly coupled": lambda t: two_parts(1, 0.5 + t, 0.01),
     "decoupled": lambda t: two_parts(1, 0.5 + t, 0),
-    "there and back": lambda t: two_parts(1, 1 + 0.3 * np.sin(8 * t), 0),
+    "there and back": lambda t: two_parts(1, 1 + 0.3 * np.sin(16 * t), 0),
     "a jump": lambda t: two_parts(1, 3.0 if t > 0.5 else 0.1, 0),
-    "a jump for one place": lambda t: two_parts(1, 3.0 if abs(t - 0.5) < 0.02 else 0.1, 0),
+    "a jump for one place": lambda t: two_parts(1, 3.0 if t == 0.5 else 0.1, 0),
     "degenerate": lambda t: symmetric(np.array([1 + t] * 5 + [0.5] * (ROWS - 5)), 3),
     "negative": lambda t: -two_parts(1, 0.5 + t, 0) - np.eye(ROWS),
     "of both signs": lambda t: two_parts(1, -3 + t, 0),
@@ -92,24 +92,19 @@ UNEQUAL = 10.0 ** np.random.default_rng(5).uniform(-0.5, 0.5, ROWS)
 
 @pytest.mark.parametrize("name", FAMILIES)
 @pytest.mark.parametrize("count", [1, 3])
-def test_the_promised_tolerance_is_met_at_every_place(name, count):
+def test_the_promised_tolerance_is_met_at_every_place_and_the_bounds_hold(name, count):
     for values, _, found in along(FAMILIES[name], count, PLAIN):
-        unit = TOLERANCE * abs(values[0]) + 1e-6
-        assert np.all(found.values <= values + 1e-5 * abs(values[0]) + 1e-7)
-        assert np.all(found.values >= values - unit)
+        rounding = 1e-5 * abs(values[0]) + 1e-6
+        assert np.all(found.values <= values + rounding)
+        assert np.all(found.values >= values - TOLERANCE * abs(values[0]) - rounding)
+        assert np.all(values <= found.upper_bounds + rounding)
         # Next to the largest ones of the negative matrix the others lie too dense for 40 steps, which it says.
         certain = found.missed <= PROBABILITY
         assert certain or (name == "negative" and np.isinf(found.upper_bounds).all())
-
-
-@pytest.mark.parametrize("family", FAMILIES.values(), ids=FAMILIES)
-def test_the_eigenvalues_are_below_their_bounds(family):
-    for values, _, found in along(family, 2, PLAIN):
-        rounding = 1e-5 * abs(values[0]) + 1e-6
-        assert np.all(values <= found.upper_bounds + rounding)
         # A bound that is stated says something.
-        bound = found.upper_bounds[0]
-        assert np.isinf(bound) or bound <= values[0] + 3 * TOLERANCE * abs(values[0]) + 1e-6
+        if certain:
+            slack = 3 * TOLERANCE * abs(values[0]) + rounding
+            assert found.upper_bounds[0] <= values[0] + slack
 
 
 @pytest.mark.parametrize("name", ["decoupled", "there and back", "a jump", "weakly coupled"])

@@ -1,20 +1,20 @@
 """That no eigenvalue was missed: a bound on the largest one that holds but for a stated probability.
 
-A search that starts from known directions cannot see one that it does not contain. What remains of the operator across
-the searched subspace, B = (I - U U') A (I - U U'), is therefore looked at by Lanczos steps from a direction g that
-is random and independent of all before. With q_j the orthonormal polynomials that the steps give, the
+A search that starts from known directions cannot see one that they do not contain. What remains of the operator across
+the eigenvectors U that were found, B = (I - U U') A (I - U U'), is therefore looked at by Lanczos steps from a
+direction g that is random and independent of all before. With q_j the orthonormal polynomials that the steps give, the
 square of g's component along an eigenvector of B with eigenvalue lambda is at most the Christoffel function
-1 / sum_j q_j(lambda)^2, which falls with lambda beyond the largest Ritz value. If B had an eigenvalue at or above a level mu,
-g would have to be that nearly orthogonal to its eigenvector; among d directions that has at most the probability
+1 / sum_j q_j(lambda)^2, which falls with lambda beyond the largest Ritz value. If B had an eigenvalue at or above a
+level mu, g would have to be that nearly orthogonal to its eigenvector. In d dimensions that has at most the probability
 
     p(mu) = ( 2 (d - 1) / (pi sum_j q_j(mu)^2) )^{1/2}.
 
-No gap is assumed and nothing is asymptotic. The idea is that of van Dorsselaer, Hochstenbach and van der Vorst 2000 (SIAM
-J. Matrix Anal. Appl. 22, 837), who take the last polynomial alone; Kuczynski and Wozniakowski 1992 (same journal 13, 1094)
-bound it in advance, for the worst spectrum.
+No gap is assumed and nothing is asymptotic. The idea is that of van Dorsselaer, Hochstenbach and van der Vorst 2000
+(SIAM J. Matrix Anal. Appl. 22, 837), who take the last polynomial alone. Kuczynski and Wozniakowski 1992 (same journal
+13, 1094) bound the probability in advance, for the worst spectrum.
 
-With B <= mu, A is at most the matrix [[U'AU, E'], [E, mu]] in the order of symmetric matrices, E = (I - U U') A U: its eigenvalues bound
-those of A from above (`upper_bounds`).
+With B <= mu, A is at most the matrix [[U'AU, E'], [E, mu]] in the order of symmetric matrices, where E is
+(I - U U') A U. The eigenvalues of that matrix bound those of A from above (`upper_bounds`).
 """
 
 from typing import NamedTuple

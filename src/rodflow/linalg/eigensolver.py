@@ -93,6 +93,19 @@ def largest_eigenpairs(
     )
 
 
+def dense_eigenpairs(
+    product: Callable[[Float[Array, "parameter k"]], Float[Array, "parameter k"]],
+    guess: Float[Array, "parameter block"],
+) -> Eigenpairs:
+    """The same from the whole matrix, for few rows: `guess` says only how many."""
+    rows, block = guess.shape
+    whole = product(jnp.eye(rows, dtype=guess.dtype))
+    values, vectors = jnp.linalg.eigh((whole + whole.T) / 2)
+    nothing = jnp.zeros(block, guess.dtype)
+    leading = slice(None, -block - 1, -1)
+    return Eigenpairs(values[leading], vectors[:, leading], nothing, jnp.asarray(rows))
+
+
 def _orthonormal(block: Array, basis: Array) -> Array:
     """An orthonormal basis of the block's span, orthogonal to `basis`.
 

@@ -32,7 +32,7 @@ from rodflow.config.declarations import Flow, of
 from rodflow.dynamics.lifted import from_consecutive
 from rodflow.dynamics.process import Observation, Process, Snapshot
 from rodflow.linalg import complementarity
-from rodflow.linalg.eigensolver import largest_eigenpairs, random_guess
+from rodflow.linalg.eigensolver import dense_eigenpairs, largest_eigenpairs, random_guess
 from rodflow.optimizers.alternation import one_step_back
 from rodflow.optimizers.optimizer_map import OptimizerError, OptimizerMap, State
 
@@ -51,6 +51,11 @@ FLOW = Flow(
 
 GUARDS = 2
 """Directions that are tracked besides those that count, so that these converge fast and the next is seen coming."""
+
+
+def guards(tracked: int, parameters: int) -> int:
+    """How many of the tracked directions are guards; where there is no other direction none is needed."""
+    return GUARDS if tracked < parameters else 0
 
 
 class Central(NamedTuple):
@@ -100,13 +105,8 @@ class CentralFlow(Process):
     def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> Central:
         refuse(optimizer)
         parameters = now.weights.size
-        if 3 * self.first > parameters:
-            raise OptimizerError(
-                f"central flow: {self.first} tracked directions are too many for {parameters} weights; "
-                f"{parameters // 3} at most"
-            )
         centre = from_consecutive(optimizer, before, now, after).centre
-        guess = random_guess(jax.random.key(0), parameters, self.first)
+        guess = random_guess(jax.random.key(0), parameters, min(self.first, parameters))
         seen = self._look(optimizer, centre, guess.astype(centre.weights.dtype), max_blocks=200)
         return Central(centre, seen.vectors, jnp.asarray(0))
 
@@ -130,8 +130,8 @@ class CentralFlow(Process):
     def adapt(self, optimizer: OptimizerMap, carry: Central) -> Central:
         """More directions when those near the threshold leave none to spare."""
         parameters, tracked = carry.directions.shape
-        wanted = min(2 * tracked, self.most, parameters // 3)
-        if int(carry.near) < tracked - GUARDS or wanted <= tracked:
+        wanted = min(2 * tracked, self.most, parameters)
+        if int(carry.near) < tracked - guards(tracked, parameters) or wanted <= tracked:
             return carry
         fill = random_guess(jax.random.key(tracked), parameters, wanted - tracked)
         directions = jnp.concatenate([carry.directions, fill.astype(carry.directions.dtype)], 1)
@@ -160,13 +160,13 @@ class CentralFlow(Process):
         def product(block: Array) -> Array:
             return jax.lax.map(lambda u: scale * derivative(scale * u)[1], block.T).T
 
-        found = largest_eigenpairs(
-            product,
-            guess,
-            self.tolerance,
-            count=guess.shape[1] - GUARDS,
-            max_blocks=max_blocks,
-        )
+        parameters, tracked = guess.shape
+        if 3 * tracked > parameters:
+            found = dense_eigenpairs(product, guess)
+        else:
+            found = largest_eigenpairs(
+                product, guess, self.tolerance, count=tracked - GUARDS, max_blocks=max_blocks
+            )
         return Sight(loss, gradient, scale, found.values, found.vectors, found.products)
 
     def _substep(
@@ -178,7 +178,8 @@ class CentralFlow(Process):
         first, second = complementarity.pairs(tracked)
         multiplicity = jnp.where(first == second, 1, 2)
         near = jnp.sum(seen.values > 2 * (1 - self.window))
-        active = jnp.minimum(near, tracked - GUARDS)
+        free = tracked - guards(tracked, state.weights.size)
+        active = jnp.minimum(near, free)
         count = active * (active + 1) // 2
 
         # H v_k = P^{1/2} A u_k = value u_k / s; where a weight has never moved s and v are zero.
@@ -220,7 +221,7 @@ class CentralFlow(Process):
             "oscillation": jnp.sqrt(jnp.maximum(spread, 0)),
             "tracked": near.astype(spread.dtype),
             # At the threshold, to the accuracy of the eigenvalue: the flow may hold in turn whichever leads.
-            "untracked": (seen.values[tracked - GUARDS] > 2 * 0.99).astype(spread.dtype),
+            "untracked": jnp.any(seen.values[free:] > 2 * 0.99).astype(spread.dtype),
             "unsolved": 1.0 - solution.solved,
             "gradients": jnp.ones_like(spread),
             "hessian_products": seen.products.astype(spread.dtype),
