@@ -220,7 +220,8 @@ def test_a_run_without_incident_has_no_remark(one_direction):
         (4, 2, 32, 60, 8),
         (4, 4, 32, 60, 8),
         (4, 2, 6, 60, 6),
-        (4, 2, 32, 15, 8),  # a third of the weights
+        (4, 2, 32, 15, 8),
+        (4, 2, 32, 7, 7),  # all there are
         (4, 4, 4, 60, 4),
     ],
 )
