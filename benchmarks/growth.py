@@ -32,7 +32,8 @@ import numpy as np
 
 from rodflow.config.catalogue import FLOWS
 from rodflow.dynamics.discrete import Discrete
-from rodflow.linalg.curvature import hessian_products, top_eigenpairs
+from rodflow.linalg import subspace
+from rodflow.linalg.curvature import hessian_products
 from rodflow.linalg.eigensolver import random_guess
 from rodflow.problem import labelled, objective
 from rodflow.stages.flow import flow_run
@@ -109,7 +110,9 @@ def costs(width: int, samples: int) -> tuple[int, dict[str, Cost]]:
     guess, ones = random_guess(jax.random.key(0), weights.size, 3), jnp.ones_like(weights)
 
     def search(loss: Any, weights: Any, ones: Any, guess: Any) -> Any:
-        return top_eigenpairs(loss, weights, ones, guess, jnp.zeros([]), max_blocks=BLOCKS)
+        _, product = jax.linearize(jax.grad(loss), weights)
+        how = {"count": 3, "tracked": 3, "raw": False, "most": 3 * BLOCKS}
+        return subspace.search(product, ones, guess, jnp.zeros([]), **how)
 
     given = (optimizer.loss, states[1].weights, ones, guess)
     compiled = jax.jit(search).lower(*given).compile()

@@ -11,13 +11,14 @@ import argparse
 import jax
 import jax.numpy as jnp
 import numpy as np
+import xarray as xr
 
 from rodflow.config.settings import load, resolve
 from rodflow.linalg.curvature import top_eigenpairs
 from rodflow.linalg.eigensolver import random_guess
-from rodflow.problem import labelled, objective
+from rodflow.problem import labelled
 from rodflow.stages import sharpness as stage
-from rodflow.stages.run import preconditioner
+from rodflow.stages.run import Settings, prepare
 from rodflow.stages.training import discrete_run
 
 FOLLOWED = 6
@@ -49,18 +50,20 @@ def main() -> None:
         )
 
 
-def reference(dataset, trajectory, settings, count) -> tuple[np.ndarray, np.ndarray]:
+def reference(
+    dataset: xr.Dataset, trajectory: xr.Dataset, settings: Settings, count: int
+) -> tuple[np.ndarray, np.ndarray]:
     """The largest eigenvalues of A, [snapshot, eigenvalue], and of H, [snapshot]."""
-    loss, _ = objective.of_run(dataset, settings)
+    run = prepare(dataset, settings)
     found = []
     for index in range(trajectory.sizes["snapshot"]):
         here = trajectory.isel(snapshot=index)
         weights = jnp.asarray(here["weights"].values)
         found.append(
             top_eigenpairs(
-                loss,
+                run.optimizer.loss,
                 weights,
-                jnp.asarray(preconditioner(settings, here)),
+                jnp.asarray(run.preconditioner(here)),
                 random_guess(jax.random.key(index), weights.size, FOLLOWED),
                 1e-3,
                 count=count,

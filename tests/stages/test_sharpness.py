@@ -89,7 +89,9 @@ def test_with_a_second_moment_both_sharpnesses_follow_the_lead(parts):
     hessian = jax.jit(jax.hessian(parts))
     for at in (7, 15, 19):
         matrix = np.asarray(hessian(data["weights"].values[at]), float)
-        root = stage.preconditioner(ADAPTIVE, data.isel(snapshot=at)).astype(float) ** -0.5
+        known, values = stage.optimizer_of(ADAPTIVE)
+        diagonal = stage.preconditioner(known, values, data.isel(snapshot=at))
+        root = diagonal.astype(float) ** -0.5
         top = np.linalg.eigvalsh(root[:, None] * matrix * root)[-1]
         assert found["eigenvalue"].values[at, 0] == pytest.approx(top, rel=TOLERANCE)
         assert found["raw_sharpness"].values[at] == pytest.approx(max(1, SLOW[at]), rel=TOLERANCE)

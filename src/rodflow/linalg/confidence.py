@@ -81,13 +81,12 @@ def chain(
     tiny = jnp.finfo(basis.dtype).tiny
     nothing = jnp.zeros((rows, MOST), basis.dtype)
     zero, one = jnp.zeros([], basis.dtype), jnp.ones([], basis.dtype)
-    # Beyond its dimension the space is exhausted.
-    limit = jnp.minimum(MOST, dimension)
 
     def unfinished(now: _Progress) -> Array:
         found = now.chain
-        open_ = (found.missed > probability) & ~found.above & jnp.isfinite(now.weight)
-        return open_ & (found.steps < limit)
+        # Beyond its dimension the space is exhausted.
+        possible = found.steps < jnp.minimum(MOST, dimension)
+        return possible & (found.missed > probability) & ~found.above
 
     def step(now: _Progress) -> _Progress:
         found = now.chain
@@ -109,8 +108,7 @@ def chain(
         weight = now.weight + following**2
         # Sturm: a polynomial that is not positive has a root, a Ritz value, at or beyond the level.
         above = ~(following > 0)
-        missed = jnp.sqrt(2 * jnp.maximum(dimension - 1, 1) / (jnp.pi * now.weight))
-        # The sum takes the polynomials of the steps made; the next one, whose degree is one higher, sees their roots.
+        missed = jnp.sqrt(2 * jnp.maximum(dimension - 1, 1) / (jnp.pi * weight))
         missed = jnp.where(above, 1, jnp.minimum(missed, 1))
         stepped = Chain(vectors, images, found.steps + 1, missed, above)
         unit = orthogonal(rest, basis, vectors)

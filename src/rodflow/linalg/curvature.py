@@ -117,28 +117,47 @@ def top_eigenpairs(
         result = _result(found, count, scale[0] if plain else None, products)
         if not checked or not np.isfinite(result.values).all():
             return result
-        keys = jax.random.split(jax.random.fold_in(key, attempt))
-        look = partial(_sight, loss, weights)
-        sight = look(scale, found.preconditioned, tolerance, count, keys[0])
-        raw = sight
-        if not plain:
-            raw = look(jnp.ones_like(scale), found.raw, tolerance, 1, keys[1])
-            products += raw.products
-        products += sight.products
-        result = result._replace(
-            upper_bounds=sight.upper_bounds,
-            raw_upper_bound=float(raw.upper_bounds[0] / (scale[0] ** 2 if plain else 1)),
-            missed=max(sight.missed, raw.missed),
-            products=products,
-            corrected=attempt > 0,
-        )
-        if sight.better is None and raw.better is None:
-            break
-        start = jnp.asarray(result.vectors if sight.better is None else sight.better)
-        if not plain:
-            along = found.raw.vectors[:, :1] if raw.better is None else raw.better
-            start = jnp.column_stack([start, jnp.asarray(along) / scale[:, None]])
-    return result
+        here = jax.random.fold_in(key, attempt)
+        result, better = _checked(loss, weights, scale, found, result, tolerance, count, here)
+        products = result.products
+        if better is None:
+            return result._replace(corrected=attempt > 0)
+        start = better
+    return result._replace(corrected=True)
+
+
+def _checked(
+    loss: Loss,
+    weights: Array,
+    scale: Array,
+    found: Found,
+    result: Curvature,
+    tolerance: float,
+    count: int,
+    key: Array,
+) -> tuple[Curvature, Array | None]:
+    """The result with its bounds, and the start of another search where a larger eigenvalue is there."""
+    plain = bool((scale == scale[0]).all())
+    keys = jax.random.split(key)
+    look = partial(_sight, loss, weights)
+    sight = look(scale, found.preconditioned, tolerance, count, keys[0])
+    products, raw, unit = result.products + sight.products, sight, float(scale[0] ** 2)
+    if not plain:
+        raw, unit = look(jnp.ones_like(scale), found.raw, tolerance, 1, keys[1]), 1.0
+        products += raw.products
+    result = result._replace(
+        upper_bounds=sight.upper_bounds,
+        raw_upper_bound=float(raw.upper_bounds[0] / unit),
+        missed=max(sight.missed, raw.missed),
+        products=products,
+    )
+    if sight.better is None and raw.better is None:
+        return result, None
+    start = jnp.asarray(result.vectors if sight.better is None else sight.better)
+    if not plain:
+        along = found.raw.vectors[:, :1] if raw.better is None else raw.better
+        start = jnp.column_stack([start, jnp.asarray(along) / scale[:, None]])
+    return result, start
 
 
 @eqx.filter_jit

@@ -78,12 +78,9 @@ def search(
     """
     rows, given = start.shape
     capacity = max(CAPACITY, 3 * given)
-    wide, square = jnp.zeros((rows, capacity), start.dtype), jnp.zeros((capacity, capacity))
-    square = square.astype(start.dtype)
+    wide = jnp.zeros((rows, capacity), start.dtype)
+    square = jnp.zeros((capacity, capacity), start.dtype)
     empty = Subspace(wide, wide, square, square, jnp.asarray(0))
-
-    def pairs(space: Subspace) -> tuple[Ritz, Ritz]:
-        return ritz(space, tracked), raw_ritz(space, scale)
 
     def misses(found: Ritz, other: Ritz) -> Array:
         sizes = found.residuals[:count]
@@ -103,7 +100,7 @@ def search(
         products = found.products + 1
 
         def look(_: None) -> tuple[Ritz, Ritz, Array]:
-            main, other = pairs(space)
+            main, other = ritz(space, tracked), raw_ritz(space, scale)
             worst = jnp.argmax(misses(main, other))
             of_main = main.remainders[:, jnp.minimum(worst, tracked - 1)]
             of_raw = other.remainders[:, 0] / scale
@@ -115,7 +112,7 @@ def search(
         main, other, following = jax.lax.cond(products < given, next_of_start, look, None)
         return Found(main, other, space, products), following
 
-    nothing = Found(*pairs(empty), empty, jnp.asarray(0))
+    nothing = Found(ritz(empty, tracked), raw_ritz(empty, scale), empty, jnp.asarray(0))
     found, _ = jax.lax.while_loop(unfinished, step, (nothing, start[:, 0]))
     return found
 

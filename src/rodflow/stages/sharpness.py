@@ -100,6 +100,7 @@ def sharpness(
         `eigenvector`, `sharpness_over_threshold`, and the `raw_sharpness` of H with `raw_residual` and
         `raw_upper_bound`. The bounds hold but for the `missed_probability`.
     """
+    # Longer than others because its docstring names all that it takes and gives.
     optimizer, hyperparameters = optimizer_of(settings)
     loss, _ = objective.of_run(dataset, settings)
     data = data.isel(snapshot=slice(None, None, every))
@@ -120,30 +121,51 @@ def sharpness(
     for index in range(done, len(snapshots)):
         here = needed.isel(snapshot=index).load()
         weights, scale = here["weights"].values, preconditioner(optimizer, hyperparameters, here)
-        nearest = min(
-            (last, known.get(int(snapshots[index]), last)),
-            key=lambda found: float(np.linalg.norm(found.weights - weights)),
-        )
+        nearest = _nearest(weights, last, known.get(int(snapshots[index]), last))
         checked = (index + 1) % CHECKED_EVERY == 0 or index + 1 == len(snapshots)
         found = look(weights, scale, [nearest], key=index if checked else None)
         window.append(_Place(weights, scale, found))
         last = window[-1].eigenvectors
-        if not checked:
-            continue
-        if found.corrected:
-            window = _looked_back(window, look)
-        for place in window:
-            for name, values in place.row.items():
-                checkpoint.append(name, np.asarray(values)[None])
-        window = []
-        if checkpoint.due:
-            checkpoint.save(list(last), done=index + 1)
+        if checked:
+            _store(_looked_back(window, look) if found.corrected else window, checkpoint)
+            window = []
+            if checkpoint.due:
+                checkpoint.save(list(last), done=index + 1)
+    stored = _labelled(checkpoint, data["snapshot"], known, count, parameters)
+    ratio = stored["eigenvalue"].isel(eigenvalue_rank=0) / limit
+    words = {"long_name": "preconditioned sharpness over the stability threshold", "units": "1"}
+    return stored.assign(sharpness_over_threshold=ratio.assign_attrs(words)).assign_attrs(
+        title=f"sharpness of {data.attrs['title']}",
+        process=data.attrs["process"],
+        threshold=limit,
+        preconditioner=_preconditioned_by(optimizer),
+        tolerance=tolerance,
+        **_judged(stored, tolerance),
+    )
 
+
+def _nearest(weights: np.ndarray, *places: Eigenvectors) -> Eigenvectors:
+    return min(places, key=lambda found: float(np.linalg.norm(found.weights - weights)))
+
+
+def _store(window: Sequence[_Place], checkpoint: Checkpoint) -> None:
+    for place in window:
+        for name, values in place.row.items():
+            checkpoint.append(name, np.asarray(values)[None])
+
+
+def _labelled(
+    checkpoint: Checkpoint,
+    snapshots: xr.DataArray,
+    known: dict[int, Eigenvectors],
+    count: int,
+    parameters: int,
+) -> xr.Dataset:
+    """What was found, by snapshot; the eigenvectors are entered in `known`."""
     found_at = {name: checkpoint.column(name) for name in checkpoint.names}
-    if len(snapshots):
-        for snapshot, *vectors in zip(
-            snapshots, *(found_at[name] for name in Eigenvectors._fields), strict=True
-        ):
+    if snapshots.size:
+        columns = (found_at[name] for name in Eigenvectors._fields)
+        for snapshot, *vectors in zip(snapshots.values, *columns, strict=True):
             known.setdefault(int(snapshot), Eigenvectors(*vectors))
     else:
         sizes = {"eigenvalue_rank": count, "parameter": parameters}
@@ -155,18 +177,7 @@ def sharpness(
         name: (("snapshot", *dims), found_at[name], described(words))
         for name, (dims, words) in _VARIABLES.items()
     }
-    stored = xr.Dataset(variables, {"snapshot": data["snapshot"]})
-    ratio = (stored["eigenvalue"].isel(eigenvalue_rank=0) / limit).assign_attrs(
-        long_name="preconditioned sharpness over the stability threshold", units="1"
-    )
-    return stored.assign(sharpness_over_threshold=ratio).assign_attrs(
-        title=f"sharpness of {data.attrs['title']}",
-        process=data.attrs["process"],
-        threshold=limit,
-        preconditioner=_preconditioned_by(optimizer),
-        tolerance=tolerance,
-        **_judged(stored, tolerance),
-    )
+    return xr.Dataset(variables, {"snapshot": snapshots})
 
 
 def _anywhere(parameters: int, columns: int) -> Eigenvectors:
