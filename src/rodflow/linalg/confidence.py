@@ -93,9 +93,8 @@ def chain(
         image = product(now.direction)
         vectors = found.vectors.at[:, found.steps].set(now.direction)
         images = found.images.at[:, found.steps].set(image)
-        across = image - basis @ (basis.T @ image)
-        diagonal = now.direction @ across
-        rest = across
+        rest = image - basis @ (basis.T @ image)
+        diagonal = now.direction @ rest
         for _ in range(2):
             rest = rest - vectors @ (vectors.T @ rest)
             rest = rest - basis @ (basis.T @ rest)

@@ -67,18 +67,17 @@ def search(
     """Ritz pairs of A = scale H scale, and of H, from a start.
 
     Args:
-        product: with H.
-        scale: P^{-1/2}.
+        product, scale: with H, and P^{-1/2}.
         start: the directions u to begin with; need not be orthonormal.
         tolerance: growth ends when the residuals of the first `count` pairs of A, and of the first of H, are below.
         count: pairs of A that have to be.
         tracked: pairs of A that are given.
         raw: whether the pair of H has to be; it is given in any case.
-        most: or after so many products.
+        most: or growth ends after so many products.
     """
-    rows, given = start.shape
+    given = start.shape[1]
     capacity = max(CAPACITY, 3 * given)
-    wide = jnp.zeros((rows, capacity), start.dtype)
+    wide = jnp.zeros((len(start), capacity), start.dtype)
     square = jnp.zeros((capacity, capacity), start.dtype)
     empty = Subspace(wide, wide, square, square, jnp.asarray(0))
 
@@ -88,14 +87,14 @@ def search(
 
     def unfinished(carry: tuple[Found, Array]) -> Array:
         found, _ = carry
-        misses_ = misses(found.preconditioned, found.raw)
-        short = jnp.any(~(misses_ <= tolerance)) & jnp.all(jnp.isfinite(misses_))
+        left = misses(found.preconditioned, found.raw)
+        short = jnp.any(left > tolerance) & jnp.all(jnp.isfinite(left))
         return (found.products < given) | (short & (found.products < most))
 
     def step(carry: tuple[Found, Array]) -> tuple[Found, Array]:
         found, direction = carry
-        full = found.subspace.size == capacity
-        space = jax.lax.cond(full, restarted, lambda s: s, found.subspace)
+        space = found.subspace
+        space = jax.lax.cond(space.size == capacity, restarted, lambda s: s, space)
         space = grown(space, direction, product, scale)
         products = found.products + 1
 
@@ -103,8 +102,7 @@ def search(
             main, other = ritz(space, tracked), raw_ritz(space, scale)
             worst = jnp.argmax(misses(main, other))
             of_main = main.remainders[:, jnp.minimum(worst, tracked - 1)]
-            of_raw = other.remainders[:, 0] / scale
-            return main, other, jnp.where(worst < count, of_main, of_raw)
+            return main, other, jnp.where(worst < count, of_main, other.remainders[:, 0] / scale)
 
         def next_of_start(_: None) -> tuple[Ritz, Ritz, Array]:
             return found.preconditioned, found.raw, start[:, jnp.minimum(products, given - 1)]
