@@ -1,6 +1,7 @@
 """The sharpness stage: leading eigenvalues of the (preconditioned) Hessian along a stored trajectory."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -77,46 +78,101 @@ def sharpness(
     known: dict[int, Eigenvectors] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> xr.Dataset:
+    """The largest eigenvalues along a trajectory of a run of a config: see `along`, whose arguments the others are.
+
+    Args:
+        dataset: the training data.
+        data: the trajectory.
+        settings: of the run.
+        count, tolerance, every, known, checkpoint: see `along`.
+    """
+    loss, _ = objective.of_run(dataset, settings)
+    optimizer, hyperparameters = optimizer_of(settings)
+    search = Search(count, tolerance, every)
+    return along(loss, optimizer, hyperparameters, data, search, known, checkpoint)
+
+
+@dataclass(frozen=True)
+class Search:
+    """How eigenvalues are looked for.
+
+    Attributes:
+        count: how many of the largest eigenvalues of the preconditioned Hessian.
+        tolerance: relative residual at which an eigenpair is accepted.
+        every: each how many-th snapshot is looked at.
+    """
+
+    count: int
+    tolerance: float
+    every: int = 1
+
+
+def along(
+    loss: Loss,
+    optimizer: Optimizer,
+    hyperparameters: Mapping[str, float],
+    data: xr.Dataset,
+    search: Search,
+    known: dict[int, Eigenvectors] | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> xr.Dataset:
     """The largest eigenvalues of the (preconditioned) Hessian along a stored trajectory.
 
     Every `CHECKED_EVERY`-th snapshot and the last one are checked for eigenvalues that a search from those
     before cannot see. Where one is seen the snapshots since the last check are searched again, from its vector.
 
     Args:
-        dataset: the training data.
+        loss: the full-batch loss of the flat weights.
+        optimizer: what is known of the optimizer: its preconditioner and its threshold.
+        hyperparameters: of the optimizer.
         data: a trajectory with weights, and the second moment where the optimizer has one; one that
             `rodflow.store.artifact.open_lazily` gives is read snapshot by snapshot.
-        settings: of the run.
-        count: how many eigenvalues of the preconditioned Hessian.
-        tolerance: relative residual at which an eigenpair is accepted.
-        every: each how many-th snapshot is looked at.
+        search: how eigenvalues are looked for.
         known: snapshot -> eigenvectors of another process of the run, such as the discrete run. Where its
             weights are nearer than those of the snapshot before, the search starts there. What is found
             at snapshots that it does not have is entered.
-        checkpoint: of this process of the run and no other. If it has a checkpoint the search continues there.
+        checkpoint: of this process of the run and no other. If it has been saved the search continues there.
 
     Returns:
         By snapshot: `eigenvalue` of P^{-1/2} H P^{-1/2} with `residual` and `upper_bound`, its leading
         `eigenvector`, `sharpness_over_threshold`, and the `raw_sharpness` of H with `raw_residual` and
         `raw_upper_bound`. The bounds hold but for the `missed_probability`.
     """
-    # Longer than others because its docstring names all that it takes and gives.
-    optimizer, hyperparameters = optimizer_of(settings)
-    loss, _ = objective.of_run(dataset, settings)
-    data = data.isel(snapshot=slice(None, None, every))
-    limit = optimizer.limit(**hyperparameters)
-    parameters = data.sizes["parameter"]
-    followed = max(count, FOLLOWED)
-    last = _anywhere(parameters, followed)
+    data = data.isel(snapshot=slice(None, None, search.every))
     known = {} if known is None else known
     checkpoint = Checkpoint() if checkpoint is None else checkpoint
-    snapshots = data["snapshot"].values
-    done = 0
+    _search(loss, optimizer, hyperparameters, data, search, known, checkpoint)
+    stored = _labelled(checkpoint, data["snapshot"], known, search.count, data.sizes["parameter"])
+    limit = optimizer.limit(**hyperparameters)
+    ratio = stored["eigenvalue"].isel(eigenvalue_rank=0) / limit
+    words = {"long_name": "preconditioned sharpness over the stability threshold", "units": "1"}
+    return stored.assign(sharpness_over_threshold=ratio.assign_attrs(words)).assign_attrs(
+        title=f"sharpness of {data.attrs['title']}",
+        process=data.attrs["process"],
+        threshold=limit,
+        preconditioner=_preconditioned_by(optimizer),
+        tolerance=search.tolerance,
+        **_judged(stored, search.tolerance),
+    )
+
+
+def _search(
+    loss: Loss,
+    optimizer: Optimizer,
+    hyperparameters: Mapping[str, float],
+    data: xr.Dataset,
+    search: Search,
+    known: Mapping[int, Eigenvectors],
+    checkpoint: Checkpoint,
+) -> None:
+    """Look at one snapshot after the other, and keep in the checkpoint what is found."""
+    snapshots, done = data["snapshot"].values, 0
+    last = _anywhere(data.sizes["parameter"], max(search.count, FOLLOWED))
     if (begun := checkpoint.resume()) is not None:
         last, done = Eigenvectors(*begun[0]), begun[1]["done"]
         checkpoint.tell(f"continues after {done} of {len(snapshots)} snapshots")
     needed = data[[name for name in ("weights", "second_moment", "gain") if name in data]]
-    look = partial(_looked, loss, count, tolerance)
+    look = partial(_looked, loss, search.count, search.tolerance)
     window: list[_Place] = []
     for index in range(done, len(snapshots)):
         here = needed.isel(snapshot=index).load()
@@ -131,17 +187,6 @@ def sharpness(
             window = []
             if checkpoint.due:
                 checkpoint.save(list(last), done=index + 1)
-    stored = _labelled(checkpoint, data["snapshot"], known, count, parameters)
-    ratio = stored["eigenvalue"].isel(eigenvalue_rank=0) / limit
-    words = {"long_name": "preconditioned sharpness over the stability threshold", "units": "1"}
-    return stored.assign(sharpness_over_threshold=ratio.assign_attrs(words)).assign_attrs(
-        title=f"sharpness of {data.attrs['title']}",
-        process=data.attrs["process"],
-        threshold=limit,
-        preconditioner=_preconditioned_by(optimizer),
-        tolerance=tolerance,
-        **_judged(stored, tolerance),
-    )
 
 
 def _nearest(weights: np.ndarray, *places: Eigenvectors) -> Eigenvectors:
