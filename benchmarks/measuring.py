@@ -17,8 +17,9 @@ import jax.numpy as jnp
 import xarray as xr
 from jax import Array
 
-from rodflow.config import settings
 from rodflow.config.catalogue import FLOWS
+from rodflow.config.experiment import Experiment, Run
+from rodflow.config.settings import load, resolve
 from rodflow.dynamics.discrete import Discrete
 from rodflow.dynamics.process import (
     Process,
@@ -33,9 +34,9 @@ Call = Callable[[], Any]
 
 
 @functools.cache
-def experiment() -> settings.Experiment:
+def experiment() -> Experiment:
     """The default one."""
-    return settings.resolve(settings.load(CONFIG))
+    return resolve(load(CONFIG))
 
 
 @functools.cache
@@ -44,7 +45,7 @@ def images() -> xr.Dataset:
     return labelled.load(experiment().dataset)
 
 
-def run_of(model: str, optimizer: str) -> settings.Run:
+def run_of(model: str, optimizer: str) -> Run:
     """Its run of this model and optimizer."""
     return experiment().run(f"{model}/{optimizer}/seed{experiment().runs[0].seed}")
 

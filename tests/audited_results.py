@@ -14,7 +14,7 @@ import xarray as xr
 from rodflow.analysis.comparison import compare
 from rodflow.config import plan
 from rodflow.config.catalogue import FIGURES
-from rodflow.config.settings import Experiment, Run
+from rodflow.config.experiment import Experiment, Run
 from rodflow.figures.core.style import Drawing, save
 from rodflow.optimizers.table import TABLE
 from rodflow.problem import labelled, objective

@@ -123,7 +123,7 @@ def run_in_memory(
     """A run of which nothing is stored, for what reads no weights.
 
     Args:
-        path: as of a `rodflow.config.settings.Run`; it names the optimizer.
+        path: as of a `rodflow.config.experiment.Run`; it names the optimizer.
         comparison: its comparison.
         series: process -> what it did.
         options: of the optimizer.

@@ -24,7 +24,8 @@ from rodflow.audit import audit as audit_module
 from rodflow.audit import curvature
 from rodflow.audit.audit import Recomputed, Report, as_json, audit, write
 from rodflow.config import plan
-from rodflow.config.settings import Experiment, resolve
+from rodflow.config.experiment import Experiment
+from rodflow.config.settings import resolve
 from rodflow.figures.core.style import Drawing
 from rodflow.store import artifact
 from rodflow.store.artifact import Problem

@@ -27,7 +27,8 @@ from rodflow.audit.audit import (
     summary,
     write,
 )
-from rodflow.config.settings import Experiment, resolve
+from rodflow.config.experiment import Experiment
+from rodflow.config.settings import resolve
 from rodflow.store import artifact
 from rodflow.store.results import stored_runs
 

@@ -12,7 +12,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rodflow.config import plan
-from rodflow.config.settings import SCHEMA, ConfigError, Experiment, describe, load, resolve
+from rodflow.config.experiment import Experiment
+from rodflow.config.schema import config as form
+from rodflow.config.schema import rules
+from rodflow.config.settings import ConfigError, describe, load, resolve
 
 REPOSITORY = Path(__file__).parents[2]
 CONFIGS = {
@@ -22,7 +25,8 @@ CONFIGS = {
         *sorted((REPOSITORY / "workflow/configs").glob("*.yaml")),
     ]
 }
-KEYS = [*json.loads(SCHEMA.read_text())["properties"]]
+RULES = rules(form())
+KEYS = [*RULES["properties"]]
 LONGEST = 1000
 """Characters of a message; a name of the user's in it is cut."""
 
@@ -90,7 +94,7 @@ def check_that_it_can_be_run(experiment: Experiment) -> None:
 
 WORDS = sorted(
     {
-        *re.findall(r"[a-z]\w+", SCHEMA.read_text()),
+        *re.findall(r"[a-z]\w+", json.dumps(RULES)),
         *("5e-3", "1e400", "0x10", "1_000", "null", "~", "<<", "*", "..", "a/b", "ü", "\0", "\n"),
         *("\ud800", "x" * 300, "mlp.hidden", "con", "summary", "figures", "-", ""),
     }

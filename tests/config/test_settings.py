@@ -12,10 +12,10 @@ import pytest
 import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from jsonschema import Draft202012Validator
 
 from rodflow.config.catalogue import OPTIMIZERS
-from rodflow.config.settings import SCHEMA, ConfigError, Experiment, load, main, resolve
+from rodflow.config.experiment import Experiment
+from rodflow.config.settings import ConfigError, load, main, resolve
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = [ROOT / "config.yaml", *sorted((ROOT / "workflow/configs").glob("*.yaml"))]
@@ -599,37 +599,7 @@ def test_flows_of_its_own_let_an_optimizer_stand_beside_one_with_another_flow() 
     assert {path: experiment.run(path).flows for path in expected} == expected
 
 
-# The schema and the command
-
-
-def properties(schema: Any) -> list[tuple[str, dict]]:
-    """Every key that the schema describes, `if` branches left out."""
-    found = []
-    if isinstance(schema, dict):
-        for key, rule in schema.items():
-            if key == "properties":
-                found.extend((name, item) for name, item in rule.items() if "not" not in item)
-            if key != "if":
-                found.extend(properties(rule))
-    elif isinstance(schema, list):
-        found = [entry for item in schema for entry in properties(item)]
-    return found
-
-
-def test_the_schema_is_valid_and_describes_every_key_with_a_default_where_one_is_possible() -> None:
-    schema = json.loads(SCHEMA.read_text())
-    Draft202012Validator.check_schema(schema)
-    no_default = {"name", "models", "optimizers", "kind", "learning_rate"}
-    no_default |= set(schema["properties"]["optimizers"]["properties"])
-    no_default |= {"model", "optimizer", "over"}
-    for name, rule in properties(schema):
-        while "$ref" in rule:
-            target = schema["$defs"][rule["$ref"].removeprefix("#/$defs/")]
-            rule = target | {key: value for key, value in rule.items() if key != "$ref"}
-        if "const" in rule or ("enum" in rule and name in ("name", "kind")):
-            continue
-        assert "description" in rule, name
-        assert "default" in rule or name in no_default, name
+# The command
 
 
 def test_the_command_prints_every_run(capsys: pytest.CaptureFixture[str]) -> None:
@@ -655,6 +625,11 @@ def test_the_command_prints_one_line_and_fails_on_a_bad_config(
     assert capsys.readouterr() == ("", f"{path}: seeds is []; it must not be empty\n")
 
 
-def test_the_config_layer_does_not_import_jax() -> None:
-    code = "import sys, rodflow.config.settings; sys.exit('jax' in sys.modules)"
-    subprocess.run([sys.executable, "-c", code], check=True)
+def test_a_config_resolves_without_what_computes_and_draws() -> None:
+    code = (
+        "import sys; from rodflow.config.settings import load, resolve;"
+        "resolve(load('config.yaml'));"
+        "sys.exit(str({'jax', 'numpy', 'matplotlib', 'xarray', 'jsonschema'} & {*sys.modules} or ''))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr.strip() == ""

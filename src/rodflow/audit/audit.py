@@ -38,8 +38,8 @@ from rodflow.analysis.comparison import compare
 from rodflow.audit.claims import CLAIMS, Finding, Judgement, Measured, judge
 from rodflow.config import plan
 from rodflow.config.catalogue import FIGURES
+from rodflow.config.experiment import Experiment, Run
 from rodflow.config.plan import SUFFIXES, expected_files, run_files
-from rodflow.config.settings import Experiment, Run
 from rodflow.errors import RodflowError
 from rodflow.store import artifact
 from rodflow.store.artifact import ArtifactError, Problem

@@ -13,6 +13,7 @@ So this module imports neither JAX nor matplotlib, and nor does who asks it.
 
 import ast
 import importlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -122,9 +123,17 @@ def _modules(kind: Kind) -> dict[str, str]:
             found[path.stem] = f"{kind.package}.{inner}"
     group = f"rodflow.{kind.package.rsplit('.', 1)[-1]}"
     group = "rodflow.optimizers" if kind is OPTIMIZERS else group
-    for point in metadata.entry_points(group=group):
-        found.setdefault(point.name, point.value)
+    for point in _entry_points():
+        if point.group == group:
+            found.setdefault(point.name, point.value)
     return found
+
+
+@cache
+def _entry_points() -> tuple[metadata.EntryPoint, ...]:
+    """Those of all packages that are meant for this one, found once for all kinds."""
+    points = (point for package in metadata.distributions() for point in package.entry_points)
+    return tuple(point for point in points if point.group.startswith("rodflow."))
 
 
 @cache
@@ -132,27 +141,47 @@ def _ordered(kind: Kind) -> tuple[str, ...]:
     return tuple(sorted(_modules(kind), key=lambda name: (kind[name].order, name)))
 
 
-def _variable(kind: Kind) -> str:
-    return kind.declared.__name__.upper()
+def _assignment(path: Path, variable: str) -> tuple[int, ast.Expression] | None:
+    """Line and value of a module's variable.
+
+    Its lines alone are parsed, for a whole module takes ten times as long: those from its name to the next one that is
+    not indented. Where they are no Python (text in three quotes that is not indented) the whole module is.
+    """
+    text = path.read_text(encoding="utf-8")
+    parts = [(text, 0)]
+    starts = [found.start() for found in re.finditer(rf"^{variable} = ", text, re.MULTILINE)]
+    if len(starts) == 1:
+        end = re.compile(r"^[^\s)\]}]", re.MULTILINE).search(text, starts[0] + 1)
+        alone = text[starts[0] : end.start() if end else None]
+        parts.insert(0, (alone, text.count("\n", 0, starts[0])))
+    for part, before in parts:
+        try:
+            tree = ast.parse(part)
+        except SyntaxError:
+            continue
+        for node in tree.body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == variable:
+                return node.lineno + before, ast.Expression(node.value)
+    return None
 
 
 @cache
 def _declaration(kind: Kind[Declaration], name: str) -> Declaration:
     module, variable = kind.module(name), kind.variable
     path = source(module)
-    for node in ast.parse(path.read_bytes()).body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == variable:
-            expression = compile(ast.Expression(node.value), str(path), "eval")
-            try:
-                found = eval(expression, dict(vars(declarations)))
-            except Exception as error:
-                why = f"{type(error).__name__}: {error}"
-                raise CatalogueError(
-                    f"{path}:{node.lineno}: {variable} of {kind.name} {name} cannot be read ({why}); "
-                    f"it may use plain values and the words of rodflow.config.declarations only"
-                ) from error
-            if isinstance(found, kind.declared):
-                return found
+    found = _assignment(path, variable)
+    if found:
+        line, expression = found
+        try:
+            declared = eval(compile(expression, str(path), "eval"), dict(vars(declarations)))
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+            raise CatalogueError(
+                f"{path}:{line}: {variable} of {kind.name} {name} cannot be read ({why}); "
+                f"it may use plain values and the words of rodflow.config.declarations only"
+            ) from error
+        if isinstance(declared, kind.declared):
+            return declared
     raise CatalogueError(
         f"{path}: has no {variable} = {kind.declared.__name__}(...), which declares the {kind.name} {name}"
     )

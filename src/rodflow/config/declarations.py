@@ -9,17 +9,38 @@ a config is checked in a moment. A declaration is therefore made of the words of
 What a config may say, the names and colours in figures and the files of an experiment all follow from it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Protocol, TypeVar, cast
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 Setting = tuple[Any, FieldInfo]
 """A value that a config gives: its type, and its limits, default and description as pydantic has them."""
 
 # Settings
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def _without_repetition(values: object) -> object:
+    if isinstance(values, list):
+        # Python takes 1 and true for the same, JSON does not; a list has no hash.
+        seen = [(isinstance(v, bool), v if isinstance(v, Hashable) else str(v)) for v in values]
+        if len({*seen}) < len(seen):
+            raise PydanticCustomError("repeated", "no entry may be repeated")
+    return values
+
+
+WHOLE = BeforeValidator(_whole)
+"""What is asked of a whole number after its limits: that 600.0 is one, as in JSON."""
+
+UNIQUE = (BeforeValidator(_without_repetition), Field(json_schema_extra={"uniqueItems": True}))
+"""What is asked of a list besides the types of its entries: none is given twice."""
 
 
 def number(description: str, default: float = ..., **limits: float) -> Setting:  # type: ignore[assignment]
@@ -35,29 +56,28 @@ def number(description: str, default: float = ..., **limits: float) -> Setting: 
 
 def whole(description: str, default: int | None = ..., **limits: int) -> Setting:  # type: ignore[assignment]
     """A whole number; with a default of None a config may say null. The arguments are those of `number`."""
-    kind: Any = Annotated[int, _field("", ..., **limits)]
+    kind: Any = Annotated[int, _field("", ..., **limits), WHOLE]
     return (kind if default is not None else kind | None), _field(description, default)
 
 
-def choice(description: str, default: Any, *allowed: Any) -> Setting:
+def choice(description: str, default: str | int, *allowed: str | int) -> Setting:
     """One of the allowed values."""
-    kind: Any = Literal[allowed]  # type: ignore[valid-type]
+    kind: Any = Annotated[Literal[allowed], WHOLE]  # type: ignore[valid-type]
     return kind, _field(description, default)
 
 
 def choices(description: str, *allowed: str, least: int = 1) -> Setting:
     """A list of some of the allowed values without repetition, or null for all of them."""
-    several: Any = Annotated[list[Literal[allowed]], _field("", ..., min_length=least)]  # type: ignore[valid-type]
-    return several | None, _field(description, None, json_schema_extra=_UNIQUE)
+    several: Any = Annotated[list[Literal[allowed]], _field("", ..., min_length=least), *UNIQUE]  # type: ignore[valid-type]
+    return several | None, _field(description, None)
 
 
-_UNIQUE: dict[str, Any] = {"uniqueItems": True}
 _LARGEST_WIDTH = 65536
 
 
 def widths(description: str, default: Sequence[int]) -> Setting:
     """A list of 1 to 100 whole numbers from 1 to 65536."""
-    several: Any = list[Annotated[int, _field("", ..., ge=1, le=_LARGEST_WIDTH)]]
+    several: Any = list[Annotated[int, _field("", ..., ge=1, le=_LARGEST_WIDTH), WHOLE]]
     return several, _field(description, list(default), min_length=1, max_length=100)
 
 
@@ -110,6 +130,7 @@ class Optimizer:
         momentum: the hyperparameter that is the decay of the moving average of gradients along which it steps; "" where
             it steps along the gradient itself, None where along something else (Nesterov's, a decayed weight).
         normalises: whether its step has a length of its own, whatever the gradient's.
+        first_start: the first step at which flows may start, after a state that its linearised map exists at.
         symbols: formulas of hyperparameters that `SYMBOLS` does not have.
     """
 
@@ -120,6 +141,7 @@ class Optimizer:
     adaptive: bool = False
     momentum: str | None = ""
     normalises: bool = True
+    first_start: int = 1
     symbols: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
@@ -176,10 +198,35 @@ class Flow:
 # Models and data sets
 
 
-class Image(Protocol):
-    """What a model is asked to fit: the settings of a data set that has images."""
+Relation = Callable[[Mapping[str, Any]], tuple[str, str] | None]
+"""Whether settings of a model go together, with each other and with those of the data set, as "dataset.size".
 
-    size: int
+It gives None, or the setting that does not fit and what is wrong with it.
+"""
+
+
+def divides(key: str, whole: str) -> Relation:
+    """A setting divides another one."""
+
+    def relation(settings: Mapping[str, Any]) -> tuple[str, str] | None:
+        own, other = settings[key], settings.get(whole)
+        if other is None or other % own == 0:
+            return None
+        return key, f"is {own}; it must divide {whole}, {other}"
+
+    return relation
+
+
+def each_halves(key: str, side: str) -> Relation:
+    """Each entry of a list halves the side of an image, which keeps a pixel."""
+
+    def relation(settings: Mapping[str, Any]) -> tuple[str, str] | None:
+        entries, pixels = len(settings[key]), settings.get(side)
+        if pixels is None or 2**entries <= pixels:
+            return None
+        return key, f"has {entries} entries; each halves the image, whose side is {pixels}"
+
+    return relation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -191,12 +238,14 @@ class Model:
         label: its name for people.
         order: where it stands in the schema.
         settings: by name, in the order of the schema.
+        relations: what must hold between them, and with those of the data set.
     """
 
     title: str
     label: str
     order: int
     settings: Mapping[str, Setting] = field(hash=False)
+    relations: tuple[Relation, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +255,7 @@ class DataSet:
     Attributes:
         title: a sentence for the schema.
         order: where it stands in the schema.
-        settings: by name, in the order of the schema.
+        settings: by name, in the order of the schema; `samples`, how many of them, is one of every data set.
         per_class: how many images each class has, where `classes` may be chosen.
         places: settings that say where it is read from, and so do not belong to what a run is.
     """
@@ -222,7 +271,7 @@ class DataSet:
 
 
 class Run(Protocol):
-    """What a figure may choose its runs by: a `rodflow.config.settings.Run`."""
+    """What a figure may choose its runs by: a `rodflow.config.experiment.Run`."""
 
     @property
     def model(self) -> str:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from rodflow.config import declarations
 from rodflow.config.catalogue import FIGURES
-from rodflow.config.settings import Experiment, Run, shared
+from rodflow.config.experiment import Experiment, Run, shared
 
 SUFFIXES = ("pdf", "png", "csv")
 """What a figure is stored as: vector and pixel graphics, and the numbers drawn."""

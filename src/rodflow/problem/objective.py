@@ -200,7 +200,7 @@ def of_run(
 
     Args:
         dataset: of the experiment, which may hold more images than the run is trained on.
-        settings: of a `rodflow.config.settings.Run`.
+        settings: of a `rodflow.config.experiment.Run`.
 
     Raises:
         ObjectiveError, ModelError: see `build`.

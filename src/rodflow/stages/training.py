@@ -9,7 +9,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from rodflow.config.settings import shared
+from rodflow.config.experiment import shared
 from rodflow.dynamics.process import Progress, Recording, grid
 from rodflow.dynamics.training import discrete, discrete_side_by_side
 from rodflow.errors import RodflowError

@@ -37,7 +37,7 @@ class StoredRun:
 
     @property
     def path(self) -> str:
-        """Its folder within the experiment's, as of a `rodflow.config.settings.Run`."""
+        """Its folder within the experiment's, as of a `rodflow.config.experiment.Run`."""
         parts = self.folder.parts
         return "/".join(parts[-6:] if parts[-6:-5] == ("sweeps",) else parts[-3:])
 
@@ -63,7 +63,7 @@ class StoredRun:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the discrete run was made with: see `rodflow.config.settings.Run`."""
+        """What the discrete run was made with: see `rodflow.config.experiment.Run`."""
         return artifact.settings(self.series(DISCRETE))
 
     @property

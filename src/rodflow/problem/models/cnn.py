@@ -2,7 +2,7 @@
 
 import flax.linen as nn
 
-from rodflow.config.declarations import Model, choice, widths
+from rodflow.config.declarations import Model, choice, each_halves, widths
 from rodflow.problem.layers import (
     ACTIVATIONS,
     Convolution,
@@ -28,6 +28,7 @@ MODEL = Model(
             "layer",
         ),
     },
+    relations=(each_halves("channels", "dataset.size"),),
 )
 
 

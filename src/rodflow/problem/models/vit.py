@@ -4,7 +4,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from rodflow.config.declarations import Model, whole, width
+from rodflow.config.declarations import Model, divides, whole, width
 from rodflow.problem.layers import Attention, Dense, Images, LayerNorm, Logits, ModelError, patches
 
 MODEL = Model(
@@ -18,6 +18,7 @@ MODEL = Model(
         "patch": width("Side of a patch in pixels; divides the image's side.", 4),
         "mlp_ratio": width("Width of a block's hidden layer over the width.", 2),
     },
+    relations=(divides("heads", "width"), divides("patch", "dataset.size")),
 )
 
 

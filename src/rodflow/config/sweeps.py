@@ -1,0 +1,151 @@
+"""Sweeps: what they may change, which combinations of values they have, and the runs of those."""
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+from pydantic import ValidationError
+
+from rodflow.config.conflicts import MOST_RUNS, above, missing_flows, too_late, unknown
+from rodflow.config.experiment import Run, Sweep
+from rodflow.config.messages import Place, Problem, explain, show, suggest
+from rodflow.config.runs import Options, runs, samples
+from rodflow.config.schema import Config, OptimizerSettings, SweepSettings, axes, rules
+
+Value = float | int | str | None
+"""Of an axis; the text is a criterion."""
+
+OF_THE_EXPERIMENT = ("criterion", "seed")
+"""Axes that are no settings of an optimizer."""
+
+
+def sweep(config: Config, options: Options, name: str, main: Sequence[Run]) -> Sweep:
+    """The main runs that a sweep starts from, and the runs of all its values that are not among them."""
+    entry = config.sweeps[name]
+    places = _places(entry)
+    seeds = [int(seed) for seed in entry.over.get("seed", config.seeds)]
+    base = tuple(run for run in main if (run.model, run.optimizer) in places and run.seed in seeds)
+    known = {run.digest for run in base}
+    found: list[Run] = []
+    for model, optimizer in places:
+        for values in _combinations(entry, optimizer):
+            varied = {key: value for key, value in values.items() if key != "seed"}
+            group = ",".join(f"{key}={_word(value)}" for key, value in varied.items()) or "seeds"
+            own: dict[str, object] = {"seeds": [values["seed"]]} if "seed" in values else {}
+            own |= {"criterion": values["criterion"]} if "criterion" in values else {}
+            chosen = _with(options[model, optimizer], {**values, "flows": entry.flows})
+            place = f"sweeps/{name}/{group}"
+            found += runs(config.model_copy(update=own), model, optimizer, chosen, place)
+    others = tuple(run for run in found if run.digest not in known)
+    return Sweep(name, base, others, tuple(entry.figures))
+
+
+def bad_sweeps(config: Config, options: Options) -> Iterator[Problem]:
+    """Sweeps over what is not there, or over values that cannot be run."""
+    for name, entry in config.sweeps.items():
+        place: Place = ("sweeps", name)
+        for bad in (_strange_names, _too_many_runs, _bad_axes, _bad_runs):
+            problems = [*bad(config, entry, options)]
+            yield from (((*place, *inner), text) for inner, text in problems)
+            if problems:  # what follows needs what was looked at
+                break
+
+
+def _strange_names(config: Config, entry: SweepSettings, options: Options) -> Iterator[Problem]:
+    for part, names, known in (
+        ("model", entry.model, [*config.models]),
+        ("optimizer", entry.optimizer, [*config.optimizers]),
+    ):
+        for index, word in enumerate(names):
+            if word not in known:
+                yield (part, index), f"is {show(word)}; {unknown(word, f'{part}s', known)}"
+
+
+def _too_many_runs(config: Config, entry: SweepSettings, options: Options) -> Iterator[Problem]:
+    values = [len(axis) for axis in entry.over.values()]
+    combinations = {"each": sum(values), "paired": max(values), "product": math.prod(values)}
+    count = len(_places(entry)) * combinations[entry.how]
+    count *= 1 if "seed" in entry.over else len(config.seeds)
+    if count > MOST_RUNS:
+        yield ("over",), f"makes {count} runs; a sweep may have at most {MOST_RUNS}"
+
+
+def _bad_axes(config: Config, entry: SweepSettings, options: Options) -> Iterator[Problem]:
+    """Axes that an optimizer does not have, values that it does not take, and axes that are not paired."""
+    for model, optimizer in _places(entry):
+        images = samples(config, config.models[model])
+        for key, values in entry.over.items():
+            known = [*rules(axes(optimizer))["properties"]]
+            if key not in known:
+                near = suggest(key, [name for name in known if name not in OF_THE_EXPERIMENT])
+                text = f"is no axis; {optimizer} has {', '.join(known)}{near}"
+                yield ("over", key), text
+                continue
+            for index, value in enumerate(values):
+                place: Place = ("over", key, index)
+                yield from ((place, text) for text in _bad_value(optimizer, key, value))
+                if key == "batch_size" and above(value, images):
+                    yield place, f"is {value}; the model is trained on {images} images"
+    longest = max(entry.over, key=lambda key: len(entry.over[key]))
+    count = len(entry.over[longest])
+    for key, values in entry.over.items() if entry.how == "paired" else ():
+        if len(values) not in (1, count):
+            text = f"paired with {longest} it must have {count}, or one that holds for all"
+            yield ("over", key), f"has {len(values)} values; {text}"
+
+
+def _bad_value(optimizer: str, key: str, value: object) -> Iterator[str]:
+    form, tried = axes(optimizer), {key: value}
+    try:
+        form.validate_python(tried)
+    except ValidationError as error:
+        for found in error.errors():
+            yield explain(found, rules(form), tried)[1]
+
+
+def _bad_runs(config: Config, entry: SweepSettings, options: Options) -> Iterator[Problem]:
+    every = config.snapshots.every
+    for model, optimizer in _places(entry):
+        for values in _combinations(entry, optimizer):
+            chosen = _with(options[model, optimizer], values)
+            if text := too_late(chosen.start, every, chosen.steps):
+                axis = next((key for key in ("steps", "start") if key in values), "start")
+                yield ("over", axis), text
+            for text in missing_flows(optimizer, entry.flows, chosen.batch_size):
+                yield ("flows",), text
+
+
+def _with(options: OptimizerSettings, values: Mapping[str, object]) -> OptimizerSettings:
+    own = {key: value for key, value in values.items() if key not in OF_THE_EXPERIMENT}
+    return options.model_copy(update=own)
+
+
+def _places(entry: SweepSettings) -> list[tuple[str, str]]:
+    """Model and optimizer of the runs of a sweep."""
+    return [*itertools.product(entry.model, entry.optimizer)]
+
+
+def _combinations(entry: SweepSettings, optimizer: str) -> list[dict[str, Value]]:
+    """The values of a sweep's axes: one at a time, side by side, or all combinations."""
+    form = axes(optimizer)
+    over: Mapping[str, Sequence[Value]] = {
+        key: [form.validate_python({key: value})[key] for value in values]
+        for key, values in entry.over.items()
+    }
+    if entry.how == "each":
+        return [{key: value} for key, values in over.items() for value in values]
+    if entry.how == "paired":
+        count = max(map(len, over.values()))
+        rows = zip(*([*v] * count if len(v) == 1 else v for v in over.values()), strict=True)
+        return [dict(zip(over, values, strict=True)) for values in rows]
+    return [dict(zip(over, values, strict=True)) for values in itertools.product(*over.values())]
+
+
+def _word(value: Value) -> str:
+    """A value of an axis in the name of a folder."""
+    if value is None:
+        return "full"
+    if isinstance(value, str):
+        return value
+    short = f"{value:.12g}"
+    return short if float(short) == value else repr(value)
