@@ -16,9 +16,7 @@ def experiment_from_config():
     if len(files) > 1:
         sys.exit("config: give one --configfile; an experiment is one file")
     try:
-        settings = load(files[0])
-        settings.update(workflow.config_settings.config)
-        return resolve(settings)
+        return resolve(changed(load(files[0]), workflow.config_settings.config))
     except ConfigError as error:
         sys.exit(f"config: {error}")
 
@@ -70,6 +68,7 @@ import warm
 
 from rodflow.config.catalogue import DATASETS, FIGURES as FIGURE_KINDS, FLOWS, MODELS, OPTIMIZERS
 from rodflow.config.code import digest
+from rodflow.config.overrides import changed
 
 
 onstart:

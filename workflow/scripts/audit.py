@@ -31,11 +31,12 @@ def arguments() -> argparse.Namespace:
 
 def main() -> None:
     from rodflow.audit.audit import audit, summary, write
+    from rodflow.config.overrides import changed
     from rodflow.config.settings import load, resolve
 
     stage.stay_on_the_cpu()
     args = arguments()
-    experiment = resolve(load(args.config) | args.overrides)
+    experiment = resolve(changed(load(args.config), args.overrides))
     root = args.root or Path("results") / experiment.name
     output = args.output or root / "audit.json"
     report = audit(root, experiment, workers=CORES)
