@@ -236,6 +236,20 @@ def test_the_settings_go_before_the_environment(tmp_path, monkeypatch):
     assert cifar10(store(tmp_path / "c.tar.gz")).attrs["archive"] == "c.tar.gz"
 
 
+@pytest.mark.parametrize("named", ["settings", "environment"])
+def test_a_tilde_stands_for_the_home_folder(named, tmp_path, monkeypatch):
+    path = store(tmp_path / "c.tar.gz")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RODFLOW_CIFAR10", "~/c.tar.gz" if named == "environment" else "elsewhere")
+    archive = "~/c.tar.gz" if named == "settings" else None
+    xr.testing.assert_identical(cifar10(path, archive=archive), cifar10(path))
+
+
+def test_the_home_folder_of_nobody_is_an_absent_archive():
+    text = refusal({"name": "cifar10", "archive": "~nobody-of-this-name/c.tar.gz"})
+    assert text.startswith("archive ~nobody-of-this-name/c.tar.gz cannot be read (No such file")
+
+
 def test_nothing_is_written_beside_a_local_archive(tmp_path):
     path = store(tmp_path / "c.tar.gz")
     cifar10(path)

@@ -130,7 +130,8 @@ class Optimizer:
         momentum: the hyperparameter that is the decay of the moving average of gradients along which it steps; "" where
             it steps along the gradient itself, None where along something else (Nesterov's, a decayed weight).
         normalises: whether its step has a length of its own, whatever the gradient's.
-        first_start: the first step at which flows may start, after a state that its linearised map exists at.
+        first_start: the first step at which flows may start; later than 1 where the rod's middle then is a state that
+            no run can have, since the first of its three states has seen no gradient.
         symbols: formulas of hyperparameters that `SYMBOLS` does not have.
     """
 
