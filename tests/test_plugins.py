@@ -81,7 +81,7 @@ def test_a_declaration_that_cannot_be_read_is_named_with_its_place(
     code = """
 from importlib.metadata import EntryPoint
 from rodflow.config import catalogue
-catalogue.metadata.entry_points = lambda group: [EntryPoint("odd", "odd", group)]
+catalogue._entry_points = lambda: [EntryPoint("odd", "odd", "rodflow.models")]
 try:
     catalogue.MODELS["odd"]
 except catalogue.CatalogueError as error:

@@ -9,7 +9,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from rodflow.settings import load, resolve
+from rodflow.config.settings import load, resolve
 
 LARGE = 2**18  # bytes
 

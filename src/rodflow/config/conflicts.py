@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from rodflow.config.catalogue import DATASETS, FLOWS, MODELS, OPTIMIZERS
+from rodflow.config.keys import Config, OptimizerSettings
 from rodflow.config.messages import Place, Problem, all_of, show, suggest
 from rodflow.config.runs import Options, samples, trains
-from rodflow.config.schema import Config, OptimizerSettings
 
 MOST_RUNS = 10_000
 """Of an experiment, and of one of its sweeps."""

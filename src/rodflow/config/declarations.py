@@ -17,7 +17,10 @@ from pydantic import BeforeValidator, Field
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
-Setting = tuple[Any, FieldInfo]
+Form = Any
+"""A type that is made while the program runs, which no checker of types can name."""
+
+Setting = tuple[Form, FieldInfo]
 """A value that a config gives: its type, and its limits, default and description as pydantic has them."""
 
 # Settings
@@ -56,19 +59,19 @@ def number(description: str, default: float = ..., **limits: float) -> Setting: 
 
 def whole(description: str, default: int | None = ..., **limits: int) -> Setting:  # type: ignore[assignment]
     """A whole number; with a default of None a config may say null. The arguments are those of `number`."""
-    kind: Any = Annotated[int, _field("", ..., **limits), WHOLE]
+    kind: Form = Annotated[int, _field("", ..., **limits), WHOLE]
     return (kind if default is not None else kind | None), _field(description, default)
 
 
 def choice(description: str, default: str | int, *allowed: str | int) -> Setting:
     """One of the allowed values."""
-    kind: Any = Annotated[Literal[allowed], WHOLE]  # type: ignore[valid-type]
+    kind: Form = Annotated[Literal[allowed], WHOLE]  # type: ignore[valid-type]
     return kind, _field(description, default)
 
 
 def choices(description: str, *allowed: str, least: int = 1) -> Setting:
     """A list of some of the allowed values without repetition, or null for all of them."""
-    several: Any = Annotated[list[Literal[allowed]], _field("", ..., min_length=least), *UNIQUE]  # type: ignore[valid-type]
+    several: Form = Annotated[list[Literal[allowed]], _field("", ..., min_length=least), *UNIQUE]  # type: ignore[valid-type]
     return several | None, _field(description, None)
 
 
@@ -77,7 +80,7 @@ _LARGEST_WIDTH = 65536
 
 def widths(description: str, default: Sequence[int]) -> Setting:
     """A list of 1 to 100 whole numbers from 1 to 65536."""
-    several: Any = list[Annotated[int, _field("", ..., ge=1, le=_LARGEST_WIDTH), WHOLE]]
+    several: Form = list[Annotated[int, _field("", ..., ge=1, le=_LARGEST_WIDTH), WHOLE]]
     return several, _field(description, list(default), min_length=1, max_length=100)
 
 
@@ -88,11 +91,11 @@ def width(description: str, default: int) -> Setting:
 
 def text(description: str, **limits: Any) -> Setting:
     """A text, or null, which is the default; `limits` are pydantic's `pattern` and `min_length`."""
-    kind: Any = Annotated[str, _field("", ..., **limits)]
+    kind: Form = Annotated[str, _field("", ..., **limits)]
     return kind | None, _field(description, None)
 
 
-def _field(description: str, default: Any, **limits: Any) -> FieldInfo:
+def _field(description: str, default: object, **limits: Any) -> FieldInfo:
     """What pydantic has of a setting; its own function says Any."""
     return cast(FieldInfo, Field(default, description=description or None, **limits))
 
@@ -189,7 +192,7 @@ class Flow:
     short: str
     order: int
     color: str
-    dashes: Any = field(default="-", hash=False)
+    dashes: str | tuple[float, tuple[float, ...]] = "-"
     above: float = 2.15
     series: Mapping[str, str] = field(default_factory=dict, hash=False)
     supports: Support = any_optimizer

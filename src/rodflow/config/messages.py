@@ -5,7 +5,6 @@ import math
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Any
 
 from pydantic_core import ErrorDetails
 
@@ -53,16 +52,16 @@ def explain(error: ErrorDetails, rules: Settings, config: object) -> Problem:
         unknown = loc[-1]
         owner, known = key_name(place[-1]) if place else "the config", [*rule["properties"]]
         takes = f"{owner} has no {key_name(unknown)}; it takes {', '.join(known)}"
-        text = f"is {show(value[unknown])}, but {takes}{suggest(unknown, known)}"
+        text = f"is {show(_entries(value)[unknown])}, but {takes}{suggest(unknown, known)}"
         return (*place, unknown), text
     place, rule, value = _follow(loc, rules, config)
     if kind == "missing":
         return place, "is missing; it has no default"
     if kind in ("union_tag_not_found", "union_tag_invalid"):
         tag = rule["discriminator"]["propertyName"]
-        if tag not in value:
+        if tag not in _entries(value):
             return (*place, tag), "is missing; it has no default"
-        place, value = (*place, tag), value[tag]
+        place, value = (*place, tag), _entries(value)[tag]
         forms = [_resolved(form, rules)["properties"][tag]["const"] for form in rule["oneOf"]]
         rule = {"type": ["string"], "enum": forms}
         kind = "literal_error"
@@ -71,11 +70,11 @@ def explain(error: ErrorDetails, rules: Settings, config: object) -> Problem:
     return place, f"is {show(value)}; {_allowed(kind, error['msg'], rule, value)}"
 
 
-def _follow(loc: Place, rules: Settings, config: object) -> tuple[Place, Settings, Any]:
+def _follow(loc: Place, rules: Settings, config: object) -> tuple[Place, Settings, object]:
     """Where pydantic's `loc` leads: the place without the names of forms, the rule there, and the value there."""
     place: Place = ()
     rule, of_keys = _resolved(rules, rules), Settings()
-    value: Any = config
+    value = config
     for step in loc:
         if step == "[key]":
             return place, of_keys, place[-1]
@@ -84,8 +83,7 @@ def _follow(loc: Place, rules: Settings, config: object) -> tuple[Place, Setting
             continue
         of_keys = rule.get("propertyNames", {})
         rule = _resolved(_inside(rule, step), rules)
-        held = step in value if isinstance(value, dict) else isinstance(value, list)
-        place, value = (*place, step), value[step] if held else None
+        place, value = (*place, step), _entries(value).get(step)
     return place, rule, value
 
 
@@ -123,6 +121,7 @@ _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "string": ("text", (str,)),
     "integer": ("a whole number", (int,)),
     "number": ("a number", (int, float)),
+    "boolean": ("true or false", (bool,)),
     "null": ("null", (type(None),)),
 }
 
@@ -157,7 +156,7 @@ _LEAST = ("minItems", "minProperties", "minLength")
 
 
 def _is(value: object, name: str) -> bool:
-    return isinstance(value, _TYPES[name][1]) and not isinstance(value, bool)
+    return isinstance(value, _TYPES[name][1]) and isinstance(value, bool) == (name == "boolean")
 
 
 def _number_as_text(value: object) -> str:
@@ -175,24 +174,31 @@ def _number_as_text(value: object) -> str:
     return f" (this is text; write {' or '.join(ways)})" if ways else ""
 
 
-def _given(place: Place, config: Any) -> Place:
+def _given(place: Place, config: object) -> Place:
     """`place`, or that of the name which is given alone for a list of one."""
     for count, step in enumerate(place):
         if isinstance(config, str):
             return place[:count]
-        config = config.get(step) if isinstance(config, dict) else None
+        config = _entries(config).get(step)
     return place
 
 
-def _position(place: Place, config: Any) -> tuple[int, ...]:
+def _position(place: Place, config: object) -> tuple[int, ...]:
     """Where `place` comes in the config; a missing key comes after the keys beside it."""
     position = []
-    for key in place:
-        keys = list(config) if isinstance(config, dict) else [*range(len(config or ()))]
-        found = key in keys
-        position.append(keys.index(key) if found else len(keys))
-        config = config[key] if found else None
+    for step in place:
+        entries = _entries(config)
+        keys = [*entries]
+        position.append(keys.index(step) if step in entries else len(keys))
+        config = entries.get(step)
     return tuple(position)
+
+
+def _entries(value: object) -> dict[str | int, object]:
+    """What a mapping or a list holds, by key or position."""
+    if isinstance(value, dict):
+        return value
+    return dict(enumerate(value)) if isinstance(value, list) else {}
 
 
 def key_name(key: str | int) -> str:

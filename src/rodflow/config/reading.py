@@ -3,17 +3,17 @@
 import itertools
 import math
 from pathlib import Path
-from typing import Any
 
 import yaml
 
+from rodflow.config.experiment import Settings
 from rodflow.config.messages import ConfigError, key_name, one_line, show
 
 MOST_VALUES = 20_000
 """In a config, aliases written out; the largest of ours has 250."""
 
 
-def load(path: str | Path) -> dict[str, Any]:
+def load(path: str | Path) -> Settings:
     """The mapping in a YAML file, not yet checked.
 
     Raises:
@@ -41,7 +41,7 @@ def load(path: str | Path) -> dict[str, Any]:
 class _Loader(yaml.SafeLoader):
     """YAML's safe loader, which names the line of a value that is not what its tag or form says."""
 
-    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> object:
         try:
             return super().construct_object(node, deep)
         except (yaml.YAMLError, RecursionError):
@@ -53,7 +53,7 @@ class _Loader(yaml.SafeLoader):
             raise yaml.MarkedYAMLError(problem=text, problem_mark=node.start_mark) from error
 
 
-def parse(text: str) -> Any:
+def parse(text: str) -> object:
     """The value of a YAML document in which no mapping repeats a key and no alias multiplies the size."""
     loader = _Loader(text)
     try:

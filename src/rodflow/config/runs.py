@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from rodflow.config.catalogue import DATASETS, OPTIMIZERS
 from rodflow.config.experiment import Run, Settings, canonical
-from rodflow.config.schema import Compute, Config, ModelSettings, OptimizerSettings
+from rodflow.config.keys import Compute, Config, ModelSettings, OptimizerSettings
 
 Options = Mapping[tuple[str, str], OptimizerSettings]
 """How each optimizer trains each model, by the names of model and optimizer."""

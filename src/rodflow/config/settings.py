@@ -19,6 +19,7 @@ from rodflow.config import schema
 from rodflow.config.conflicts import conflicts
 from rodflow.config.describing import describe
 from rodflow.config.experiment import Experiment
+from rodflow.config.keys import Config
 from rodflow.config.messages import ConfigError, Place, Problem, explain, key_name, refuse, show
 from rodflow.config.reading import MOST_VALUES, load
 from rodflow.config.runs import main_runs, options
@@ -81,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _checked(plain: object, problems: Sequence[Problem]) -> schema.Config:
+def _checked(plain: object, problems: Sequence[Problem]) -> Config:
     """A config whose every key is right by itself.
 
     Raises:

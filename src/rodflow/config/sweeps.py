@@ -8,9 +8,10 @@ from pydantic import ValidationError
 
 from rodflow.config.conflicts import MOST_RUNS, above, missing_flows, too_late, unknown
 from rodflow.config.experiment import Run, Sweep
+from rodflow.config.keys import Config, OptimizerSettings, SweepSettings
 from rodflow.config.messages import Place, Problem, explain, show, suggest
 from rodflow.config.runs import Options, runs, samples
-from rodflow.config.schema import Config, OptimizerSettings, SweepSettings, axes, rules
+from rodflow.config.schema import axes, rules
 
 Value = float | int | str | None
 """Of an axis; the text is a criterion."""
@@ -23,7 +24,7 @@ def sweep(config: Config, options: Options, name: str, main: Sequence[Run]) -> S
     """The main runs that a sweep starts from, and the runs of all its values that are not among them."""
     entry = config.sweeps[name]
     places = _places(entry)
-    seeds = [int(seed) for seed in entry.over.get("seed", config.seeds)]
+    seeds: Sequence[object] = entry.over.get("seed", config.seeds)
     base = tuple(run for run in main if (run.model, run.optimizer) in places and run.seed in seeds)
     known = {run.digest for run in base}
     found: list[Run] = []

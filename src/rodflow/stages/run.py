@@ -1,7 +1,7 @@
 """A run that is ready to go: its map, its weights, and what its optimizer makes of a snapshot.
 
 The stages take a `Prepared` run and know nothing of configs. `prepare` makes one of a data set and the settings of a
-`rodflow.config.settings.Run`; a problem of one's own makes its own (`rodflow.study`).
+`rodflow.config.experiment.Run`; a problem of one's own makes its own (`rodflow.study`).
 """
 
 from collections.abc import Mapping
@@ -117,7 +117,7 @@ def prepare(dataset: xr.Dataset, settings: Settings) -> Prepared:
 
     Args:
         dataset: which may hold more images than the run is trained on.
-        settings: of a `rodflow.config.settings.Run`.
+        settings: of a `rodflow.config.experiment.Run`.
 
     Raises:
         ObjectiveError, ModelError: see `rodflow.problem.objective.of_run`.

@@ -103,7 +103,11 @@ def load(
     if size not in (32, 16, 8):
         raise DatasetError(f"size is {size!r}; CIFAR-10 comes at 32, 16 or 8")
     given = archive or os.environ.get("RODFLOW_CIFAR10")
-    path = Path(os.path.expanduser(given)) if given else fetch(sha256=sha256 or CIFAR10_ARCHIVES["official"])
+    path = (
+        Path(os.path.expanduser(given))
+        if given
+        else fetch(sha256=sha256 or CIFAR10_ARCHIVES["official"])
+    )
     digest = _accepted(path, sha256)
     planes, all_labels = read_cifar10(path)
     chosen, labels, kept = select(all_labels, CIFAR10_CLASSES, classes, samples, path)
