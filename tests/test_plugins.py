@@ -31,6 +31,11 @@ CONFIG = {
 }
 
 
+def first(folder: Path) -> str:
+    """Where Python looks for modules: in a folder, then where this process was told to."""
+    return os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A working folder beside an installed package that holds the modules of CONTRIBUTING.md."""
@@ -58,7 +63,7 @@ def test_a_plugin_of_each_kind_goes_through_the_pipeline_to_the_audit(folder: Pa
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
     command += ["--profile", str(REPOSITORY / "workflow/profiles/default"), "--cores", "1"]
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = os.environ | {"PYTHONPATH": str(folder / "site"), "PATH": path}
+    environment = os.environ | {"PYTHONPATH": first(folder / "site"), "PATH": path}
     done = subprocess.run(
         [*command, "--configfile", "plugins.yaml"],
         cwd=folder,
@@ -90,7 +95,7 @@ except catalogue.CatalogueError as error:
     (tmp_path / "odd.py").write_text("MODEL = Model(title=words())\n")
     done = subprocess.run(
         [sys.executable, "-c", code],
-        env=os.environ | {"PYTHONPATH": str(tmp_path)},
+        env=os.environ | {"PYTHONPATH": first(tmp_path)},
         capture_output=True,
         text=True,
         check=True,

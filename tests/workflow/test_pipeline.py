@@ -371,6 +371,23 @@ def test_a_bad_config_stops_in_one_line(change, words, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+def test_the_command_line_changes_lists_and_nested_keys(tmp_path):
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
+    snakefile = ["--snakefile", str(REPOSITORY / "Snakefile")]
+    profile = ["--profile", str(REPOSITORY / "workflow/profiles/default")]
+    given = ["--config", "seeds=[5]", "dataset={samples: 30}", "--configfile", "tiny.yaml"]
+    ended = subprocess.run(
+        [*SNAKEMAKE, "--dry-run", "--printshellcmds", "--cores", "1", *snakefile, *profile, *given],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stderr
+    output = ended.stdout + ended.stderr
+    assert {*re.findall(r"/seed(\d+)/discrete.nc", output)} == {"5"}
+    assert '"samples": 30' in output
+
+
 # A disk that refuses, a clock that jumps, calls side by side
 
 
