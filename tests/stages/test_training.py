@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from rodflow.config.catalogue import OPTIMIZERS
 from rodflow.dynamics.minibatch import Minibatch
-from rodflow.optimizers.optimizer_map import optimizer_map
+from rodflow.optimizers.optimizer_map import OptimizerError, optimizer_map
 from rodflow.optimizers.table import TABLE
 from rodflow.problem import labelled, objective
 from rodflow.stages.training import BatchError, discrete_run, discrete_runs
@@ -18,6 +19,7 @@ SAMPLES, STEPS = 12, 40
 HYPERPARAMETERS: dict[str, dict[str, float]] = {
     "gd": {"learning_rate": 0.1},
     "adam": {"learning_rate": 0.01, "b1": 0.9, "b2": 0.99, "eps": 1e-8},
+    "amsgrad": {"learning_rate": 0.01, "b1": 0.9, "b2": 0.99, "eps": 1e-8},
     "k_adam": {"learning_rate": 0.01, "b1": 0.9, "b2": 0.99, "eps": 1e-8, "k": 3},
 }
 
@@ -67,6 +69,13 @@ def test_one_after_the_other_is_each_alone_to_the_bit(dataset: xr.Dataset) -> No
     pair = [settings(), settings(learning_rate=0.02, seed=3)]
     for one, own in zip(runs(dataset, *pair, side_by_side=False), pair, strict=True):
         xr.testing.assert_equal(one, discrete_run(dataset, own))
+
+
+def test_a_config_refuses_the_start_at_which_amsgrad_fails(dataset: xr.Dataset) -> None:
+    first = OPTIMIZERS["amsgrad"].first_start
+    assert discrete_run(dataset, settings("amsgrad", start=first))
+    with pytest.raises(OptimizerError, match="cannot hold"):
+        discrete_run(dataset, settings("amsgrad", start=first - 1))
 
 
 def test_runs_of_other_hyperparameters_are_not_compiled_again(dataset: xr.Dataset) -> None:

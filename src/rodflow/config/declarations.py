@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Protocol, TypeVar, cast
 
 from pydantic import BeforeValidator, Field
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, PydanticKnownError
 
 Form = Any
 """A type that is made while the program runs, which no checker of types can name."""
@@ -27,6 +27,8 @@ Setting = tuple[Form, FieldInfo]
 
 
 def _whole(value: object) -> object:
+    if isinstance(value, bool):  # which Python takes for 0 or 1
+        raise PydanticKnownError("int_type")
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
