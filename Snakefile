@@ -8,7 +8,8 @@ from pathlib import Path
 from snakemake.utils import min_version
 
 from rodflow.config import plan
-from rodflow.config.settings import ConfigError, load, resolve
+from rodflow.config.settings import load, resolve
+from rodflow.errors import RodflowError
 
 min_version("9.0")
 

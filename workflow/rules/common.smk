@@ -17,7 +17,7 @@ def experiment_from_config():
         sys.exit("config: give one --configfile; an experiment is one file")
     try:
         return resolve(changed(load(files[0]), workflow.config_settings.config))
-    except ConfigError as error:
+    except RodflowError as error:
         sys.exit(f"config: {error}")
 
 

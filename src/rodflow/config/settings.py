@@ -24,6 +24,7 @@ from rodflow.config.messages import ConfigError, Place, Problem, explain, key_na
 from rodflow.config.reading import MOST_VALUES, load
 from rodflow.config.runs import main_runs, options
 from rodflow.config.sweeps import bad_sweeps, sweep
+from rodflow.errors import RodflowError
 
 __all__ = ["ConfigError", "describe", "load", "main", "resolve"]
 
@@ -74,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             described = describe(resolve(config))
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
-    except ConfigError as error:
+    except RodflowError as error:  # or a declaration that cannot be read
         print(error, file=sys.stderr)
         return 1
     if not options.quiet:
