@@ -22,7 +22,7 @@ def test_nothing_to_do(benchmark, tmp_path):
     for file in ("Snakefile", "config.yaml"):
         shutil.copy2(REPOSITORY / file, tmp_path)
     root = tmp_path / "results" / experiment().name
-    files = plan.expected_files(experiment()) | {"audit.json", "audit.md", "manifest.json"}
+    files = plan.expected_files(experiment()) | {"audit.json", "audit.md", "manifest.sha256"}
     for file in files:
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         (root / file).touch()

@@ -173,7 +173,7 @@ def strike_its_entry_out(root: Path, place: str, other: str) -> None:
 
 def edit_manifest(root: Path, change: Callable[[dict], object], *, digest: bool = False) -> None:
     """Change the list of artifacts, and perhaps the digest of the list as well."""
-    path = root / artifact.MANIFEST
+    path = root / MANIFEST
     content = json.loads(path.read_text())
     change(content["artifacts"])
     if digest:
@@ -238,7 +238,7 @@ def test_attack_on_a_single_file_names_it_alone(attack, kind, root, experiment):
 def test_edited_entry_of_the_manifest_is_named(kind, root):
     edit_its_entry(root, *FILES[kind])
     words = "was edited: its entries differ from manifest_sha256"
-    assert artifact.check_manifest(root) == [Problem(artifact.MANIFEST, words)]
+    assert check_manifest(root) == [Problem(MANIFEST, words)]
 
 
 @pytest.mark.parametrize(
@@ -247,20 +247,20 @@ def test_edited_entry_of_the_manifest_is_named(kind, root):
     ids=name,
 )
 def test_attack_on_the_manifest_is_named(attack, words, root):
-    attack(root, artifact.MANIFEST, "dataset.nc")
-    (problem,) = artifact.check_manifest(root)
-    assert problem.path == artifact.MANIFEST and problem.what.startswith(words)
+    attack(root, MANIFEST, "dataset.nc")
+    (problem,) = check_manifest(root)
+    assert problem.path == MANIFEST and problem.what.startswith(words)
 
 
 def test_flipped_bits_of_the_manifest_are_named(root):
-    path = root / artifact.MANIFEST
+    path = root / MANIFEST
     whole, draw = path.read_bytes(), random.Random(0)
     for place in range(0, len(whole), 3):
         damaged = bytearray(whole)
         damaged[place] ^= 1 << draw.randrange(8)
         path.write_bytes(damaged)
-        (problem,) = artifact.check_manifest(root)
-        assert problem.path == artifact.MANIFEST
+        (problem,) = check_manifest(root)
+        assert problem.path == MANIFEST
 
 
 @pytest.fixture(scope="module")
@@ -277,7 +277,7 @@ def report(tree: Path, experiment: Experiment) -> Report:
 def test_altered_report_of_an_audit_is_named_and_written_again(attack, name, report, root):
     assert write(report, root / "audit.json") == ()  # there was none
     assert write(report, root / "audit.json") == ()
-    attack(root, name, "manifest.json")
+    attack(root, name, "manifest.sha256")
     assert write(report, root / "audit.json") == (root / name,)
     assert (root / "audit.json").read_text() == as_json(report)
 
@@ -303,7 +303,7 @@ def test_forged_files_are_named_by_the_manifest(root):
     for place, _ in FILES.values():
         forge(root, place)
     words = "differs from its SHA-256 in the manifest"
-    found = artifact.check_manifest(root)
+    found = check_manifest(root)
     assert {p.path: p.what for p in found} == {place: words for place, _ in FILES.values()}
 
 
@@ -327,7 +327,7 @@ def said(root: Path, experiment: Experiment) -> Callable[[str], list[tuple[str, 
 
     def of(kind: str) -> list[tuple[str, str]]:
         forge(root, FILES[kind][0])
-        artifact.write_manifest(root)
+        write_manifest(root, accept=True)
         return [(problem.path, problem.what) for problem in audit(root, experiment).problems]
 
     return of
@@ -353,7 +353,7 @@ def test_forged_settings_are_named_by_the_config(root, experiment):
     settings = experiment.runs[0].settings
     other = settings | {"optimizer": settings["optimizer"] | {"learning_rate": 0.2}}
     rewrite(root / place, root, lambda data: data, settings=other)
-    artifact.write_manifest(root)
+    write_manifest(root, accept=True)
     words = "was made with optimizer.learning_rate 0.2, the config has 0.1: run `make reproduce`"
     assert problems(root, experiment) == {place: words}
 
@@ -364,7 +364,7 @@ def test_swapped_files_with_forged_names_are_named_by_what_was_made_from_them(ro
     swap(root, place, other)
     for one in (place, other):
         rewrite(root / one, root, lambda data: data)
-    artifact.write_manifest(root)
+    write_manifest(root, accept=True)
     found = problems(root, experiment)
     assert f"{place} is not the file it was made from" in found[f"{RUN}/sharpness/rod.nc"]
     assert f"{other} is not the file it was made from" in found[f"{RUN}/sharpness/stable.nc"]
@@ -378,5 +378,5 @@ def test_what_nothing_else_depends_on_can_be_forged(root, experiment):
     assert {*UNSEEN, *FORGERIES} == FILES.keys() - {"table"}
     for kind in UNSEEN:
         forge(root, FILES[kind][0])
-    artifact.write_manifest(root)
+    write_manifest(root, accept=True)
     assert problems(root, experiment) == {}

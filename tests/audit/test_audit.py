@@ -127,7 +127,7 @@ def test_report_lists_every_claim_for_people(report):
 def test_status_of_an_artifact_is_reported(root, experiment, no_eigenvectors):
     path = root / GD / "sharpness/rod.nc"
     rewrite(path, root, lambda data: data, status="not converged: residual 0.1")
-    artifact.write_manifest(root)
+    write_manifest(root, accept=True)
     assert audit(root, experiment).statuses == {
         f"{GD}/sharpness/rod.nc": "not converged: residual 0.1"
     }
@@ -179,12 +179,12 @@ def edit_a_comparison(root: Path) -> None:
 
 def forge_a_comparison(root: Path) -> None:
     rewrite(root / GD / "comparison.nc", root, set_value("error_last", 1e-9, process="rod"))
-    artifact.write_manifest(root)
+    write_manifest(root, accept=True)
 
 
 def forge_a_data_set(root: Path) -> None:
     rewrite(root / "dataset.nc", root, lambda data: data.assign(image=-data["image"]))
-    artifact.write_manifest(root)
+    write_manifest(root, accept=True)
 
 
 def edit_a_table(root: Path) -> None:
@@ -196,7 +196,7 @@ def edit_a_table(root: Path) -> None:
 
 
 def edit_the_manifest(root: Path) -> None:
-    path = root / "manifest.json"
+    path = root / "manifest.sha256"
     path.write_text(path.read_text().replace('"completed"', '"diverged"', 1))
 
 
@@ -234,8 +234,8 @@ ATTACKS: dict[str, tuple[Attack, dict[str, str]]] = {
         {GD: "no file of this run: run `make reproduce`"},
     ),
     "table edited": (edit_a_table, {"figures/tracking_summary.csv": "line 2 is 'mlp,"}),
-    "manifest edited": (edit_the_manifest, {"manifest.json": "was edited"}),
-    "manifest deleted": (delete("manifest.json"), {"manifest.json": "missing"}),
+    "manifest edited": (edit_the_manifest, {"manifest.sha256": "was edited"}),
+    "manifest deleted": (delete("manifest.sha256"), {"manifest.json": "missing"}),
     "left over": (leave_a_file, {"mlp/adam/seed0/rod.nc": "belongs to no run"}),
     "half written": (
         lambda root: (root / GD / ".rod.nc.1234.tmp").write_bytes(b"half"),

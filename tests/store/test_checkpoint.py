@@ -1,4 +1,4 @@
-"""Journals: rows go to the disk when they are many or it is time, and a checkpoint is whole or of no use."""
+"""Checkpoints: rows go to the disk when they are many or it is time, and a save is whole or of no use."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def scratch(tmp_path):
 
 
 def saved(scratch: Scratch) -> Scratch:
-    """A folder with a checkpoint after two of three rows."""
+    """A folder with a save after two of three rows."""
     run = Checkpoint(scratch, "run")
     run.append("weights", ROWS[:2])
     run.append("loss", np.arange(2.0))
@@ -54,7 +54,7 @@ def test_a_short_run_never_touches_the_disk(scratch):
     assert run.resume() is None
 
 
-def test_a_checkpoint_is_due_after_the_pause_and_the_next_one_after_another(scratch, monkeypatch):
+def test_a_save_is_due_after_the_pause_and_the_next_one_after_another(scratch, monkeypatch):
     now = 100.0
     monkeypatch.setattr(checkpoint.time, "monotonic", lambda: now)
     one = scratch(pause=5)
@@ -83,13 +83,13 @@ def test_more_rows_than_there_is_room_for_go_to_the_disk(scratch, monkeypatch):
     found = run.column("weights")
     assert isinstance(found, np.memmap)
     np.testing.assert_array_equal(found, ROWS)
-    # Killed now there is no checkpoint to continue from.
+    # Killed now there is no save to continue from.
     assert Checkpoint(again := scratch(), "run").resume() is None
     assert again.told == []
     assert not (one.folder / "run").exists()
 
 
-def test_state_and_rows_are_those_of_the_checkpoint_to_the_last_bit(scratch):
+def test_state_and_rows_are_those_of_the_save_to_the_last_bit(scratch):
     saved(scratch())
     run = Checkpoint(scratch(), "run")
     state, note = run.resume()
@@ -122,13 +122,13 @@ def test_what_is_of_another_run_is_discarded(scratch):
     assert other.told == ["what a killed run left is of other settings or code: starts over"]
 
 
-@pytest.mark.parametrize("name", ["weights", "loss", "checkpoint.npz"])
+@pytest.mark.parametrize("name", ["weights", "loss", "state.npz"])
 @pytest.mark.parametrize("part", [0.1, 0.5, 0.9])
 def test_what_is_damaged_is_discarded(scratch, name, part):
     path = saved(scratch()).folder / "run" / name
     content = bytearray(path.read_bytes())
     if name == "weights":
-        content = content[: ROWS[:2].nbytes]  # what came after the checkpoint does not count
+        content = content[: ROWS[:2].nbytes]  # what came after the save does not count
     content[int(part * len(content))] ^= 1
     path.write_bytes(content)
     one = scratch()
@@ -139,7 +139,7 @@ def test_what_is_damaged_is_discarded(scratch, name, part):
     np.testing.assert_array_equal(run.column("weights"), ROWS[:1])
 
 
-@pytest.mark.parametrize("name", ["weights", "loss", "checkpoint.npz"])
+@pytest.mark.parametrize("name", ["weights", "loss", "state.npz"])
 def test_what_is_cut_short_is_discarded(scratch, name):
     path = saved(scratch()).folder / "run" / name
     os.truncate(path, 10)
@@ -168,7 +168,7 @@ def test_the_folder_is_gone_once_removed_and_columns_stay(scratch):
     np.testing.assert_array_equal(found, ROWS)
 
 
-def test_a_full_disk_is_one_line_and_the_last_checkpoint_stays(tmp_path):
+def test_a_full_disk_is_one_line_and_the_last_save_stays(tmp_path):
     code = """
 import resource, signal, sys, numpy
 from pathlib import Path
@@ -207,3 +207,133 @@ def test_import_needs_no_jax():
     code = "import sys, json, rodflow.store.checkpoint; print(json.dumps('jax' in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) is False
+
+
+# Whatever is in the folder
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """A file and a folder of somebody else, which must stay as they are."""
+    folder = tmp_path / "foreign"
+    (folder / "inner").mkdir(parents=True)
+    (folder / "file").write_bytes(b"theirs" * 100)
+    yield folder
+    assert (folder / "file").read_bytes() == b"theirs" * 100
+    assert sorted(path.name for path in folder.iterdir()) == ["file", "inner"]
+
+
+def starts_fresh(one: Scratch) -> None:
+    """The run starts over, saves, and can be continued."""
+    run = Checkpoint(one, "run")
+    assert run.resume() is None
+    run.append("weights", ROWS)
+    run.save([np.ones(1)], step=1)
+    one.release()
+    state, note = Checkpoint(one, "run").resume()
+    assert note == {"step": 1} and state[0] == 1
+    np.testing.assert_array_equal(np.fromfile(one.folder / "run/weights", ROWS.dtype), ROWS.flat)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"\xe1" + b"0" * 63, b"", b"key\n", bytes(10**6)],
+    ids=["damaged", "", "more", "long"],
+)
+def test_a_damaged_key_starts_fresh(scratch, content):
+    one = saved(scratch())
+    (one.folder / "key").write_bytes(content)
+    starts_fresh(scratch())
+
+
+def fifo(path, foreign):
+    os.mkfifo(path)
+
+
+def link_to_a_file(path, foreign):
+    path.symlink_to(foreign / "file")
+
+
+def second_name_of_a_file(path, foreign):
+    path.hardlink_to(foreign / "file")
+
+
+def link_to_a_folder(path, foreign):
+    path.symlink_to(foreign)
+
+
+def link_to_nothing(path, foreign):
+    path.symlink_to(foreign / "absent")
+
+
+def empty_file(path, foreign):
+    path.touch()
+
+
+def folder(path, foreign):
+    path.mkdir()
+
+
+THINGS = [fifo, link_to_a_file, second_name_of_a_file, link_to_a_folder, link_to_nothing, folder]
+
+
+@pytest.mark.parametrize("name", ["key", "run", "run/weights", "run/state.npz", "run/state.tmp"])
+@pytest.mark.parametrize("thing", [*THINGS, empty_file], ids=lambda one: one.__name__)
+def test_whatever_stands_in_the_folder_is_removed_and_nothing_outside_is_opened(
+    scratch, foreign, thing, name
+):
+    path = saved(scratch()).folder / name
+    checkpoint._remove(path) if path.exists() else None
+    thing(path, foreign)
+    if (thing, name) == (folder, "run"):
+        assert Checkpoint(scratch(), "run").resume() is None
+    if name == "run/state.tmp":  # which is not looked at
+        assert Checkpoint(scratch(), "run").resume()[1] == {"step": 7}
+        run = Checkpoint(one := scratch(), "run")
+        run.resume()
+        run.save([], step=8)
+        assert Checkpoint(one, "run").resume()[1] == {"step": 8}
+    else:
+        starts_fresh(scratch())
+
+
+@pytest.mark.parametrize(
+    "thing", [t for t in (*THINGS, empty_file) if t is not folder], ids=lambda one: one.__name__
+)
+def test_whatever_stands_in_place_of_the_folder_is_removed(scratch, foreign, thing, tmp_path):
+    thing(tmp_path / "scratch", foreign)
+    one = scratch()
+    assert one.told == ["what stood where its scratch folder belongs is removed: starts over"]
+    starts_fresh(one)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        ["../../foreign/file", "|u1", [], 6, 0],
+        ["{foreign}/file", "|u1", [], 6, 0],
+        ["weights", "|O", [], 1, 0],
+        ["weights", "<f4", [-3], 2, 0],
+        ["weights", "<f4", [3], 2**60, 0],
+        ["state.npz", "|u1", [], 1, 0],
+        ["weights"],
+        "weights",
+    ],
+    ids=str,
+)
+def test_a_save_with_a_forged_column_is_discarded(scratch, foreign, column):
+    path = saved(scratch()).folder / "run/state.npz"
+    if column[0] == "{foreign}/file":
+        column = [str(foreign / "file"), *column[1:]]
+    header = {"columns": [column], "seconds": 0, "note": {}}
+    np.savez(path, np.array(json.dumps(header)))
+    starts_fresh(scratch())
+
+
+def test_a_compressed_save_is_discarded_unread(scratch):
+    path = saved(scratch()).folder / "run/state.npz"
+    header = {"columns": [], "seconds": 0, "note": {}}
+    np.savez_compressed(path, np.array(json.dumps(header)), np.zeros(10**6))
+    one = scratch()
+    assert Checkpoint(one, "run").resume() is None
+    assert one.told == ["what a killed run left is damaged (state.npz is compressed): starts over"]

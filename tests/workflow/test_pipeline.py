@@ -169,7 +169,7 @@ def cold(shared: Path) -> tuple[Tree, str]:
     else:
         tree = Tree.new(folder, shared)
         status, output = tree.snakemake()
-        artifact.write_bytes(said, f"{status}\n{output}".encode())
+        write_bytes(said, f"{status}\n{output}".encode())
     status, output = said.read_text().split("\n", 1)
     assert status == "0", output
     return tree, output
@@ -200,7 +200,7 @@ def test_a_cold_run_makes_every_documented_file(cold):
         for stem in ("tracking_mlp", "thresholds", "tracking_summary")
         for suffix in ("png", "pdf", "csv")
     }
-    others = {f"{ROOT}/{name}" for name in ("manifest.json", "audit.json", "audit.md")}
+    others = {f"{ROOT}/{name}" for name in ("manifest.sha256", "audit.json", "audit.md")}
     assert files == artifacts | figures | others
 
 
@@ -257,7 +257,7 @@ def test_touching_a_figure_module_draws_that_figure_again(tree):
     after = tree.written()
     again = {path for path in after if after[path] != before.get(path) and "/logs/" not in path}
     thresholds = {f"{ROOT}/figures/thresholds.{suffix}" for suffix in ("png", "pdf", "csv")}
-    listed = {f"{ROOT}/{name}" for name in ("manifest.json", "audit.json", "audit.md")}
+    listed = {f"{ROOT}/{name}" for name in ("manifest.sha256", "audit.json", "audit.md")}
     assert again == thresholds | listed
 
 
@@ -332,7 +332,7 @@ def test_a_killed_run_leaves_whole_files_and_the_next_call_finishes(shared, tmp_
     status, output = tree.snakemake("comparisons")
     assert status == 0, output
     assert (tree.folder / GD / "comparison.nc").exists()
-    assert artifact.verify_tree(tree.folder / ROOT) == []
+    assert verify_tree(tree.folder / ROOT) == []
     dataset = f"{ROOT}/dataset.nc"
     assert tree.written()[dataset] == finished[dataset]
 
@@ -471,7 +471,7 @@ def test_a_disk_that_refuses_is_one_line_and_loses_nothing(disk):
     remount("rw,size=64m")
     status, output = tree.snakemake("comparisons")
     assert status == 0, output
-    assert artifact.verify_tree(tree.folder / ROOT) == []
+    assert verify_tree(tree.folder / ROOT) == []
     kept = {path.relative_to(tree.folder).as_posix() for path in whole}
     assert all(tree.written()[path] == before[path] for path in kept)
 

@@ -18,12 +18,12 @@ rule manifest:
         of_all_runs("trajectory", "sharpness", "replicas", "iterates", "onset_window", "comparison"),
         [f"{ROOT}/{path}" for figure in FIGURES for path in (*figure.sources, *figure.files)],
     output:
-        ROOT + "/manifest.json",
+        ROOT + "/manifest.sha256",
     localrule: True  # moments
     log:
         ROOT + "/logs/manifest.log",
     shell:
-        "python -c 'import sys; from rodflow.store.artifact import write_manifest; write_manifest(sys.argv[1])'"
+        "python -c 'import sys; from rodflow.store.manifest import write_manifest; write_manifest(sys.argv[1])'"
         " {ROOT} 2> {log}"
 
 

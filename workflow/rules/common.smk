@@ -38,15 +38,25 @@ def lock_folder():
 
 def try_to_write():
     """A results folder that cannot be written stops the call in one line, before a job has run."""
-    from rodflow.store import artifact# with its libraries half a second, which a call with nothing to do need not wait
+    from rodflow.store.files import ArtifactError, write_bytes
 
     probe = Path(ROOT, f".probe{os.getpid()}")
     try:
-        artifact.write_bytes(probe, bytes(4096))
+        write_bytes(probe, bytes(4096))
         probe.unlink()
-    except artifact.ArtifactError as error:
+    except ArtifactError as error:
         _, what, remedy = error.args
         sys.exit(f"error: {ROOT}: {what}; {remedy}")
+
+
+def refuse_what_was_altered():
+    """A file that is not the one that the manifest lists, nor one that a job wrote since, stops the call by its name."""
+    from rodflow.store.manifest import REMEDY, altered
+
+    if problems := altered(ROOT):
+        lines = [f"error: {ROOT}/{problem}" for problem in problems[:10]]
+        more = [f"error: and {len(problems) - 10} more"] if len(problems) > 10 else []
+        sys.exit("\n".join([*lines, *more, f"error: {REMEDY.format(root=ROOT)}"]))
 
 
 def date_back(*folders):
@@ -74,6 +84,7 @@ from rodflow.config.overrides import changed
 onstart:
     lock_folder()
     try_to_write()
+    refuse_what_was_altered()
     if workflow.local_exec:  # a job of a cluster must not run outside its allotment
         warm.start()
 

@@ -161,12 +161,19 @@ def _lock(what: str) -> IO[str] | None:
 
 
 def arguments(description: str | None, **options: dict[str, Any]) -> argparse.Namespace:
-    """Parse --root, --output and the options given; --settings-like options are JSON."""
+    """Parse --root, --output and the options given; --settings-like options are JSON.
+
+    From then on the job notes in the root what it writes, so that the manifest knows it from what others altered.
+    """
+    from rodflow.store.manifest import note_writes
+
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--root", required=True, type=Path, help="results/<name>")
     for name, option in ({"output": PATH} | options).items():
         parser.add_argument(f"--{name}", required=True, **option)
-    return parser.parse_args()
+    parsed = parser.parse_args()
+    note_writes(parsed.root)
+    return parsed
 
 
 JSON: dict[str, Any] = {"type": json.loads}
@@ -219,7 +226,7 @@ def scratch(args: argparse.Namespace, output: Path, clock: Clock) -> Any:
 
 
 CHECKPOINT = "RODFLOW_CHECKPOINT"
-"""The environment variable with the seconds between two checkpoints of a job; 0: at every opportunity."""
+"""The environment variable with the seconds between two saves of a job; 0: at every opportunity."""
 
 
 def _key(args: argparse.Namespace) -> str:
@@ -227,20 +234,21 @@ def _key(args: argparse.Namespace) -> str:
     import jax
 
     import rodflow
-    from rodflow.store import artifact
+    from rodflow.store.files import sha256
+    from rodflow.store.provenance import versions
 
     def content(value: Any) -> Any:
         if isinstance(value, list):
             return [content(one) for one in value]
-        return artifact.sha256(value) if isinstance(value, Path) else value
+        return sha256(value) if isinstance(value, Path) else value
 
     outputs = {"root", "output"}
     given = {name: content(value) for name, value in vars(args).items() if name not in outputs}
     code = sorted(Path(rodflow.__file__).parent.rglob("*.py"))
     parts = [
         given,
-        [artifact.sha256(path) for path in (sys.argv[0], *code)],
-        artifact.versions(),
+        [sha256(path) for path in (sys.argv[0], *code)],
+        versions(),
         [device.device_kind for device in jax.devices()],
         [os.environ.get(name) for name in ("XLA_FLAGS", "JAX_ENABLE_X64")],
     ]

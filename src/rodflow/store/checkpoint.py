@@ -1,6 +1,7 @@
-"""What a long run has given so far, on disk: it goes on where it was killed, and its memory does not grow.
+"""What a job has given so far: it goes on where it was killed, and its memory does not grow with its length.
 
-A run appends rows to named columns of a `Checkpoint` and, between two pieces of work, saves where it is:
+A job appends rows to the named columns of a `Checkpoint`. Between two pieces of work it saves them, together with the
+state that it goes on from:
 
     scratch = Scratch(root / "gd/.discrete.nc.partial", key=lambda: digest_of_all_that_decides_the_run)
     checkpoint = Checkpoint(scratch, "run")
@@ -14,37 +15,41 @@ A run appends rows to named columns of a `Checkpoint` and, between two pieces of
     loss = checkpoint.column("loss")
     scratch.remove()  # once what was made of it is in place
 
-Rows stay in memory until a checkpoint is due, which is a few seconds after the start, or until they fill `ROOM`: a
-short run never touches the disk. Columns that went there come back as arrays mapped from their files.
+Rows wait in memory until a save is due, which is a few seconds after the start, or until they fill `ROOM`. So a short
+job never touches the disk. Columns that went to the disk come back as arrays mapped from their files. Without a scratch
+folder a checkpoint is a list in memory.
 
-A checkpoint is complete or absent. It says how far each column was and what its bytes add up to (CRC-32), so that what
-came after it is cut off, and a damaged one is discarded together with its columns. So is one of another run: the folder
-has a key, the digest of everything that decides the run. Without a scratch folder a checkpoint is a list in memory.
+A save is complete or absent. It says how long each column was and what its bytes add up to (CRC-32). On resuming, rows
+that came after the save are cut off. If anything does not fit, all is discarded and the job starts over. The same
+happens where the folder is of another job: its key is the digest of everything that decides what the job gives.
+Nothing in the folder is followed as a link, opened by a name that leads outside or waited for.
 """
 
-from __future__ import annotations
-
+import errno
 import fcntl
 import json
 import mmap
 import os
+import re
 import shutil
 import time
+import zipfile
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from rodflow.errors import RodflowError
+from rodflow.errors import RodflowError, printable
+from rodflow.store.files import open_plain, sync_folder
 
 PAUSE = 5.0
-"""Seconds between two checkpoints, and before the first one."""
+"""Seconds between two saves, and before the first one."""
 
 SHARE = 20
-"""The pause is at least so many times what the last checkpoint took."""
+"""The pause is at least so many times what the last save took."""
 
 ROOM = 2**26
 """Bytes of rows that wait in memory."""
@@ -53,20 +58,23 @@ PATIENCE = 10.0
 """Seconds that a new process waits for a killed one to let go of the folder."""
 
 _BLOCK = 2**22  # bytes read at a time
+_KEY = "key"
+_STATE = "state.npz"
+_NAME = re.compile(r"\w[\w.]*")
 
 
 class CheckpointError(RodflowError, RuntimeError):
-    """The scratch folder of a run cannot be used: one line with the folder and a remedy."""
+    """The scratch folder of a job cannot be used: one line with the folder and a remedy."""
 
 
 class Scratch:
     """A folder for the checkpoints of one job, on disk only once one of them needs it.
 
     Args:
-        folder: made when it is needed; one process at a time may hold it.
+        folder: made when it is needed; one process at a time may hold it. Whatever else has its name is removed.
         key: the digest of everything that decides what the job gives, asked for when the folder is there or needed.
             What a folder of another key holds is discarded.
-        pause: seconds between two checkpoints; 0: at every opportunity.
+        pause: seconds between two saves; 0: at every opportunity.
         tell: called with a line that says that a part continues, or why not, and the seconds spent on it before.
 
     Raises:
@@ -85,35 +93,44 @@ class Scratch:
         self._key, self._pause = key, pause
         self._lock: int | None = None
         self._due = time.monotonic() + pause
-        if folder.exists():
+        if os.path.lexists(folder):
             self.claim()
 
     @property
     def due(self) -> bool:
-        """Whether it is time for a checkpoint."""
+        """Whether it is time to save."""
         return time.monotonic() >= self._due
 
     def saved(self, took: float) -> None:
-        """A checkpoint took so many seconds: the next one is due after a pause."""
+        """Count the pause from a save that took so many seconds."""
         self._due = time.monotonic() + (max(self._pause, SHARE * took) if self._pause else 0)
 
     def claim(self) -> None:
-        """Hold the folder, make it if need be, and empty it of another run."""
+        """Hold the folder, make it if need be, and empty it of another job."""
         if self._lock is not None:
             return
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            if _make_folder(self.folder):
+                self.tell("what stood where its scratch folder belongs is removed: starts over", 0)
             self._lock = self._locked()
-            key, file = self._key(), self.folder / "key"
-            if not file.exists() or file.read_text() != key:
-                others = [path for path in self.folder.iterdir() if path.is_dir()]
-                if others:
+            key = self._key()
+            if not self._has(key):
+                left = list(self.folder.iterdir())
+                if any(path.name != _KEY for path in left):
                     self.tell("what a killed run left is of other settings or code: starts over", 0)
-                for path in others:
-                    shutil.rmtree(path)
-                file.write_text(key)
+                for path in left:
+                    _remove(path)
+                with _new(self.folder / _KEY) as file:
+                    file.write(key.encode())
         except OSError as error:
             raise self.refused(error) from error
+
+    def _has(self, key: str) -> bool:
+        try:
+            with open_plain(self.folder / _KEY, own=True) as file:
+                return file.read(len(key.encode()) + 1) == key.encode()
+        except OSError:
+            return False
 
     def remove(self) -> None:
         """Delete the folder. Mapped columns stay what they are."""
@@ -136,7 +153,7 @@ class Scratch:
 
     def _locked(self) -> int:
         """A descriptor of the folder, locked as long as the process lives."""
-        descriptor = os.open(self.folder, os.O_RDONLY)
+        descriptor = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
         end = time.monotonic() + PATIENCE
         while True:
             try:
@@ -170,11 +187,11 @@ class _Column:
 
 
 class Checkpoint:
-    """Named columns that grow by rows, and where the run is that makes them.
+    """What a part of a job has given so far, as named columns that grow by rows, and the state that it goes on from.
 
     Args:
-        scratch: where they go when they are many; None: they stay in memory.
-        name: of the part of the job.
+        scratch: where they are saved; None: they stay in memory.
+        name: of the part, and of its folder there.
     """
 
     def __init__(self, scratch: Scratch | None = None, name: str = "") -> None:
@@ -185,7 +202,7 @@ class Checkpoint:
 
     @property
     def names(self) -> list[str]:
-        """Of the columns, in the order of their first rows."""
+        """The names of the columns, in the order of their first rows."""
         return list(self._columns)
 
     @property
@@ -226,7 +243,7 @@ class Checkpoint:
         return np.memmap(self._file(name), column.dtype, mode="r", shape=shape)
 
     def save(self, state: Sequence[np.ndarray], **note: Any) -> None:
-        """Write all rows and a checkpoint: arrays, and a note of JSON values.
+        """Write all rows, and the state to go on from: arrays, and a note of JSON values.
 
         Raises:
             CheckpointError: the disk refuses.
@@ -245,47 +262,48 @@ class Checkpoint:
             "seconds": self._earlier + began - self._began,
             "note": note,
         }
-        path = self._folder(self._scratch) / _CHECKPOINT
+        path = self._folder(self._scratch) / _STATE
         temporary = path.with_suffix(".tmp")
         try:
-            with temporary.open("wb") as file:
+            with _new(temporary) as file:
                 np.savez(file, np.array(json.dumps(header)), *state)
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(path)
+            sync_folder(path.parent)
         except OSError as error:
             raise self._scratch.refused(error) from error
         self._scratch.saved(time.monotonic() - began)
 
     def resume(self) -> tuple[list[np.ndarray], dict[str, Any]] | None:
-        """State and note of the last checkpoint, the columns being as they were then; None if there is none."""
-        if self._scratch is None or not self._folder(self._scratch).exists():
+        """State and note of the last save, the columns being as they were then; None if there is none."""
+        if self._scratch is None or not os.path.lexists(folder := self._folder(self._scratch)):
             return None
-        folder = self._folder(self._scratch)
         try:
-            with (folder / _CHECKPOINT).open("rb") as file, np.load(file) as stored:
-                text, *state = [stored[f"arr_{index}"] for index in range(len(stored.files))]
-            header = json.loads(str(text))
-            columns = {
-                name: _Column(np.dtype(dtype), tuple(shape), written, crc)
-                for name, dtype, shape, written, crc in header["columns"]
-            }
+            if folder.is_symlink() or not folder.is_dir():
+                raise ValueError(f"{folder.name} is no folder")
+            try:
+                state, header = _read(folder / _STATE)
+            except FileNotFoundError:
+                _remove(folder)  # killed before the first save
+                return None
+            columns = {one[0]: _column(*one) for one in header["columns"]}
             for name, column in columns.items():
                 _cut(folder / name, column.written * column.row, column.crc)
             self._earlier, note = float(header["seconds"]), dict(header["note"])
-        except FileNotFoundError:
-            shutil.rmtree(folder)  # killed before the first checkpoint
-            return None
         except Exception as error:  # whatever is wrong with it, it is of no use
-            line = " ".join(str(error).split())
+            line = printable(" ".join(str(error).split()))
             self._scratch.tell(f"what a killed run left is damaged ({line}): starts over", 0)
-            shutil.rmtree(folder)
+            try:
+                _remove(folder)
+            except OSError as refusal:
+                raise self._scratch.refused(refusal) from refusal
             return None
         self._columns = columns
         return state, note
 
     def tell(self, line: str) -> None:
-        """Say that the run continues."""
+        """Say that the part continues."""
         if self._scratch is not None:
             self._scratch.tell(line, self._earlier)
 
@@ -300,9 +318,11 @@ class Checkpoint:
         """Write the rows that wait."""
         scratch.claim()
         try:
-            self._folder(scratch).mkdir(exist_ok=True)
+            _make_folder(self._folder(scratch))
             for name, column in self._columns.items():
-                with self._file(name).open("ab" if column.written else "wb") as file:
+                path = self._file(name)
+                with _changed(path) if column.written else _new(path) as file:
+                    file.seek(0, os.SEEK_END)
                     for rows in column.waiting:
                         content = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
                         file.write(content)
@@ -317,25 +337,6 @@ class Checkpoint:
         self._waiting = 0
 
 
-_CHECKPOINT = "checkpoint.npz"
-
-
-def _cut(path: Path, size: int, crc: int) -> None:
-    """Cut a file to a size and compare what is left with its checksum.
-
-    Raises:
-        ValueError: it differs.
-    """
-    with path.open("r+b") as file:
-        found, left = 0, size
-        while left and (block := file.read(min(left, _BLOCK))):
-            found = zlib.crc32(block, found)
-            left -= len(block)
-        if left or found != crc:
-            raise ValueError(f"{path.name} has not the bytes that it had")
-        file.truncate(size)
-
-
 def let_go(values: np.ndarray) -> None:
     """Do not keep the pages of a column that were looked at in memory; other arrays stay as they are."""
     base: Any = values
@@ -347,3 +348,86 @@ def let_go(values: np.ndarray) -> None:
         and hasattr(mmap, "MADV_DONTNEED")
     ):
         base.madvise(mmap.MADV_DONTNEED)
+
+
+# What a save holds
+
+
+def _read(path: Path) -> tuple[list[np.ndarray], dict[str, Any]]:
+    """State and header of a save.
+
+    Raises:
+        Exception: of whatever kind, if it is none.
+    """
+    with open_plain(path, own=True) as file, np.load(file, allow_pickle=False) as stored:
+        if any(one.compress_type != zipfile.ZIP_STORED for one in stored.zip.infolist()):
+            raise ValueError(f"{path.name} is compressed")  # and may hold more than memory does
+        text, *state = [stored[f"arr_{index}"] for index in range(len(stored.files))]
+    return state, json.loads(str(text))
+
+
+def _column(name: str, dtype: str, shape: list[int], written: int, crc: int) -> _Column:
+    """A column of a save.
+
+    Raises:
+        ValueError, TypeError: no run of ours wrote it.
+    """
+    if not _NAME.fullmatch(name) or name == _STATE or np.dtype(dtype).kind not in "biuf":
+        raise ValueError(f"{name} is no column")
+    if min(written, crc, *shape) < 0:
+        raise ValueError(f"{name} has no such shape")
+    return _Column(np.dtype(dtype), tuple(shape), written, crc)
+
+
+def _cut(path: Path, size: int, crc: int) -> None:
+    """Cut a file to a size and compare what is left with its checksum.
+
+    Raises:
+        ValueError: it differs.
+    """
+    with _changed(path) as file:
+        found, left = 0, size
+        while left and (block := file.read(min(left, _BLOCK))):
+            found = zlib.crc32(block, found)
+            left -= len(block)
+        if left or found != crc:
+            raise ValueError(f"{path.name} has not the bytes that it had")
+        file.truncate(size)
+
+
+# Files and folders that are nobody else's
+
+
+def _make_folder(path: Path) -> bool:
+    """Have a folder of this name, and say whether something else had to be removed for it."""
+    other = os.path.lexists(path) and (path.is_symlink() or not path.is_dir())
+    if other:
+        path.unlink()
+    path.mkdir(parents=True, exist_ok=True)
+    return other
+
+
+def _new(path: Path) -> BinaryIO:
+    """A new file, in place of whatever has its name."""
+    if os.path.lexists(path):
+        _remove(path)
+    return path.open("xb")
+
+
+def _changed(path: Path) -> BinaryIO:
+    """A file that is there, to be read and changed; not what a link leads to, nor what has another name as well."""
+    with open_plain(path, own=True) as found:
+        there = os.fstat(found.fileno())
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+b")
+    if not os.path.samestat(there, os.fstat(file.fileno())):
+        file.close()
+        raise OSError(errno.EBUSY, "it was replaced")
+    return file
+
+
+def _remove(path: Path) -> None:
+    """Delete what has this name; of a link the link."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()

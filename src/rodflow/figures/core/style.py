@@ -25,7 +25,7 @@ from matplotlib.lines import Line2D
 
 from rodflow.config.catalogue import FLOWS, MODELS, OPTIMIZERS
 from rodflow.config.declarations import SYMBOLS
-from rodflow.store.artifact import write_bytes
+from rodflow.store.files import write_bytes
 from rodflow.store.results import DISCRETE, StoredRun
 
 PALETTE = dict(
