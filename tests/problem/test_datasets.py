@@ -1,9 +1,11 @@
 """Data sets: what is in them, how CIFAR-10 is found and fetched, and which archives are refused."""
 
 import functools
+import gzip
 import hashlib
 import http.server
 import io
+import os
 import subprocess
 import sys
 import tarfile
@@ -329,6 +331,92 @@ def test_a_truncated_archive_is_refused(tmp_path, part):
     path = store(tmp_path / "c.tar.gz")
     path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
     assert str(path) in refused(path)
+
+
+BATCH = "cifar-10-batches-bin/data_batch_1.bin"
+
+
+def packed(path: Path, *parts: bytes | tuple[bytes, int]) -> Path:
+    """A gzip file of these parts, some of them many times over."""
+    with gzip.open(path, "wb", compresslevel=1) as file:
+        for part in parts:
+            content, times = part if isinstance(part, tuple) else (part, 1)
+            for _ in range(times):
+                file.write(content)
+    return path
+
+
+MIB = bytes(2**20)
+
+
+def test_a_batch_that_claims_more_than_its_records_is_refused_before_it_is_read(tmp_path):
+    header = member(BATCH, size=3073 * 10**6).tobuf()
+    text = refused(packed(tmp_path / "c.tar.gz", header))  # there is nothing to read
+    assert "data_batch_1.bin has 3073000000 bytes, which is more than 10000 records" in text
+
+
+def test_another_member_is_not_unpacked_beyond_the_size_of_the_official_archive(tmp_path):
+    header = member("cifar-10-batches-bin/zeros", size=2**40).tobuf()
+    path = packed(tmp_path / "c.tar.gz", header, (MIB, 200))
+    assert f"{path} unpacks to more than 185428576 bytes; take the official" in refused(path)
+
+
+def test_what_comes_after_the_last_member_is_not_unpacked_either(tmp_path):
+    whole = store(tmp_path / "c.tar.gz")
+    path = packed(tmp_path / "d.tar.gz", gzip.decompress(whole.read_bytes()), (MIB, 200))
+    assert "unpacks to more than" in refused(path)
+
+
+SPARSE = {
+    "GNU.sparse.major": "0",
+    "GNU.sparse.minor": "1",
+    "GNU.sparse.map": "0,0",
+    "GNU.sparse.size": str(3073 * 10**8),
+    "GNU.sparse.name": BATCH,
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({}, "has holes"),
+        ({"GNU.sparse.size": "3073"}, "has holes"),
+        ({"GNU.sparse.size": "many"}, "cannot be read as a gzipped tar archive"),
+        ({"GNU.sparse.map": "0"}, "has holes"),
+    ],
+    ids=["huge", "small", "no number", "odd map"],
+)
+def test_a_member_with_holes_is_refused(tmp_path, change, words):
+    entry = member(BATCH, pax_headers=SPARSE | change)
+    path = packed(tmp_path / "c.tar.gz", entry.tobuf(tarfile.PAX_FORMAT), bytes(1024))
+    assert words in refused(path)
+
+
+def test_a_batch_that_is_there_twice_is_refused(tmp_path):
+    extra = member(BATCH)
+    assert f"{BATCH[21:]} is there twice" in refused(store(tmp_path / "c.tar.gz", None, extra))
+
+
+@pytest.mark.parametrize("place", [-8, -5, -4, -1])
+def test_a_checksum_at_the_end_that_does_not_fit_is_refused(tmp_path, place):
+    path = store(tmp_path / "c.tar.gz")
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+    assert f"{path} cannot be read as a gzipped tar archive (" in refused(path)
+
+
+def test_an_archive_that_is_no_file_is_refused_unread(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    for path in (tmp_path, tmp_path / "fifo", Path("/dev/zero")):
+        text = refusal({"name": "cifar10", "archive": str(path)})
+        assert text.startswith(f"archive {path} cannot be read (it is no file); give the path")
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    path = store(tmp_path / "c.tar.gz")
+    xr.testing.assert_identical(cifar10(path, archive="~/c.tar.gz"), cifar10(path))
 
 
 # The download

@@ -2,15 +2,19 @@
 
 A local archive that the settings or ``RODFLOW_CIFAR10`` name, else the official one, which pooch fetches once into a
 cache that all runs share. An archive is read in memory, from front to back; nothing in it is ever unpacked to the disk.
+It may be somebody else's: no more of it is unpacked than the official one holds, whatever sizes it claims, and it is
+read to its end, where its checksum is.
 """
 
 from __future__ import annotations
 
+import errno
+import gzip
 import os
 import tarfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
 import numpy as np
 import xarray as xr
@@ -89,6 +93,8 @@ CIFAR10_CLASSES = (
 _BATCHES = tuple(f"data_batch_{k}.bin" for k in range(1, 6))
 _PLANES = (3, 32, 32)  # channel, row, column
 _RECORD = 1 + 3 * 32 * 32  # bytes: the label, then the red, green and blue plane
+_RECORDS = 10_000  # in a batch of the official archive, which has a sixth one for the tests
+_UNPACKED = 6 * _RECORDS * _RECORD + 2**20  # bytes: the batches, and texts and headers
 
 
 def load(
@@ -176,26 +182,67 @@ def read_cifar10(
     Reference: https://www.cs.toronto.edu/~kriz/cifar.html, "Binary version".
 
     Raises:
-        DatasetError: not a gzipped tar archive, a member that is a link or lies outside it, a
-            missing batch, a truncated record, or a label above 9.
+        DatasetError: not a gzipped tar archive, damaged, or larger than the official one; a member that is a link, has
+            holes or lies outside it; a batch that is missing, there twice or too long; a truncated record, or a label
+            above 9.
     """
     batches: dict[str, np.ndarray] = {}
     try:
-        with tarfile.open(path, "r|gz") as archive:
-            for member in archive:
-                _refuse_unsafe(member, path)
-                name = PurePosixPath(member.name).name
-                if name in _BATCHES and (content := archive.extractfile(member)) is not None:
-                    batches[name] = _records(content.read(), f"{path}: {name}")
-    except (tarfile.TarError, EOFError, OSError, zlib.error) as error:
+        with gzip.open(path, "rb") as unpacked, _Bounded(unpacked, path) as content:
+            with tarfile.open(fileobj=content, mode="r|") as archive:
+                for member in archive:
+                    _refuse_unsafe(member, path)
+                    name = PurePosixPath(member.name).name
+                    if name not in _BATCHES:
+                        continue
+                    where = f"{path}: {name}"
+                    if name in batches:
+                        raise DatasetError(f"{where} is there twice; {_OFFICIAL}")
+                    _refuse_size(member.size, where)
+                    if (file := archive.extractfile(member)) is not None:
+                        batches[name] = _records(file.read(), where)
+            while content.read(2**20):  # at the very end gzip compares its checksum
+                pass
+    except DatasetError:
+        raise
+    except Exception as error:  # of whatever kind: a header of an archive may say anything
         why = f"{path} cannot be read as a gzipped tar archive ({one_line(error)})"
         raise DatasetError(f"{why}; fetch it again from {CIFAR10_URL}") from error
     missing = [name for name in _BATCHES if name not in batches]
     if missing:
         why = f"{path} has no {', '.join(missing)}"
         raise DatasetError(f"{why}; take the binary version, {CIFAR10_URL}")
-    records = np.concatenate([batches[name] for name in _BATCHES])
+    records = np.concatenate([batches.pop(name) for name in _BATCHES])
     return records[:, 1:].reshape(-1, *_PLANES), records[:, 0]
+
+
+_OFFICIAL = f"take the official archive, {CIFAR10_URL}"
+
+
+class _Bounded:
+    """The content of an archive, of which no more is unpacked than the official one holds."""
+
+    def __init__(self, unpacked: BinaryIO, path: Path) -> None:
+        self._unpacked, self._path = unpacked, path
+        self._left = _UNPACKED
+
+    def __enter__(self) -> _Bounded:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._unpacked.close()
+
+    def read(self, size: int) -> bytes:
+        """So many bytes, or what there is.
+
+        Raises:
+            DatasetError: it is more than an archive may hold.
+        """
+        content = self._unpacked.read(min(size, self._left + 1))
+        self._left -= len(content)
+        if self._left < 0:
+            raise DatasetError(f"{self._path} unpacks to more than {_UNPACKED} bytes; {_OFFICIAL}")
+        return content
 
 
 def _refuse_unsafe(member: tarfile.TarInfo, path: Path) -> None:
@@ -204,16 +251,25 @@ def _refuse_unsafe(member: tarfile.TarInfo, path: Path) -> None:
         problem = "lies outside the archive"
     elif not (member.isfile() or member.isdir()):
         problem = "is neither a file nor a folder"
+    elif member.issparse():
+        problem = "has holes"
     else:
         return
-    why = f"{path}: member {member.name!r} {problem}"
-    raise DatasetError(f"{why}; take the official archive, {CIFAR10_URL}")
+    raise DatasetError(f"{path}: member {member.name!r} {problem}; {_OFFICIAL}")
+
+
+def _refuse_size(size: int, where: str) -> None:
+    """Refuse a batch by the size that its header claims, before any of it is read."""
+    if size > _RECORDS * _RECORD:
+        why = f"{where} has {size} bytes, which is more than {_RECORDS} records"
+        raise DatasetError(f"{why}; {_OFFICIAL}")
+    if not size or size % _RECORD:
+        why = f"{where} has {size} bytes, which is no multiple of a record's {_RECORD}"
+        raise DatasetError(f"{why}; it is truncated, fetch the archive again")
 
 
 def _records(content: bytes, where: str) -> UInt8[np.ndarray, "sample byte"]:
-    if not content or len(content) % _RECORD:
-        why = f"{where} has {len(content)} bytes, which is no multiple of a record's {_RECORD}"
-        raise DatasetError(f"{why}; it is truncated, fetch the archive again")
+    _refuse_size(len(content), where)
     records = np.frombuffer(content, np.uint8).reshape(-1, _RECORD)
     wrong = np.flatnonzero(records[:, 0] > 9)
     if wrong.size:
@@ -225,6 +281,8 @@ def _records(content: bytes, where: str) -> UInt8[np.ndarray, "sample byte"]:
 def _accepted(path: Path, sha256: str | None) -> str:
     """The hash of the archive, which is the one asked for or else a known one."""
     try:
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "it is no file")
         digest = sha256_of(path)
     except OSError as error:
         why = f"archive {path} cannot be read ({error.strerror})"
