@@ -172,6 +172,33 @@ def of(*names: str) -> Support:
     return lambda name, optimizer: name in names
 
 
+ROD: Mapping[str, str] = {
+    "loss_plus": "full-batch loss at the rod's end Z + X",
+    "loss_minus": "full-batch loss at the rod's end Z - X",
+    "rod_length": "norm of the weights' half-extent ||X_w||",
+}
+"""What a flow with a rod shows at every step, in words."""
+
+GRADIENTS: Mapping[str, str] = {"gradients": "gradients evaluated in the unit of time"}
+"""What a flow shows that counts its gradients."""
+
+PRODUCTS: Mapping[str, str] = {
+    "hessian_products": "Hessian-vector products formed in the unit of time"
+}
+"""What a flow shows that counts its Hessian-vector products."""
+
+CENTRE: Mapping[str, str] = {
+    "averaged_loss": "loss averaged over the oscillation, L + <H, Sigma> / 2",
+    "averaged_squared_gradient": "squared gradient averaged over the oscillation, |g|^2 + tr H Sigma H",
+    "oscillation": "root mean square of the oscillation of the weights, (tr Sigma)^(1/2)",
+    "tracked": "directions near the threshold that take part in the complementarity problem",
+    "untracked": "1 where a direction is at the threshold that takes no part in it",
+    "unsolved": "complementarity problems of the unit of time that were not solved",
+    "third_derivatives": "third derivatives of the loss along two directions formed in the unit of time",
+}
+"""What a central flow shows at every step, in words."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Flow:
     """What a continuous-time model is, beside its module's `process`, which makes a `rodflow.dynamics.process.Process`.

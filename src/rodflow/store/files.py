@@ -17,8 +17,8 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
 
 from rodflow.errors import RodflowError, printable
 
@@ -141,7 +141,7 @@ def sync_folder(folder: Path) -> None:
 # Reading
 
 
-def open_plain(path: StrPath, *, own: bool = False) -> BinaryIO:
+def open_plain(path: StrPath, *, own: bool = False) -> BufferedReader:
     """Open a regular file for reading; what is none is refused without waiting for it.
 
     Args:

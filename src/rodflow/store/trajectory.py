@@ -2,41 +2,35 @@
 
 Dimensions: `step` (every step observed), `snapshot` (the steps at which weights are kept), `parameter` (the flat
 weights) and, in a discrete run, `consecutive` (the three states from which flows start) and, of a network with
-scale-invariant kernels, `kernel`.
+scale-invariant kernels, `kernel`. What a flow shows at every step besides, its declaration says in words.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from rodflow.config.catalogue import FLOWS
+from rodflow.config.declarations import ROD
+
+Variable = tuple[str | tuple[str, ...], np.ndarray, Mapping[str, str]]
+"""Dimensions, values and attributes, as xarray takes them."""
+
 LONG_NAMES = {
     "loss": "full-batch loss at the weights or at the flow's centre",
-    "loss_plus": "full-batch loss at the rod's end Z + X",
-    "loss_minus": "full-batch loss at the rod's end Z - X",
     "gradient_norm": "norm of the full-batch gradient",
-    "rod_length": "norm of the weights' half-extent ||X_w||",
-    "averaged_loss": "loss averaged over the oscillation, L + <H, Sigma> / 2",
-    "averaged_squared_gradient": "squared gradient averaged over the oscillation, |g|^2 + tr H Sigma H",
-    "oscillation": "root mean square of the oscillation of the weights, (tr Sigma)^(1/2)",
+    "rod_length": ROD["rod_length"],
     "squared_norm": "squared norm ||W[t]||^2 of a scale-invariant kernel",
     "squared_update": "squared norm ||W[t+1] - W[t]||^2 of the step from here, of a scale-invariant kernel",
     "radial": "component <W[t], W[t+1] - W[t]> of the step from here along a scale-invariant kernel, times its norm",
     "alignment": "cosine <W, g> / (|W| |g|) of a scale-invariant kernel and the gradient that the step from here sees",
-    "tracked": "directions near the threshold that take part in the complementarity problem",
-    "untracked": "1 where a direction is at the threshold that takes no part in it",
-    "unsolved": "complementarity problems of the unit of time that were not solved",
-    "gradients": "gradients evaluated in the unit of time",
-    "hessian_products": "Hessian-vector products formed in the unit of time",
-    "third_derivatives": "third derivatives of the loss along two directions formed in the unit of time",
     "weights": "flat weights: midpoint (w[t-1] + 2 w[t] + w[t+1]) / 4 of the iterates, or centre of the flow",
     "half_extent": "half-extent of the weights: (2 w[t] - w[t-1] - w[t+1]) / 4 of the iterates, or X_w of the flow",
     "iterate": "flat weights w[t] of the optimizer itself",
     "second_moment": "bias-corrected second moment of the optimizer",
     "gain": "alternating gain of the optimizer's linearised map, the inverse of its preconditioner",
 }
-"""What the variables of a trajectory are. All are dimensionless."""
+"""What the variables are that a discrete run has, or any process. All are dimensionless."""
 
 
 def trajectory(
@@ -47,7 +41,7 @@ def trajectory(
     *,
     process: str,
     title: str,
-    attributes: Mapping[str, Any] | None = None,
+    attributes: Mapping[str, str | float] | None = None,
     kernels: Sequence[str] = (),
 ) -> xr.Dataset:
     """Label a recording.
@@ -59,14 +53,18 @@ def trajectory(
         title: one line that says what it is.
         attributes: further global attributes.
         kernels: names of the scale-invariant kernels, if some series are of them.
+
+    Raises:
+        KeyError: a variable is one that neither every process has nor the flow declares.
     """
-    data: dict[str, Any] = {
-        name: (("step", "kernel")[: values.ndim], values, _describe(name))
+    words = {**LONG_NAMES, **(FLOWS[process].series if process in FLOWS else {})}
+    data: dict[str, Variable] = {
+        name: (("step", "kernel")[: values.ndim], values, described(words[name]))
         for name, values in series.items()
     }
     for name, values in snapshots.items():
-        data[name] = (("snapshot", "parameter")[: values.ndim], values, _describe(name))
-    coordinates: dict[str, Any] = {
+        data[name] = (("snapshot", "parameter")[: values.ndim], values, described(words[name]))
+    coordinates: dict[str, Variable] = {
         "step": ("step", steps.astype(np.int64), described("optimizer step")),
         "snapshot": (
             "snapshot",
@@ -110,10 +108,6 @@ def states(data: xr.Dataset) -> list[np.ndarray]:
     while (name := f"state_{len(found)}") in data:
         found.append(data[name].values)
     return found
-
-
-def _describe(name: str) -> dict[str, str]:
-    return described(LONG_NAMES[name])
 
 
 def described(what: str) -> dict[str, str]:

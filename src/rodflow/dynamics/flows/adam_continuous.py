@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
-from rodflow.config.declarations import Flow, of
+from rodflow.config.declarations import GRADIENTS, Flow, of
 from rodflow.dynamics.flows.stable import follow_unit, while_finite
 from rodflow.dynamics.process import Observation, Process, Snapshot
 from rodflow.optimizers.optimizer_map import OptimizerError, OptimizerMap, State
@@ -32,6 +32,7 @@ FLOW = Flow(
     short="continuous",
     order=8,
     color="brown",
+    series=GRADIENTS,
     supports=of("adam", "adamw"),
     why="is written for Adam",
 )

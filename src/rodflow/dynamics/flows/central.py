@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
-from rodflow.config.declarations import Flow, of
+from rodflow.config.declarations import CENTRE, GRADIENTS, PRODUCTS, Flow, of
 from rodflow.dynamics.lifted import from_consecutive
 from rodflow.dynamics.process import Observation, Process, Snapshot
 from rodflow.linalg import complementarity
@@ -44,6 +44,7 @@ FLOW = Flow(
     color="green",
     dashes=(0, (6, 1)),
     above=2.25,
+    series={**CENTRE, **GRADIENTS, **PRODUCTS},
     supports=of("gd", "rmsprop_scalar", "rmsprop"),
     why="is built for gradient descent and RMSProp",
 )

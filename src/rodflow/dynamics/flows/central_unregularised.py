@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from rodflow.config.declarations import Flow, of
+from rodflow.config.declarations import CENTRE, GRADIENTS, PRODUCTS, Flow, of
 from rodflow.dynamics.flows.central import CentralFlow
 
 FLOW = Flow(
@@ -13,6 +13,7 @@ FLOW = Flow(
     color="sky",
     dashes=(0, (3, 1)),
     above=2.05,
+    series={**CENTRE, **GRADIENTS, **PRODUCTS},
     supports=of("rmsprop_scalar", "rmsprop"),
     why="leaves the sharpness to a second moment",
 )

@@ -36,7 +36,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
-from rodflow.config.declarations import Flow
+from rodflow.config.declarations import GRADIENTS, PRODUCTS, ROD, Flow
 from rodflow.dynamics.flows.rod import merge_auxiliary, relaxation
 from rodflow.dynamics.lifted import Losses, Rod, from_consecutive, oscillating, seed
 from rodflow.dynamics.process import Observation, Process, Snapshot
@@ -49,6 +49,7 @@ FLOW = Flow(
     order=4,
     color="orange",
     dashes=(0, (5, 1.5, 1, 1.5)),
+    series={**ROD, **GRADIENTS, **PRODUCTS},
 )
 
 

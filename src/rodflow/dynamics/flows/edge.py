@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from rodflow.config.declarations import Flow, of
+from rodflow.config.declarations import GRADIENTS, PRODUCTS, ROD, Flow, of
 from rodflow.dynamics.flows.stable import follow_unit
 from rodflow.dynamics.lifted import Rod, from_consecutive, seed
 from rodflow.dynamics.process import Observation, Process, Snapshot
@@ -33,6 +33,7 @@ FLOW = Flow(
     color="ink",
     dashes=(0, (2, 1)),
     above=2.24,
+    series={**ROD, **GRADIENTS, **PRODUCTS},
     supports=of("gd"),
     why="is written for gradient descent",
 )

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
-from rodflow.config.declarations import Flow
+from rodflow.config.declarations import GRADIENTS, ROD, Flow
 from rodflow.dynamics.lifted import (
     Losses,
     Rod,
@@ -40,11 +40,7 @@ FLOW = Flow(
     order=2,
     color="blue",
     above=2.2,
-    series={
-        "loss_plus": "full-batch loss at the rod's end Z + X",
-        "loss_minus": "full-batch loss at the rod's end Z - X",
-        "rod_length": "norm of the weights' half-extent ||X_w||",
-    },
+    series={**ROD, **GRADIENTS},
 )
 
 

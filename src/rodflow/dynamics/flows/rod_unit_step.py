@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from rodflow.config.declarations import Flow
+from rodflow.config.declarations import GRADIENTS, ROD, Flow
 from rodflow.dynamics.flows.rod import RodProcess, merge_auxiliary
 from rodflow.dynamics.lifted import Losses, Rod, orbit_and_losses
 from rodflow.optimizers.optimizer_map import OptimizerMap, State
@@ -39,6 +39,7 @@ FLOW = Flow(
     color="purple",
     dashes=(0, (1, 1.2)),
     above=2.3,
+    series={**ROD, **GRADIENTS},
 )
 
 

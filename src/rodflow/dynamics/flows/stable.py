@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from rodflow.config.declarations import Flow
+from rodflow.config.declarations import GRADIENTS, Flow
 from rodflow.dynamics.lifted import from_consecutive
 from rodflow.dynamics.process import Observation, Process, Snapshot
 from rodflow.optimizers.optimizer_map import OptimizerMap, State
@@ -26,6 +26,7 @@ FLOW = Flow(
     color="vermilion",
     dashes=(0, (4, 1.5)),
     above=2.1,
+    series=GRADIENTS,
 )
 
 

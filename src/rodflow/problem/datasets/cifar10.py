@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import errno
 import gzip
+import io
 import os
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -22,6 +23,9 @@ from jaxtyping import UInt8
 
 from rodflow.config.declarations import DataSet, choice, choices, text, whole
 from rodflow.problem.labelled import DatasetError, labelled, one_line, select, sha256_of
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 DATASET = DataSet(
     title="CIFAR-10, the training images.",
@@ -188,7 +192,8 @@ def read_cifar10(
     """
     batches: dict[str, np.ndarray] = {}
     try:
-        with gzip.open(path, "rb") as unpacked, _Bounded(unpacked, path) as content:
+        with gzip.GzipFile(path) as unpacked:
+            content = io.BufferedReader(_Bounded(unpacked, path), 2**20)
             with tarfile.open(fileobj=content, mode="r|") as archive:
                 for member in archive:
                     _refuse_unsafe(member, path)
@@ -219,30 +224,27 @@ def read_cifar10(
 _OFFICIAL = f"take the official archive, {CIFAR10_URL}"
 
 
-class _Bounded:
-    """The content of an archive, of which no more is unpacked than the official one holds."""
+class _Bounded(io.RawIOBase):
+    """The content of an archive, of which no more is unpacked than the official one holds.
 
-    def __init__(self, unpacked: BinaryIO, path: Path) -> None:
+    Reading more raises a DatasetError.
+    """
+
+    def __init__(self, unpacked: gzip.GzipFile, path: Path) -> None:
         self._unpacked, self._path = unpacked, path
         self._left = _UNPACKED
 
-    def __enter__(self) -> _Bounded:
-        return self
+    def readable(self) -> bool:
+        return True
 
-    def __exit__(self, *exception: object) -> None:
-        self._unpacked.close()
-
-    def read(self, size: int) -> bytes:
-        """So many bytes, or what there is.
-
-        Raises:
-            DatasetError: it is more than an archive may hold.
-        """
-        content = self._unpacked.read(min(size, self._left + 1))
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer)
+        content = self._unpacked.read(min(len(view), self._left + 1))
         self._left -= len(content)
         if self._left < 0:
             raise DatasetError(f"{self._path} unpacks to more than {_UNPACKED} bytes; {_OFFICIAL}")
-        return content
+        view[: len(content)] = content
+        return len(content)
 
 
 def _refuse_unsafe(member: tarfile.TarInfo, path: Path) -> None:
