@@ -19,6 +19,7 @@ from rodflow.figures.core.style import Drawing, save
 from rodflow.optimizers.table import TABLE
 from rodflow.problem import labelled, objective
 from rodflow.store import artifact
+from rodflow.store.manifest import write_manifest
 from rodflow.store.results import drawn_from
 from rodflow.store.trajectory import trajectory
 from synthetic_results import adam_region, toy

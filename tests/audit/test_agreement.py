@@ -1,6 +1,7 @@
 """Two results folders: identical, within tolerances, or different, and what is said then."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from rodflow.audit import agreement
 from rodflow.audit.agreement import agree, as_text
 from rodflow.figures.core.style import Drawing, save
 from rodflow.store import artifact
+from stored import forge
 from synthetic_results import STEPS, toy, write_run
 
 SCRIPT = Path(__file__).parents[2] / "workflow/scripts/agreement.py"
@@ -201,6 +203,78 @@ def test_other_verdict_is_named_with_its_number(two, tmp_path):
     (first / "audit.json").write_text("[]")
     (fault,) = agree(first, two).faults
     assert fault.startswith(f"{first}/audit.json: is no audit: ")
+
+
+# A folder that is somebody else's
+
+
+def nested(data):
+    return data.assign(centre=(("step", "a"), np.ones((data.sizes["step"], 2))))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda root: forge(root / "toy.nc", versions="[]"), "versions is no JSON object"),
+        (lambda root: forge(root / "toy.nc", settings="nope"), "settings is no JSON"),
+        (lambda root: forge(root / "toy.nc", status=np.array([1, 2])), "status is no text"),
+        (lambda root: rewrite(root / "toy.nc", root, nested), "toy.nc: centre has the shapes"),
+        (
+            lambda root: (root / "figures/toy.csv").write_bytes(b"\xff\xfe\0"),
+            "figures/toy.csv: cannot be compared: ",
+        ),
+        (
+            lambda root: (root / "figures/toy.csv").write_bytes(b""),
+            "figures/toy.csv: cannot be compared: ",
+        ),
+        (lambda root: replaced_by_a_fifo(root / "toy.nc"), "toy.nc: cannot be read: it is no regu"),
+        (lambda root: replaced_by_a_fifo(root / "figures/toy.csv"), "toy.csv: cannot be read: it"),
+        (lambda root: replaced_by_a_link(root / "toy.nc"), "toy.nc: cannot be read: it is a link"),
+        (lambda root: replaced_by_a_link(root / "figures"), "figures: is a link"),
+    ],
+)
+def test_what_cannot_be_compared_is_named(one, two, change, words):
+    change(two)
+    found = agree(one, two)
+    assert not found.holds
+    assert any(words in fault for fault in found.faults), found.faults
+
+
+def replaced_by_a_fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
+def replaced_by_a_link(path: Path) -> None:
+    path.rename(path.with_name("other"))
+    path.symlink_to("other")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[" * 200_000,
+        '{"claims": 3}',
+        '{"claims": [3]}',
+        '{"claims": [{"id": {}, "findings": [{"subject": [], "verdict": "", "measured": {}}]}]}',
+    ],
+)
+def test_a_report_that_is_none_is_named(one, two, content):
+    (two / "audit.json").write_text(content)
+    (fault,) = agree(one, two).faults
+    assert fault.startswith(f"{two}/audit.json: is no audit: ")
+
+
+def test_a_report_that_is_a_fifo_is_not_waited_for(one, two):
+    os.mkfifo(two / "audit.json")
+    assert agree(one, two).faults == [f"{two}/audit.json: is no audit: it is no regular file"]
+
+
+def test_no_text_of_a_folder_is_more_than_text(one, two):
+    forge(two / "toy.nc", status="done\x1b[2K\nall the same\u202e", device="\x1b]0;x\x07")
+    text = as_text(agree(one, two))
+    assert r"done\x1b[2K\nall the same\u202e in " in text
+    assert all(line.isprintable() for line in text.splitlines())
 
 
 def call(*folders: object) -> subprocess.CompletedProcess[str]:

@@ -6,8 +6,6 @@ forged one name it, or the numbers that are computed again. What no audit can se
 `test_what_nothing_else_depends_on_can_be_forged`, and said in docs/audit.md.
 """
 
-import hashlib
-import json
 import random
 import shutil
 import zlib
@@ -22,13 +20,15 @@ from matplotlib.figure import Figure
 from audited_results import rewrite, seal, write_results
 from rodflow.audit import audit as audit_module
 from rodflow.audit import curvature
-from rodflow.audit.audit import Recomputed, Report, as_json, audit, write
+from rodflow.audit.audit import audit
+from rodflow.audit.recompute import Recomputed
+from rodflow.audit.report import Report, as_json, write
 from rodflow.config import plan
 from rodflow.config.experiment import Experiment
 from rodflow.config.settings import resolve
 from rodflow.figures.core.style import Drawing
 from rodflow.store import artifact
-from rodflow.store.artifact import Problem
+from rodflow.store.manifest import MANIFEST, check_manifest, digests, write_manifest
 
 CONFIG = {
     "name": "attacked",
@@ -83,17 +83,14 @@ def plain(figure: plan.Figure, root: Path) -> Drawing:
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory, experiment: Experiment) -> Path:
     root = write_results(tmp_path_factory.mktemp("results") / "attacked", experiment, plain)
-    kinds = {
-        (entry["kind"], Path(place).suffix)
-        for place, entry in artifact.manifest(root)["artifacts"].items()
-    }
-    attacked = {attacked_kind(root, place) for place, _ in FILES.values()}
-    assert attacked == kinds
+    kinds = {attacked_kind(root, place) for place in digests(root)}
+    assert {attacked_kind(root, place) for place, _ in FILES.values()} == kinds
     return root
 
 
 def attacked_kind(root: Path, place: str) -> tuple[str, str]:
-    return artifact.manifest(root)["artifacts"][place]["kind"], Path(place).suffix
+    kind = artifact.read(root / place).attrs["kind"] if place.endswith(".nc") else "figure"
+    return kind, Path(place).suffix
 
 
 @pytest.fixture
@@ -160,26 +157,18 @@ def edit_an_attribute(root: Path, place: str, other: str) -> None:
 
 
 def edit_its_entry(root: Path, place: str, other: str) -> None:
-    edit_manifest(root, lambda listed: listed[place].update(sha256="0" * 64))
-
-
-def edit_its_entry_and_the_digest(root: Path, place: str, other: str) -> None:
-    edit_manifest(root, lambda listed: listed[place].update(sha256="0" * 64), digest=True)
+    edit_manifest(root, place, lambda line: "0" * 64 + line[64:])
 
 
 def strike_its_entry_out(root: Path, place: str, other: str) -> None:
-    edit_manifest(root, lambda listed: listed.pop(place), digest=True)
+    edit_manifest(root, place, lambda line: "")
 
 
-def edit_manifest(root: Path, change: Callable[[dict], object], *, digest: bool = False) -> None:
-    """Change the list of artifacts, and perhaps the digest of the list as well."""
+def edit_manifest(root: Path, place: str, change: Callable[[str], str]) -> None:
+    """Change the line of a file."""
     path = root / MANIFEST
-    content = json.loads(path.read_text())
-    change(content["artifacts"])
-    if digest:
-        text = json.dumps(content["artifacts"], sort_keys=True, separators=(",", ":"))
-        content["manifest_sha256"] = hashlib.sha256(text.encode()).hexdigest()
-    path.write_text(json.dumps(content))
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(change(one) if one[66:-1] == place else one for one in lines))
 
 
 def delete(root: Path, place: str, other: str) -> None:
@@ -195,7 +184,7 @@ SIMPLE: dict[Callable[[Path, str, str], None], tuple[str, str]] = {
     truncate: ("has no seal at its end: truncated", "differs from its SHA-256 in the manifest"),
     swap: ("was written as {other}: moved or swapped", "differs from its SHA-256 in the manifest"),
     edit_an_attribute: ("a global attribute differs from content_sha256", "differs from its SHA-"),
-    edit_its_entry_and_the_digest: ("differs from its SHA-256 in the manifest",) * 2,
+    edit_its_entry: ("differs from its SHA-256 in the manifest",) * 2,
     strike_its_entry_out: ("not in the manifest",) * 2,
     delete: ("missing: run `make reproduce`",) * 2,
 }
@@ -234,16 +223,9 @@ def test_attack_on_a_single_file_names_it_alone(attack, kind, root, experiment):
     check_attack(attack, [kind], root, experiment)
 
 
-@pytest.mark.parametrize("kind", FILES)
-def test_edited_entry_of_the_manifest_is_named(kind, root):
-    edit_its_entry(root, *FILES[kind])
-    words = "was edited: its entries differ from manifest_sha256"
-    assert check_manifest(root) == [Problem(MANIFEST, words)]
-
-
 @pytest.mark.parametrize(
     ("attack", "words"),
-    [(truncate, "is not a manifest"), (swap, "is not a manifest"), (delete, "missing")],
+    [(truncate, "is not a manifest"), (swap, "cannot be read"), (delete, "missing")],
     ids=name,
 )
 def test_attack_on_the_manifest_is_named(attack, words, root):
@@ -255,12 +237,11 @@ def test_attack_on_the_manifest_is_named(attack, words, root):
 def test_flipped_bits_of_the_manifest_are_named(root):
     path = root / MANIFEST
     whole, draw = path.read_bytes(), random.Random(0)
-    for place in range(0, len(whole), 3):
+    for place in range(0, len(whole), 30):
         damaged = bytearray(whole)
         damaged[place] ^= 1 << draw.randrange(8)
         path.write_bytes(damaged)
-        (problem,) = check_manifest(root)
-        assert problem.path == MANIFEST
+        assert check_manifest(root)
 
 
 @pytest.fixture(scope="module")

@@ -15,21 +15,14 @@ import yaml
 
 from audited_results import rewrite, seal, write_results
 from rodflow.audit import curvature
-from rodflow.audit.audit import (
-    AuditError,
-    Report,
-    as_json,
-    as_markdown,
-    audit,
-    recompute_table,
-    relative_difference,
-    sample,
-    summary,
-    write,
-)
+from rodflow.audit.audit import AuditError, audit
+from rodflow.audit.recompute import recompute_table, relative_difference, sample
+from rodflow.audit.report import Report, as_json, as_markdown, summary, write
 from rodflow.config.experiment import Experiment
 from rodflow.config.settings import resolve
 from rodflow.store import artifact
+from rodflow.store.files import sha256
+from rodflow.store.manifest import MANIFEST, write_manifest
 from rodflow.store.results import stored_runs
 
 CONFIG = {
@@ -196,8 +189,8 @@ def edit_a_table(root: Path) -> None:
 
 
 def edit_the_manifest(root: Path) -> None:
-    path = root / "manifest.sha256"
-    path.write_text(path.read_text().replace('"completed"', '"diverged"', 1))
+    path = root / MANIFEST
+    path.write_text(path.read_text().replace(sha256(root / GD / "rod.nc"), "0" * 64))
 
 
 def leave_a_file(root: Path) -> None:
@@ -234,7 +227,7 @@ ATTACKS: dict[str, tuple[Attack, dict[str, str]]] = {
         {GD: "no file of this run: run `make reproduce`"},
     ),
     "table edited": (edit_a_table, {"figures/tracking_summary.csv": "line 2 is 'mlp,"}),
-    "manifest edited": (edit_the_manifest, {"manifest.sha256": "was edited"}),
+    "manifest edited": (edit_the_manifest, {f"{GD}/rod.nc": "differs from its SHA-256 in"}),
     "manifest deleted": (delete("manifest.sha256"), {"manifest.json": "missing"}),
     "left over": (leave_a_file, {"mlp/adam/seed0/rod.nc": "belongs to no run"}),
     "half written": (

@@ -10,6 +10,7 @@ import pytest
 
 from rodflow.store import checkpoint
 from rodflow.store.checkpoint import Checkpoint, CheckpointError, Scratch
+from rodflow.store.owned import remove
 
 ROWS = np.arange(12, dtype=np.float32).reshape(4, 3)
 
@@ -283,7 +284,7 @@ def test_whatever_stands_in_the_folder_is_removed_and_nothing_outside_is_opened(
     scratch, foreign, thing, name
 ):
     path = saved(scratch()).folder / name
-    checkpoint._remove(path) if path.exists() else None
+    remove(path) if path.exists() else None
     thing(path, foreign)
     if (thing, name) == (folder, "run"):
         assert Checkpoint(scratch(), "run").resume() is None

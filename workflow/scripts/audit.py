@@ -30,7 +30,8 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    from rodflow.audit.audit import audit, summary, write
+    from rodflow.audit.audit import audit
+    from rodflow.audit.report import summary, write
     from rodflow.config.overrides import changed
     from rodflow.config.settings import load, resolve
 
@@ -40,15 +41,16 @@ def main() -> None:
     root = args.root or Path("results") / experiment.name
     output = args.output or root / "audit.json"
     report = audit(root, experiment, workers=CORES)
-    for path in write(report, output):
-        print(f"note: {path} said something else than this audit: it is written again")
     print(summary(report))
-    print(f"details: {output.with_suffix('.md')}")
     for problem in report.problems:
         print(f"{root}/{problem.path}: {problem.what}", file=sys.stderr)
     if report.consequences:
         words = f"{len(report.consequences)} more that follow from these"
         print(f"{words}: see {output.with_suffix('.md')}", file=sys.stderr)
+    # Written last, so that what was found is said where nothing can be written.
+    for path in write(report, output):
+        print(f"note: {path} said something else than this audit: it is written again")
+    print(f"details: {output.with_suffix('.md')}")
     if report.problems:
         sys.exit(1)
 

@@ -7,6 +7,8 @@ Nothing is trained and nothing is written. What agrees to the last bit is said s
 its data. What does not is held against a tolerance, for rounding grows: at the edge of stability
 two runs that differ in the last digit part as fast as a run and its replicas do, so that weights may
 differ by a few times what the replicas' do (docs/determinism.md). The module imports no JAX.
+
+A folder may be somebody else's: what cannot be compared is said so, and no name leads out of the folder.
 """
 
 import json
@@ -21,9 +23,18 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from rodflow.errors import RodflowError
+from rodflow.errors import RodflowError, printable
 from rodflow.store import artifact
-from rodflow.store.artifact import ArtifactError
+from rodflow.store.files import (
+    ArtifactError,
+    link_fault,
+    listing,
+    place_fault,
+    read_bytes,
+    reason,
+    sha256,
+)
+from rodflow.store.manifest import listed
 
 WEIGHTS = 1e-3
 """Distance of weights over their norm that is allowed anywhere."""
@@ -53,6 +64,7 @@ FACTOR = 3.0
 ONSET = 0.05
 """Difference of two onsets over the length of the run."""
 
+_MOST = 2**28  # bytes of a figure or a report
 _WEIGHTS = ("weights", "iterate")
 _ERRORS = ("error_mean", "error_last")
 _NOT_JUDGED = (
@@ -135,14 +147,25 @@ def agree(a: str | Path, b: str | Path) -> Agreement:
     """
     found = Agreement(Path(a), Path(b))
     files = [_files(folder) for folder in (found.a, found.b)]
+    for folder in (found.a, found.b):
+        faults = ((place, link_fault(folder, place)) for place in listing(folder))
+        found.faults += [f"{folder / place}: {fault}" for place, fault in faults if fault]
     for path in sorted(files[0] ^ files[1]):
         found.faults.append(f"{path}: only in {found.a if path in files[0] else found.b}")
     provenance: dict[str, set[str]] = defaultdict(set)
     for path in sorted(files[0] & files[1]):
-        if path.endswith(".nc"):
-            _compare_artifacts(found, path, provenance)
-        else:
-            _compare_figures(found, path)
+        if faults := [f for folder in (found.a, found.b) if (f := place_fault(folder, path))]:
+            found.faults.append(f"{path}: {faults[0]}")
+            continue
+        try:
+            if path.endswith(".nc"):
+                _compare_artifacts(found, path, provenance)
+            else:
+                _compare_figures(found, path)
+        except ArtifactError as error:
+            found.faults.append(str(error))
+        except Exception as error:  # whatever a forged file may cause
+            found.faults.append(f"{path}: cannot be compared: {reason(error)}")
     found.notes[:0] = [f"{what}: {'; '.join(sorted(each))}" for what, each in provenance.items()]
     _compare_claims(found)
     return found
@@ -151,10 +174,9 @@ def agree(a: str | Path, b: str | Path) -> Agreement:
 def _files(folder: Path) -> set[str]:
     if not folder.is_dir():
         raise AgreementError(f"{folder}: no such folder; give the results folders of two runs")
-    if not (folder / "dataset.nc").is_file():
+    if place_fault(folder, "dataset.nc"):
         raise AgreementError(f"{folder}: no results folder; it has no dataset.nc")
-    found = [*folder.rglob("*.nc"), *folder.glob("figures/[!.]*")]
-    return {path.relative_to(folder).as_posix() for path in found}
+    return {place for place in listing(folder) if listed(place)}
 
 
 # Artifacts
@@ -162,13 +184,9 @@ def _files(folder: Path) -> set[str]:
 
 def _compare_artifacts(found: Agreement, path: str, provenance: dict[str, set[str]]) -> None:
     one, two = found.a / path, found.b / path
-    try:
-        a = artifact.read(one)
-        b = a if artifact.sha256(one) == artifact.sha256(two) else artifact.read(two)
-    except ArtifactError as error:
-        found.faults.append(str(error))
-        return
-    kind = str(a.attrs["kind"])
+    a = artifact.read(one)
+    b = a if sha256(one) == sha256(two) else artifact.read(two)
+    kind = a.attrs["kind"]
     found.files[kind] += 1
     if words := _other_settings(a, b):
         found.faults.append(f"{path}: {words}")
@@ -282,7 +300,7 @@ def _norm(values: xr.DataArray) -> xr.DataArray:
 def _compare_figures(found: Agreement, path: str) -> None:
     kind = f"figure, {Path(path).suffix.removeprefix('.')}"
     found.files[kind] += 1
-    one, two = ((folder / path).read_bytes() for folder in (found.a, found.b))
+    one, two = (read_bytes(folder / path, _MOST) for folder in (found.a, found.b))
     if one == two:
         found.identical[kind] += 1
     elif path.endswith(".csv"):
@@ -314,13 +332,12 @@ def _compare_claims(found: Agreement) -> None:
     claims = []
     for folder in (found.a, found.b):
         try:
-            listed = json.loads((folder / "audit.json").read_bytes())["claims"]
-            claims.append({claim["id"]: _verdicts(claim) for claim in listed})
+            judged = json.loads(read_bytes(folder / "audit.json", _MOST))["claims"]
+            claims.append({str(claim["id"]): _verdicts(claim) for claim in judged})
         except FileNotFoundError:
             found.notes.append(f"{folder} has no audit: verdicts are not compared")
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            text = " ".join(str(error).split())
-            found.faults.append(f"{folder / 'audit.json'}: is no audit: {text}")
+        except Exception as error:  # whatever a forged file may cause
+            found.faults.append(f"{folder / 'audit.json'}: is no audit: {reason(error)}")
     if len(claims) < 2:
         return
     one, two = claims
@@ -330,7 +347,7 @@ def _compare_claims(found: Agreement) -> None:
         other = [
             f"{subject}: {first.get(subject, 'not judged')} and {second.get(subject, 'not judged')}"
             for subject in dict.fromkeys((*first, *second))
-            if first.get(subject, " ").split()[0] != second.get(subject, " ").split()[0]
+            if first.get(subject, "").split(" (")[0] != second.get(subject, "").split(" (")[0]
         ]
         found.identical["claim"] += first == second
         if other:
@@ -340,9 +357,9 @@ def _compare_claims(found: Agreement) -> None:
 def _verdicts(claim: Mapping[str, Any]) -> dict[str, str]:
     """What each run, or all together, say about a claim: verdict and number."""
     return {
-        one[
-            "subject"
-        ]: f"{one['verdict']} ({float(one['measured']):.3g}, {claim['allowed']} allowed)"
+        str(
+            one["subject"]
+        ): f"{one['verdict']} ({float(one['measured']):.3g}, {claim['allowed']} allowed)"
         for one in claim["findings"]
         if one["verdict"] != "not reached"
     }
@@ -375,7 +392,8 @@ def as_text(found: Agreement) -> str:
         if found.holds
         else "different"
     )
-    return "\n".join([*lines, f"{found.a} and {found.b}: {verdict}"])
+    lines.append(f"{found.a} and {found.b}: {verdict}")
+    return "\n".join(map(printable, lines))
 
 
 def _worst(one: Difference | None) -> str:

@@ -21,7 +21,7 @@ import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
 
-from rodflow.audit.audit import Recomputed, Sample
+from rodflow.audit.recompute import Recomputed, Sample
 from rodflow.linalg.curvature import Loss
 from rodflow.problem import objective
 from rodflow.stages.run import optimizer_of, preconditioner

@@ -107,27 +107,9 @@ def write(
             something that NetCDF cannot store without changing it.
     """
     path = Path(path)
-    root = path.parent if root is None else root
-    try:
-        settings_text = canonical({} if settings is None else settings)
-    except (TypeError, ValueError) as error:
-        raise ArtifactError(path, f"settings: {error}", "pass plain finite JSON values") from None
-    sources = {
-        name: {"path": relative(source, root), "sha256": sha256(source)}
-        for name, source in (inputs or {}).items()
-    }
-    provenance: dict[str, str | float] = {
-        "Conventions": "CF-1.11",
-        "kind": kind,
-        "artifact": relative(path, root),
-        "status": status,
-        "settings": settings_text,
-        "settings_sha256": text_sha256(settings_text),
-        "inputs": canonical(sources),
-        "versions": canonical(versions()),
-        "code_revision": code_revision(),
-        "date_created": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    provenance = _provenance(
+        path, path.parent if root is None else root, kind, status, settings, inputs
+    )
     if device is not None:
         provenance["device"] = device
     if wall_time is not None:
@@ -143,6 +125,37 @@ def write(
     except Exception as error:
         raise _cannot_be_stored(path, error) from error
     return _store(stored, path)
+
+
+def _provenance(
+    path: Path,
+    root: StrPath,
+    kind: str,
+    status: str,
+    settings: Mapping[str, Any] | None,
+    inputs: Mapping[str, StrPath] | None,
+) -> dict[str, str | float]:
+    """The global attributes that every artifact has, but for its digests."""
+    try:
+        settings_text = canonical({} if settings is None else settings)
+    except (TypeError, ValueError) as error:
+        raise ArtifactError(path, f"settings: {error}", "pass plain finite JSON values") from None
+    sources = {
+        name: {"path": relative(source, root), "sha256": sha256(source)}
+        for name, source in (inputs or {}).items()
+    }
+    return {
+        "Conventions": "CF-1.11",
+        "kind": kind,
+        "artifact": relative(path, root),
+        "status": status,
+        "settings": settings_text,
+        "settings_sha256": text_sha256(settings_text),
+        "inputs": canonical(sources),
+        "versions": canonical(versions()),
+        "code_revision": code_revision(),
+        "date_created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
 
 
 def _store(stored: xr.Dataset, path: Path) -> str:

@@ -25,7 +25,6 @@ happens where the folder is of another job: its key is the digest of everything 
 Nothing in the folder is followed as a link, opened by a name that leads outside or waited for.
 """
 
-import errno
 import fcntl
 import json
 import mmap
@@ -38,12 +37,13 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
 from rodflow.errors import RodflowError, printable
 from rodflow.store.files import open_plain, sync_folder
+from rodflow.store.owned import changed_file, make_folder, new_file, remove
 
 PAUSE = 5.0
 """Seconds between two saves, and before the first one."""
@@ -110,7 +110,7 @@ class Scratch:
         if self._lock is not None:
             return
         try:
-            if _make_folder(self.folder):
+            if make_folder(self.folder):
                 self.tell("what stood where its scratch folder belongs is removed: starts over", 0)
             self._lock = self._locked()
             key = self._key()
@@ -119,8 +119,8 @@ class Scratch:
                 if any(path.name != _KEY for path in left):
                     self.tell("what a killed run left is of other settings or code: starts over", 0)
                 for path in left:
-                    _remove(path)
-                with _new(self.folder / _KEY) as file:
+                    remove(path)
+                with new_file(self.folder / _KEY) as file:
                     file.write(key.encode())
         except OSError as error:
             raise self.refused(error) from error
@@ -265,7 +265,7 @@ class Checkpoint:
         path = self._folder(self._scratch) / _STATE
         temporary = path.with_suffix(".tmp")
         try:
-            with _new(temporary) as file:
+            with new_file(temporary) as file:
                 np.savez(file, np.array(json.dumps(header)), *state)
                 file.flush()
                 os.fsync(file.fileno())
@@ -285,7 +285,7 @@ class Checkpoint:
             try:
                 state, header = _read(folder / _STATE)
             except FileNotFoundError:
-                _remove(folder)  # killed before the first save
+                remove(folder)  # killed before the first save
                 return None
             columns = {one[0]: _column(*one) for one in header["columns"]}
             for name, column in columns.items():
@@ -295,7 +295,7 @@ class Checkpoint:
             line = printable(" ".join(str(error).split()))
             self._scratch.tell(f"what a killed run left is damaged ({line}): starts over", 0)
             try:
-                _remove(folder)
+                remove(folder)
             except OSError as refusal:
                 raise self._scratch.refused(refusal) from refusal
             return None
@@ -318,10 +318,10 @@ class Checkpoint:
         """Write the rows that wait."""
         scratch.claim()
         try:
-            _make_folder(self._folder(scratch))
+            make_folder(self._folder(scratch))
             for name, column in self._columns.items():
                 path = self._file(name)
-                with _changed(path) if column.written else _new(path) as file:
+                with changed_file(path) if column.written else new_file(path) as file:
                     file.seek(0, os.SEEK_END)
                     for rows in column.waiting:
                         content = np.ascontiguousarray(rows).reshape(-1).view(np.uint8).data
@@ -385,7 +385,7 @@ def _cut(path: Path, size: int, crc: int) -> None:
     Raises:
         ValueError: it differs.
     """
-    with _changed(path) as file:
+    with changed_file(path) as file:
         found, left = 0, size
         while left and (block := file.read(min(left, _BLOCK))):
             found = zlib.crc32(block, found)
@@ -393,41 +393,3 @@ def _cut(path: Path, size: int, crc: int) -> None:
         if left or found != crc:
             raise ValueError(f"{path.name} has not the bytes that it had")
         file.truncate(size)
-
-
-# Files and folders that are nobody else's
-
-
-def _make_folder(path: Path) -> bool:
-    """Have a folder of this name, and say whether something else had to be removed for it."""
-    other = os.path.lexists(path) and (path.is_symlink() or not path.is_dir())
-    if other:
-        path.unlink()
-    path.mkdir(parents=True, exist_ok=True)
-    return other
-
-
-def _new(path: Path) -> BinaryIO:
-    """A new file, in place of whatever has its name."""
-    if os.path.lexists(path):
-        _remove(path)
-    return path.open("xb")
-
-
-def _changed(path: Path) -> BinaryIO:
-    """A file that is there, to be read and changed; not what a link leads to, nor what has another name as well."""
-    with open_plain(path, own=True) as found:
-        there = os.fstat(found.fileno())
-    file = os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+b")
-    if not os.path.samestat(there, os.fstat(file.fileno())):
-        file.close()
-        raise OSError(errno.EBUSY, "it was replaced")
-    return file
-
-
-def _remove(path: Path) -> None:
-    """Delete what has this name; of a link the link."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()

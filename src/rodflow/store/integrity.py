@@ -6,7 +6,6 @@ problems = integrity.verify_tree("results/digits") + manifest.check_manifest("re
 import functools
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path, PurePosixPath
-from typing import Protocol, TypeVar
 
 import xarray as xr
 
@@ -22,16 +21,11 @@ from rodflow.store.files import (
     sha256,
 )
 
-Item = TypeVar("Item")
-Found = TypeVar("Found")
-
-
-class Each(Protocol):
-    """As the function `map` of one iterable: perhaps that of a pool of processes."""
-
-    def __call__(
-        self, function: Callable[[Item], Found], items: Iterable[Item], /
-    ) -> Iterable[Found]: ...
+Each = Callable[
+    [Callable[[str], list[Problem]], Iterable[str]],
+    Iterable[list[Problem]],
+]
+"""As the function `map`: perhaps that of a pool of processes."""
 
 
 def verify_tree(root: StrPath, each: Each = map) -> list[Problem]:

@@ -12,6 +12,7 @@ from rodflow.audit.claims import CLAIMS, judge
 from rodflow.audit.claims.adam_in_continuous_time import CLAIMS as OURS
 from rodflow.config.settings import resolve
 from rodflow.store import artifact
+from rodflow.store.manifest import write_manifest
 
 
 def scaled(name: str, factor: float, **where: float) -> Callable[[xr.Dataset], xr.Dataset]:

@@ -183,6 +183,10 @@ def _measured(claim: Claim, source: Any, silence: Callable[[], str]) -> Measured
         return str(reason)
     except KeyError as lack:  # files of another version of the project
         return str(lack.args[0]).split(". ")[0]
+    except (
+        Exception
+    ) as error:  # whatever a forged file may cause; no number agrees with a claim then
+        return Measured(math.nan, f"cannot be measured: {error}")
 
 
 def _verdict(claim: Claim, value: float) -> Verdict:

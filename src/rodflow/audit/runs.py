@@ -1,0 +1,151 @@
+"""One run under audit: its settings, its comparison computed again, and samples of its eigenvectors."""
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from rodflow.analysis.comparison import compare
+from rodflow.audit.recompute import Recomputed, Sample, recompute, sample
+from rodflow.config.experiment import Experiment, Run
+from rodflow.config.plan import run_files
+from rodflow.store import artifact
+from rodflow.store.files import ArtifactError, Problem, place_fault
+from rodflow.store.results import COMPLETED, StoredRun
+
+AGAIN = "run `make reproduce`"
+"""The remedy for what is not there or not of this config."""
+
+Data = dict[str, dict[str, xr.Dataset]]
+"""Kind and process -> artifact."""
+
+
+@dataclass
+class Found:
+    """What a part of an audit finds, in a process of its own perhaps."""
+
+    problems: list[Problem] = field(default_factory=list)
+    recomputed: list[Recomputed] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    statuses: dict[str, str] = field(default_factory=dict)
+
+    def add(self, one: Recomputed) -> None:
+        """A number that was computed again, which may be a problem."""
+        self.recomputed.append(one)
+        if one.fault:
+            self.problems.append(Problem(one.artifact, one.fault))
+
+    def join(self, other: "Found") -> None:
+        """Add what another part found."""
+        self.problems += other.problems
+        self.recomputed += other.recomputed
+        self.samples += other.samples
+        self.statuses |= other.statuses
+
+    def read(
+        self, root: Path, path: str, kind: str, settings: Mapping[str, Any], faulty: Set[str]
+    ) -> xr.Dataset | None:
+        """A sound artifact; None if it is among the faulty ones or has a problem, which is named."""
+        if place_fault(root, path) or path in faulty:
+            return None
+        try:
+            data = artifact.read(root / path, kind=kind)
+            fault = _settings_fault(artifact.settings(data), settings)
+        except ArtifactError as error:
+            fault = error.what
+        except MemoryError:
+            fault = "needs more memory than there is"
+        except RecursionError:
+            fault = "has settings within settings without end"
+        else:
+            if (status := data.attrs["status"]) != COMPLETED:
+                self.statuses[path] = status
+        if fault:
+            self.problems.append(Problem(path, fault))
+            return None
+        return data
+
+
+def check_run(
+    run: Run, root: Path, experiment: Experiment, faulty: Set[str]
+) -> tuple[Found, StoredRun, bool]:
+    """What is found in a run, what was read of it but for the weights, and whether its comparison was computed again.
+
+    That needs the run to be complete.
+    """
+    found, stored = Found(), StoredRun(root / run.path)
+    data = _read(run, root, experiment, faulty, found, stored)
+    stored.release()
+    trajectories, sharpness = data["trajectory"], data["sharpness"]
+    for process in sorted(trajectories.keys() & sharpness.keys()):
+        path = f"{run.path}/sharpness/{process}.nc"
+        try:
+            one = sample(path, run.settings, sharpness[process], trajectories[process])
+        except Exception as error:  # whatever a forged file may cause
+            found.problems.append(Problem(path, f"does not fit its trajectory: {_words(error)}"))
+        else:
+            found.samples.append(one)
+    complete = sum(map(len, data.values())) == len(run_files(run, experiment))
+    if complete:
+        path = f"{run.path}/comparison.nc"
+        try:
+            fresh = compare(
+                trajectories,
+                sharpness,
+                replicas=data["replicas"].get(""),
+                iterates=data["iterates"].get(""),
+                start=run.settings["start"],
+                steps=run.settings["steps"],
+            )
+        except Exception as error:  # whatever a forged file may cause
+            found.problems.append(Problem(path, f"cannot be recomputed: {_words(error)}"))
+        else:
+            found.add(recompute(data["comparison"][""], fresh, path))
+    return found, stored, complete
+
+
+def lost_run(run: Run, root: Path) -> tuple[Found, StoredRun, bool]:
+    """What is found in a run whose files end the process that reads them."""
+    problem = Problem(run.path, "a file of it ends the process that reads it: run it again")
+    return Found([problem]), StoredRun(root / run.path), False
+
+
+def _read(
+    run: Run,
+    root: Path,
+    experiment: Experiment,
+    faulty: Set[str],
+    found: Found,
+    stored: StoredRun,
+) -> Data:
+    """The sound artifacts of a run."""
+    own: dict[str, dict[str, Any]] = {
+        "sharpness": {"sharpness": experiment.sharpness},
+        "replicas": {"replicas": experiment.replicas},
+        "iterates": {"restart": run.restart},
+    }
+    data: Data = defaultdict(dict)
+    for path, (kind, process) in run_files(run, experiment).items():
+        dataset = found.read(root, path, kind, run.settings | own.get(kind, {}), faulty)
+        if dataset is not None:
+            data[kind][process] = dataset
+            stored.take(path.removeprefix(f"{run.path}/").removesuffix(".nc"), dataset)
+    return data
+
+
+def _settings_fault(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """The first setting of a file that is not the config's."""
+    for key, made, now in artifact.different_settings(found, wanted):
+        if key != "archive":
+            made, now = json.dumps(made), json.dumps(now)
+            return f"was made with {key} {made}, the config has {now}: {AGAIN}"
+    return ""
+
+
+def _words(error: Exception) -> str:
+    """What an error says in a line, and of which kind it is where that is all there is."""
+    return " ".join(str(error).split()) or type(error).__name__
