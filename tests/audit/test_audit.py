@@ -228,7 +228,7 @@ ATTACKS: dict[str, tuple[Attack, dict[str, str]]] = {
     ),
     "table edited": (edit_a_table, {"figures/tracking_summary.csv": "line 2 is 'mlp,"}),
     "manifest edited": (edit_the_manifest, {f"{GD}/rod.nc": "differs from its SHA-256 in"}),
-    "manifest deleted": (delete("manifest.sha256"), {"manifest.json": "missing"}),
+    "manifest deleted": (delete(MANIFEST), {MANIFEST: "missing"}),
     "left over": (leave_a_file, {"mlp/adam/seed0/rod.nc": "belongs to no run"}),
     "half written": (
         lambda root: (root / GD / ".rod.nc.1234.tmp").write_bytes(b"half"),

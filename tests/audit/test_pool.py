@@ -11,6 +11,9 @@ import pytest
 
 from rodflow.audit.pool import pool
 
+# Where JAX is loaded, a test may have its threads; the audit starts its processes before.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
 
 def squared(number: int) -> int:
     """A number squared by a process that 3 kills."""
@@ -34,10 +37,10 @@ def test_processes_of_a_later_call_know_what_was_found_before():
     known = []
     with pool(2) as each:
         known += each(abs, [-1], lost=abs)
-        assert [*each(lambda_free_sum, [known], lost=sum)] == [1]
+        assert [*each(total, [known], lost=sum)] == [1]
 
 
-def lambda_free_sum(numbers: list[int]) -> int:
+def total(numbers: list[int]) -> int:
     return sum(numbers)
 
 

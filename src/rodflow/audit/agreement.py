@@ -148,8 +148,8 @@ def agree(a: str | Path, b: str | Path) -> Agreement:
     found = Agreement(Path(a), Path(b))
     files = [_files(folder) for folder in (found.a, found.b)]
     for folder in (found.a, found.b):
-        faults = ((place, link_fault(folder, place)) for place in listing(folder))
-        found.faults += [f"{folder / place}: {fault}" for place, fault in faults if fault]
+        links = ((place, link_fault(folder, place)) for place in listing(folder))
+        found.faults += [f"{folder / place}: {fault}" for place, fault in links if fault]
     for path in sorted(files[0] ^ files[1]):
         found.faults.append(f"{path}: only in {found.a if path in files[0] else found.b}")
     provenance: dict[str, set[str]] = defaultdict(set)

@@ -9,7 +9,7 @@ Nothing is trained and nothing is repaired. Three questions are asked in turn:
   made with the config's settings from the inputs that are there now, and in the manifest;
 * recomputation: every comparison again from trajectories and sharpness, every figure's table again
   from the runs, and stored eigenvectors against stored weights (`rodflow.audit.curvature`);
-* claims: what the stored numbers say about `rodflow.audit.claims.CLAIMS`. A run with a faulty or
+* claims: what the stored numbers say about `rodflow.audit.claims.catalogue.CLAIMS`. A run with a faulty or
   outdated file says nothing.
 
 The files may be somebody else's. Whatever is in them is named and ends nothing; no name leads out of the folder.
@@ -26,7 +26,8 @@ from pathlib import Path
 
 import xarray as xr
 
-from rodflow.audit.claims import CLAIMS, judge
+from rodflow.audit.claims.catalogue import CLAIMS
+from rodflow.audit.claims.claim import judge
 from rodflow.audit.pool import Map, pool
 from rodflow.audit.recompute import Recomputed, recompute_table
 from rodflow.audit.report import Report

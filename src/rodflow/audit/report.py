@@ -15,7 +15,7 @@ from pathlib import Path
 from textwrap import shorten
 from typing import Any
 
-from rodflow.audit.claims import Finding, Judgement, Measured
+from rodflow.audit.claims.claim import Finding, Judgement, Measured
 from rodflow.audit.recompute import Recomputed
 from rodflow.errors import printable
 from rodflow.store.files import Problem, read_bytes, write_bytes

@@ -1,9 +1,10 @@
-"""The results tree as runs: what figures, claims and notebooks read from.
+"""The results tree as runs: what figures and claims read from.
 
     runs = stored_runs("results/digits")
     runs[0].comparison["tracking_error"].sel(process="rod").dropna("snapshot")
 
-A run reads its files when they are first asked for, and keeps them. The module imports no JAX.
+A run reads its files when they are first asked for, and keeps them. The module imports no JAX. Notebooks rather use
+the whole folder as one tree, see `rodflow.store.tree`.
 """
 
 import re
@@ -17,9 +18,12 @@ import xarray as xr
 
 from rodflow.config.catalogue import OPTIMIZERS
 from rodflow.store import artifact
+from rodflow.store.files import listing
 
 DISCRETE = "discrete"
 COMPLETED = "completed"
+
+_COMPARISON = re.compile(r"([^/]+/[^/]+/seed\d+)/comparison\.nc")
 
 
 @dataclass(frozen=True)
@@ -161,9 +165,9 @@ def ordered(runs: Iterable[StoredRun]) -> list[StoredRun]:
 
 
 def stored_runs(root: str | Path) -> list[StoredRun]:
-    """Every run below an experiment's folder whose comparison is stored, in order."""
-    found = (path.parent for path in Path(root).glob("*/*/seed*/comparison.nc"))
-    return ordered(StoredRun(path) for path in found if re.fullmatch(r"seed\d+", path.name))
+    """Every run below an experiment's folder whose comparison is stored, in order; links are not followed."""
+    found = (_COMPARISON.fullmatch(place) for place in listing(root))
+    return ordered(StoredRun(Path(root, match[1])) for match in found if match)
 
 
 def drawn_from(

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from rodflow.audit.claims import judge
 from rodflow.audit.claims.adam_convergence import CLAIMS, FLOW
+from rodflow.audit.claims.claim import judge
 from rodflow.store.results import DISCRETE, StoredRun
 from synthetic_results import run_in_memory
 

@@ -8,8 +8,9 @@ import xarray as xr
 
 import synthetic_results
 from rodflow.audit.audit import audit
-from rodflow.audit.claims import CLAIMS, judge
 from rodflow.audit.claims.adam_in_continuous_time import CLAIMS as OURS
+from rodflow.audit.claims.catalogue import CLAIMS
+from rodflow.audit.claims.claim import judge
 from rodflow.config.settings import resolve
 from rodflow.store import artifact
 from rodflow.store.manifest import write_manifest

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from rodflow.audit.claims import (
-    CLAIMS,
+from rodflow.audit.claims.catalogue import CLAIMS
+from rodflow.audit.claims.claim import (
     Bound,
     Claim,
     Finding,

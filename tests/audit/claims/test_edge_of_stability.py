@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from rodflow.audit.claims import Claim, Judgement, judge
+from rodflow.audit.claims.claim import Claim, Judgement, judge
 from rodflow.audit.claims.edge_of_stability import CLAIMS
 from rodflow.store.results import StoredRun
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from rodflow.audit.claims import judge
+from rodflow.audit.claims.claim import judge
 from rodflow.audit.claims.k_adam import CLAIMS
 from rodflow.store.results import StoredRun
 from synthetic_results import write_run

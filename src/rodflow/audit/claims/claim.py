@@ -1,4 +1,4 @@
-"""A claim, and what stored runs say about it: see `rodflow.audit.claims`."""
+"""A claim, and what stored runs say about it: see `rodflow.audit.claims.catalogue`."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -8,13 +8,14 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import xarray as xr
 
+from rodflow.errors import RodflowError
 from rodflow.store import artifact
 from rodflow.store.results import StoredRun
 
 Verdict = Literal["reproduced", "not reproduced", "not reached"]
 
 
-class NotApplicable(Exception):
+class NotApplicable(RodflowError):
     """A run says nothing about a claim; the message is the reason."""
 
 

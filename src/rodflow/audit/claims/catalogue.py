@@ -1,0 +1,39 @@
+"""What the papers say, and what the project set itself, as checks over stored artifacts.
+
+A `Claim` is an entry of `CLAIMS`: a statement with its source, how one number is measured in a
+stored run, and which values agree with the statement. Judged on an experiment it gives one
+`Finding` a run, or a single one where it speaks of all runs together (a median, a share):
+
+    for judgement in judge(stored_runs("results/digits"), CLAIMS):
+        print(judgement.claim.id, judgement.verdict)
+
+A claim is reproduced if something was measured and none of it disagrees. A run that says nothing about a
+claim is "not reached" with the reason, and so is a claim that no run says anything about: none
+is reproduced for want of evidence. A flow that diverges where the discrete run does not does not reproduce it.
+
+A claim with an `artifact` is about one of no run, such as adam_region.nc, and is measured on its dataset.
+
+To add a claim, add an entry to the module of its subject. No module here imports JAX.
+"""
+
+from rodflow.audit.claims import (
+    adam_convergence,
+    adam_in_continuous_time,
+    central_flow,
+    edge_of_stability,
+    k_adam,
+    rod_flow,
+    scale_invariance,
+)
+from rodflow.audit.claims.claim import Claim
+
+CLAIMS: tuple[Claim, ...] = (
+    *rod_flow.CLAIMS,
+    *central_flow.CLAIMS,
+    *edge_of_stability.CLAIMS,
+    *adam_in_continuous_time.CLAIMS,
+    *adam_convergence.CLAIMS,
+    *scale_invariance.CLAIMS,
+    *k_adam.CLAIMS,
+)
+"""Every claim that an audit judges, in the order of its report."""
