@@ -1,5 +1,7 @@
 """A results folder as one tree: every artifact at its place, labelled, and read where it is asked for."""
 
+import os
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -55,6 +57,21 @@ def test_values_are_read_where_they_are_asked_for(folder):
         assert not node["weights"].variable._in_memory
     stored = artifact.read(folder / "mlp/gd/seed0/rod.nc")["weights"]
     np.testing.assert_array_equal(last, stored[-1])
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="looks at /proc")
+def test_a_tree_that_is_left_holds_no_file(folder):
+    def held() -> list[str]:
+        found = []
+        for one in os.listdir("/proc/self/fd"):
+            with suppress(FileNotFoundError):  # the listing's own
+                found.append(os.readlink(f"/proc/self/fd/{one}"))
+        return [place for place in found if place.startswith(str(folder))]
+
+    with open_results(folder) as tree:
+        tree["mlp/gd/seed0/rod"]["loss"].max()
+        assert held()
+    assert not held()
 
 
 def test_runs_of_a_sweep_are_nodes_with_their_group(folder, tmp_path):

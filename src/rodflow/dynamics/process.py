@@ -166,7 +166,7 @@ def record(
         hold: steps in [first, last] whose carry is wanted.
         progress: called after every chunk.
         keep: from what the process shows at a snapshot to what is kept of it; None: everything.
-        checkpoint: of this run and no other. If it has a checkpoint the run continues there, bit for bit.
+        checkpoint: of this run and no other. If it was saved before, the run continues there, bit for bit.
 
     Returns:
         The recording, cut at the first step whose loss is not finite.

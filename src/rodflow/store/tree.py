@@ -70,12 +70,14 @@ def open_results(folder: str | Path) -> xr.DataTree:
         raise
     nodes = {place.removesuffix(".nc"): _labelled(place, data) for place, data in opened.items()}
     tree = xr.DataTree.from_dict(nodes)
+    for place, data in opened.items():
+        tree[place.removesuffix(".nc")].set_close(data.close)
     tree.attrs["folder"] = str(folder)
     return tree
 
 
 def _labelled(place: str, data: xr.Dataset) -> xr.Dataset:
-    """An artifact with what its place says of it as scalar coordinates, which still closes its file."""
+    """An artifact with what its place says of it as scalar coordinates."""
     match = _RUN.fullmatch(place.removesuffix(".nc"))
     if match is None:
         return data
@@ -89,9 +91,7 @@ def _labelled(place: str, data: xr.Dataset) -> xr.Dataset:
     if data.attrs["kind"] in ("trajectory", "sharpness"):
         labels["process"] = match["name"].rpartition("/")[2]
     free = {name: label for name, label in labels.items() if name not in data.variables}
-    labelled = data.assign_coords(free)
-    labelled.set_close(data.close)
-    return labelled
+    return data.assign_coords(free)
 
 
 def across(tree: xr.DataTree, name: str, variable: str) -> xr.DataArray:
