@@ -22,6 +22,7 @@ from typing import Any, cast
 import numpy as np
 import pandas as pd
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from rodflow.errors import RodflowError, printable
 from rodflow.store import artifact
@@ -321,7 +322,7 @@ def _compare_tables(found: Agreement, path: str, kind: str) -> None:
     found.notes.append(f"{path}: numbers differ by up to {largest:.2g} of the norm of their column")
 
 
-def _relative(one: Any, two: Any) -> float:
+def _relative(one: ArrayLike, two: ArrayLike) -> float:
     a, b = (np.nan_to_num(np.asarray(values, np.float64)) for values in (one, two))
     scale = max(np.linalg.norm(a), np.linalg.norm(b))
     return float(np.linalg.norm(a - b) / scale) if scale else 0.0

@@ -13,7 +13,6 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from textwrap import shorten
-from typing import Any
 
 from rodflow.audit.claims.claim import Finding, Judgement, Measured
 from rodflow.audit.recompute import Recomputed
@@ -111,7 +110,7 @@ def as_json(report: Report) -> str:
     return json.dumps(_harmless(content), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-def _claim_entry(judgement: Judgement) -> dict[str, Any]:
+def _claim_entry(judgement: Judgement) -> dict[str, object]:
     claim = judgement.claim
     return {
         "id": claim.id,
@@ -129,7 +128,7 @@ def _problem_entry(problem: Problem) -> dict[str, str]:
     return {"path": problem.path, "what": problem.what}
 
 
-def _harmless(value: Any) -> Any:
+def _harmless(value: object) -> object:
     """A value of which JSON has everything, and a terminal shows every text as it is."""
     if isinstance(value, Measured):
         return _harmless(value._asdict())

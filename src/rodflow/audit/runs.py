@@ -137,12 +137,12 @@ def _read(
     return data
 
 
-def _settings_fault(found: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+def _settings_fault(found: Mapping[str, object], wanted: Mapping[str, object]) -> str:
     """The first setting of a file that is not the config's."""
     for key, made, now in artifact.different_settings(found, wanted):
         if key != "archive":
-            made, now = json.dumps(made), json.dumps(now)
-            return f"was made with {key} {made}, the config has {now}: {AGAIN}"
+            words = f"was made with {key} {json.dumps(made)}, the config has {json.dumps(now)}"
+            return f"{words}: {AGAIN}"
     return ""
 
 

@@ -300,16 +300,19 @@ def check_seal(path: StrPath) -> None:
 # What an artifact says of itself
 
 
-def header_fault(attributes: Mapping[str, Any]) -> str:
+def header_fault(attributes: Mapping[str, object]) -> str:
     """What is wrong with the global attributes of a file that should be an artifact, "" if nothing is."""
+    texts: dict[str, str] = {}
     for name in _REQUIRED:
         if name not in attributes:
             return f"lacks the attribute {name}"
-        if not isinstance(attributes[name], str):
+        text = attributes[name]
+        if not isinstance(text, str):
             return f"the attribute {name} is no text"
+        texts[name] = text
     for name in ("settings", "inputs", "versions"):
         try:
-            value = json.loads(attributes[name])
+            value = json.loads(texts[name])
         except (ValueError, RecursionError):
             return f"the attribute {name} is no JSON"
         if not isinstance(value, dict):
@@ -336,8 +339,8 @@ def inputs(dataset: xr.Dataset) -> dict[str, dict[str, str]]:
 
 
 def different_settings(
-    one: Mapping[str, Any], other: Mapping[str, Any]
-) -> Iterator[tuple[str, Any, Any]]:
+    one: Mapping[str, object], other: Mapping[str, object]
+) -> Iterator[tuple[str, object, object]]:
     """Dotted key and both values of every setting in which two differ; None where one lacks it."""
     values, others = dict(_leaves(one)), dict(_leaves(other))
     for key in sorted(values.keys() | others.keys()):
@@ -345,7 +348,7 @@ def different_settings(
             yield key, values.get(key), others.get(key)
 
 
-def _leaves(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+def _leaves(value: object, place: str = "") -> Iterator[tuple[str, object]]:
     if isinstance(value, Mapping):
         for key, item in value.items():
             yield from _leaves(item, f"{place}.{key}" if place else key)

@@ -242,7 +242,7 @@ class Checkpoint:
             return np.zeros(shape, column.dtype)
         return np.memmap(self._file(name), column.dtype, mode="r", shape=shape)
 
-    def save(self, state: Sequence[np.ndarray], **note: Any) -> None:
+    def save(self, state: Sequence[np.ndarray], **note: object) -> None:
         """Write all rows, and the state to go on from: arrays, and a note of JSON values.
 
         Raises:
@@ -339,7 +339,7 @@ class Checkpoint:
 
 def let_go(values: np.ndarray) -> None:
     """Do not keep the pages of a column that were looked at in memory; other arrays stay as they are."""
-    base: Any = values
+    base: object = values
     while isinstance(base, np.ndarray):
         base = base.base
     if (

@@ -107,7 +107,7 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
             raise file.error
 
 
-def _encoding(variable: xr.Variable) -> dict[str, Any]:
+def _encoding(variable: xr.Variable) -> dict[str, object]:
     """Chunks and filters of a variable, as the arguments of xarray's backend.
 
     Shuffled zlib at level 1 saves 12% of float32 weights (unshuffled 7%, and slower); level 4 takes
@@ -116,7 +116,7 @@ def _encoding(variable: xr.Variable) -> dict[str, Any]:
     """
     if variable.dtype.kind not in "iuf":
         return {}
-    encoding: dict[str, Any] = {"_FillValue": None}
+    encoding: dict[str, object] = {"_FillValue": None}
     if variable.size and variable.ndim:
         chunks = list(variable.shape)
         if "snapshot" in variable.dims:
