@@ -15,6 +15,7 @@ from rodflow.store.manifest import (
     check_manifest,
     digests,
     note_writes,
+    strike,
     write_manifest,
 )
 from stored import forge, named, store, trajectory, tree
@@ -140,6 +141,19 @@ def test_a_name_that_no_list_can_hold_is_refused(root):
     files.write_bytes(root / "figures/a\nb.csv", b"")
     with pytest.raises(ArtifactError, match=r"a\\nb\.csv: has a name that no list can hold"):
         write_manifest(root, accept=True)
+
+
+def test_what_was_deleted_on_purpose_is_struck_off_and_nothing_else(root):
+    date = (root / MANIFEST).stat().st_mtime_ns
+    (root / "figures/toy.csv").unlink()
+    strike(root, ["figures/toy.csv", "gd/rod.nc", "absent.nc"])
+    assert check_manifest(root) == [] and "gd/rod.nc" in (root / MANIFEST).read_text()
+    assert (root / MANIFEST).stat().st_mtime_ns == date
+    (root / MANIFEST).write_text("x")
+    with pytest.raises(ArtifactError, match="is not a manifest"):
+        strike(root, ["gd/rod.nc"])
+    (root / MANIFEST).unlink()
+    strike(root, ["gd/rod.nc"])
 
 
 # What it does not launder

@@ -13,9 +13,10 @@ or the last manifest has it with the same SHA-256. A call of the workflow asks `
 """
 
 import hashlib
+import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 
 from rodflow.store.files import (
@@ -92,10 +93,34 @@ def write_manifest(root: StrPath, *, accept: bool = False) -> Path:
         first = problems[0]
         more = f", and {len(problems) - 1} more" if len(problems) > 1 else ""
         raise ArtifactError(Path(root, first.path), f"{first.what}{more}", REMEDY.format(root=root))
-    lines = (f"{digest}  {place}\n" for place, digest in sorted(present.items()))
-    write_bytes(Path(root, MANIFEST), "".join(lines).encode())
+    _write(root, present)
     shutil.rmtree(Path(root, NOTES), ignore_errors=True)
     return Path(root, MANIFEST)
+
+
+def strike(root: StrPath, places: Iterable[str]) -> None:
+    """Take files that were deleted on purpose off the manifest, whose date stays.
+
+    Raises:
+        ArtifactError: the manifest is none, or cannot be written.
+    """
+    recorded = _recorded(root)
+    if recorded == _NO_MANIFEST:
+        return
+    path = Path(root, MANIFEST)
+    if isinstance(recorded, Problem):
+        raise ArtifactError(path, recorded.what)
+    gone = {place for place in places if not os.path.lexists(Path(root, place))}
+    kept = {place: digest for place, digest in recorded.items() if place not in gone}
+    if len(kept) < len(recorded):
+        date = path.stat()
+        _write(root, kept)
+        os.utime(path, ns=(date.st_atime_ns, date.st_mtime_ns))
+
+
+def _write(root: StrPath, digests: Mapping[str, str]) -> None:
+    lines = (f"{digest}  {place}\n" for place, digest in sorted(digests.items()))
+    write_bytes(Path(root, MANIFEST), "".join(lines).encode())
 
 
 def check_manifest(root: StrPath) -> list[Problem]:
