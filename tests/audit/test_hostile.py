@@ -12,7 +12,8 @@ from rodflow.audit import audit as audit_module
 from rodflow.audit import curvature, runs
 from rodflow.audit.audit import audit
 from rodflow.audit.report import Report, as_json, as_markdown, escaped, summary, write
-from rodflow.config.settings import Experiment, resolve
+from rodflow.config.experiment import Experiment
+from rodflow.config.settings import resolve
 from rodflow.store.files import ArtifactError, Problem
 from rodflow.store.manifest import MANIFEST, write_manifest
 from stored import forge
