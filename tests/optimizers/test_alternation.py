@@ -13,9 +13,9 @@ from rodflow.optimizers.alternation import (
     alternating_gain,
     alternating_gains,
     alternation,
-    one_step_back,
     threshold,
 )
+from rodflow.optimizers.linear_response import one_step_back
 from rodflow.optimizers.optimizer_map import OptimizerError, OptimizerMap, State, optimizer_map
 from rodflow.optimizers.table import NINE, TABLE
 from small import jit

@@ -1,93 +1,83 @@
 """The optimizer as a map F on its state: z = (weights, memory), z' = F(z).
 
-Any deterministic optax transformation gives one. What the flows need to know of it is found by probing it, so that
-no optimizer has to be described twice:
+Any deterministic optax transformation gives one, of flat weights or of a tree of them. What the flows need to know of
+it is found by probing it (`rodflow.optimizers.probes`), so that no optimizer has to be described twice:
 
 * integer step counts become floating point, so that the state can move in continuous time;
 * a leaf of the memory is *oscillating* when it follows the gradient's sign (a first moment) and *auxiliary* when it
   is even in the gradient (a second moment, a count). Consecutive iterates at the edge of stability see gradients
   of alternating sign, so exactly the oscillating leaves jump to and fro.
+
+The transformation always acts on the tree that it was made for; a flat vector is the tree with one leaf. States are
+flat (`rodflow.optimizers.on_tree`), so nothing else has to know of trees.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
-from rodflow.errors import RodflowError
+from rodflow.optimizers import refusals
+from rodflow.optimizers.errors import OptimizerError
+from rodflow.optimizers.on_tree import Flat, Layout, OfTree, OnTree
+from rodflow.optimizers.probes import (
+    counters,
+    float_counts,
+    oscillating_leaves,
+    refuse_what_is_no_count,
+)
+from rodflow.optimizers.tuned import Memory, Transformation, Weights, as_pytree
 
-Loss = Callable[[Float[Array, " parameter"]], Float[Array, ""]]
+__all__ = ["Loss", "OptimizerError", "OptimizerMap", "State", "optimizer_map"]
 
-
-class OptimizerError(RodflowError, ValueError):
-    """A transformation that has no continuous-time limit; the message is one line and says why."""
+Loss = Callable[[Weights], Float[Array, ""]]
 
 
 class State(NamedTuple):
     """The optimizer's phase space: flat weights and the optax memory with its counts as floats."""
 
-    weights: Float[Array, " parameter"]
-    memory: PyTree
-
-
-class Fixed(eqx.Module):
-    """An optax transformation as a pytree without leaves: part of a program that is compiled with it.
-
-    Attributes:
-        of: the transformation.
-    """
-
-    of: optax.GradientTransformation = eqx.field(static=True)
-
-    def init(self, params: Any) -> PyTree:
-        """Of the transformation."""
-        return self.of.init(params)
-
-    def update(self, updates: Any, state: PyTree, params: Any = None) -> tuple[Any, PyTree]:
-        """Of the transformation."""
-        return self.of.update(updates, state, params)
-
-
-def _as_pytree(transformation: Any) -> Any:
-    return transformation if isinstance(transformation, eqx.Module) else Fixed(transformation)
+    weights: Flat
+    memory: Memory
 
 
 class OptimizerMap(eqx.Module):
     """One step of a deterministic optimizer on a full-batch loss, as a function of the state.
 
-    A pytree whose leaves are the loss's data and, of a transformation that is `rodflow.optimizers.table.Tuned`, the
+    A pytree whose leaves are the loss's data and, of a transformation that is `rodflow.optimizers.tuned.Tuned`, the
     hyperparameters: a program that takes it as an argument is compiled for neither. Build it with `optimizer_map`.
 
     Attributes:
         loss: the full-batch loss of the flat weights.
-        transformation: the optax transformation, or `Fixed` of it, or `rodflow.optimizers.table.Tuned`.
+        transformation: of the flat weights: the optax transformation, `rodflow.optimizers.tuned.Fixed` of it or
+            `Tuned`, or any of them within a `rodflow.optimizers.on_tree.OnTree`.
         oscillating: for each leaf of a State, in order, whether it follows the gradient's sign.
     """
 
     loss: Loss
-    transformation: Any = eqx.field(converter=_as_pytree)
+    transformation: Transformation = eqx.field(converter=as_pytree)
     oscillating: tuple[bool, ...] = eqx.field(static=True)
 
-    def initial(self, weights: Float[Array, " parameter"]) -> State:
-        """The state before the first step."""
-        return State(weights, _float_counts(self.transformation.init(weights), weights.dtype))
+    def initial(self, weights: Weights) -> State:
+        """The state before the first step, from flat weights or the tree that the map was made for."""
+        if isinstance(self.transformation, OnTree) and not _is_flat(weights):
+            weights = self.transformation.layout.ravel(weights)
+        return State(weights, float_counts(self.transformation.init(weights), weights.dtype))
 
-    def update(self, state: State, gradient: Float[Array, " parameter"]) -> State:
+    def update(self, state: State, gradient: Flat) -> State:
         """The state after a step that sees this gradient."""
         updates, memory = self.transformation.update(gradient, state.memory, state.weights)
-        return State(state.weights + updates, memory)
+        return State(state.weights + updates, float_counts(memory, state.weights.dtype))
 
-    def evaluate(self, state: State) -> tuple[Float[Array, ""], Float[Array, " parameter"], State]:
+    def evaluate(self, state: State) -> tuple[Float[Array, ""], Flat, State]:
         """Loss and gradient at the state and the next state, for the price of one gradient."""
         value, gradient = _value_and_gradient(self.loss, state.weights)
         return value, gradient, self.update(state, gradient)
 
-    def decay(self, state: State) -> PyTree:
+    def decay(self, state: State) -> Memory:
         """What a step without gradient keeps of each leaf of the memory: its derivative by itself, one number each."""
         still = jnp.zeros_like(state.weights)
         _, kept = jax.jvp(
@@ -97,111 +87,77 @@ class OptimizerMap(eqx.Module):
         )
         return kept
 
+    def tree(self, flat: Flat) -> Weights:
+        """Flat weights as the tree that the transformation acts on."""
+        on_tree = isinstance(self.transformation, OnTree)
+        return self.transformation.layout.unravel(flat) if on_tree else flat  # type: ignore[attr-defined]
+
     def __call__(self, state: State) -> State:
         """F: the next state."""
         return self.evaluate(state)[2]
 
 
 @eqx.filter_jit  # so that a program with several gradients traces the network once
-def _value_and_gradient(loss: Loss, weights: Array) -> tuple[Array, Array]:
+def _value_and_gradient(loss: Loss, weights: Flat) -> tuple[Array, Flat]:
     return jax.value_and_grad(loss)(weights)
 
 
 def optimizer_map(
-    loss: Loss, transformation: optax.GradientTransformation, weights: Float[Array, " parameter"]
+    loss: Loss,
+    transformation: Transformation,
+    weights: Weights,
+    *,
+    unravel: Callable[[Flat], Weights] | None = None,
 ) -> OptimizerMap:
     """Probe an optax transformation and make the map F of it.
 
     Args:
-        loss: full-batch loss of the flat weights, a pytree (`equinox.Module`) or a function.
+        loss: full-batch loss of the weights, a pytree (`equinox.Module`) or a function.
         transformation: any deterministic optax transformation.
-        weights: flat weights; only shape and dtype matter.
+        weights: any pytree of floating-point arrays of one precision; only shapes and dtype matter.
+        unravel: for a loss of flat weights, given a flat vector: from that to the tree on which the transformation
+            acts, as `jax.flatten_util.ravel_pytree` gives it. None: the transformation acts on the weights as
+            they are.
 
     Raises:
         OptimizerError: the transformation is random, or keeps integers or booleans that do more than count steps,
-            or needs more than gradients and weights.
+            or needs more than gradients and weights, or keeps its memory in reduced precision; or it depends on
+            how the weights are shaped where only a flat vector is given.
     """
-    try:
-        memory = transformation.init(weights)
-        _refuse_discrete_memory(transformation, memory, weights)
-        oscillating = _follows_gradient_sign(transformation, weights)
-    except (TypeError, AttributeError) as error:
+    refusals.refuse_weights(weights)
+    tree = weights
+    if unravel is not None:
+        tree = jax.eval_shape(unravel, weights)
+        _refuse_other_order(unravel, weights)
+    if unravel is None and _is_flat(weights):
+        acting = as_pytree(transformation)
+        flat = jnp.asarray(weights)
+    else:
+        layout = Layout.of(tree)
+        acting = OnTree(as_pytree(transformation), layout)
+        flat = weights if unravel is not None else layout.ravel(weights)
+        loss = loss if unravel is not None else OfTree(loss, layout)
+    memory = refusals.memory_of(acting, flat)
+    counts = counters(memory)
+    refusals.refuse_discrete_memory(memory, flat)
+    refusals.refuse_what_needs_integers(acting, flat, counts)
+    refuse_what_is_no_count(acting, flat, counts, refusals.names(memory))
+    if not isinstance(acting, OnTree) and not getattr(acting, "shapeless", False):
+        refusals.refuse_what_depends_on_shape(acting, flat)
+    return OptimizerMap(loss, acting, (True, *oscillating_leaves(acting, flat, counts)))
+
+
+def _is_flat(weights: Weights) -> bool:
+    return hasattr(weights, "shape") and len(weights.shape) == 1
+
+
+def _refuse_other_order(unravel: Callable[[Flat], Weights], weights: Flat) -> None:
+    with jax.ensure_compile_time_eval():
+        order = np.arange(weights.size, dtype=np.float32)
+        leaves = jax.tree.leaves(unravel(jnp.asarray(order)))
+        back = np.concatenate([np.ravel(leaf) for leaf in leaves])
+    if back.shape != order.shape or (back != order).any():
         raise OptimizerError(
-            f"the transformation needs more than gradients and weights, so it is no map of the state: {error}"
-        ) from error
-    return OptimizerMap(loss, transformation, (True, *jax.tree.leaves(oscillating)))
-
-
-def _float_counts(memory: PyTree, dtype: Any) -> PyTree:
-    return jax.tree.map(
-        lambda leaf: (
-            jnp.asarray(leaf, dtype)
-            if jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.integer)
-            else jnp.asarray(leaf)
-        ),
-        memory,
-    )
-
-
-def _probe_gradient(weights: Array, step: int) -> Array:
-    """A gradient without structure, of moderate size, different at every step."""
-    values = np.random.default_rng(step + 1).standard_normal(weights.shape)
-    return jnp.asarray(values, weights.dtype)
-
-
-def _refuse_discrete_memory(
-    transformation: optax.GradientTransformation, memory: PyTree, weights: Array
-) -> None:
-    """Integer leaves must be step counts that may be floats: checked by stepping both side by side."""
-    for path, leaf in jax.tree_util.tree_leaves_with_path(memory):
-        name, array = jax.tree_util.keystr(path).lstrip("."), jnp.asarray(leaf)
-        if jnp.issubdtype(array.dtype, jax.dtypes.prng_key) or array.dtype == jnp.uint32:
-            raise OptimizerError(
-                f"the transformation keeps a random key ({name}): only deterministic optimizers have a rod flow"
-            )
-        if array.dtype == bool or (jnp.issubdtype(array.dtype, jnp.integer) and array.ndim):
-            raise OptimizerError(
-                f"the transformation keeps {array.dtype} values ({name}), which cannot move in continuous time"
-            )
-    exact, relaxed = memory, _float_counts(memory, weights.dtype)
-    update = eqx.filter_jit(transformation.update)
-    for step in range(5):
-        gradient = _probe_gradient(weights, step)
-        before = exact
-        expected, exact = update(gradient, exact, weights)
-        found, relaxed = update(gradient, relaxed, weights)
-        for (path, old), new in zip(
-            jax.tree_util.tree_leaves_with_path(before), jax.tree.leaves(exact), strict=True
-        ):
-            if jnp.issubdtype(jnp.asarray(old).dtype, jnp.integer) and int(new) != int(old) + 1:
-                raise OptimizerError(
-                    f"the transformation keeps an integer that is no step count "
-                    f"({jax.tree_util.keystr(path).lstrip('.')}), which cannot move in continuous time"
-                )
-        if not np.allclose(expected, found, rtol=1e-5, atol=1e-7, equal_nan=True):
-            raise OptimizerError(
-                "the transformation gives other updates when its step count is a floating-point number, "
-                "so it cannot move in continuous time"
-            )
-
-
-def _follows_gradient_sign(transformation: optax.GradientTransformation, weights: Array) -> PyTree:
-    """True for the leaves that change when the world is mirrored: weights and every gradient with the other sign.
-
-    A second moment or a count comes out the same, a first moment or a copy of the weights does not.
-    """
-    update = eqx.filter_jit(transformation.update)
-
-    def after_some_steps(sign: int) -> PyTree:
-        params = sign * _probe_gradient(weights, -1)
-        state = _float_counts(transformation.init(params), weights.dtype)
-        for step in range(6):
-            updates, state = update(sign * _probe_gradient(weights, step), state, params)
-            params = params + updates
-        return state
-
-    return jax.tree.map(
-        lambda a, b: not np.allclose(a, b, rtol=1e-5, atol=0, equal_nan=True),
-        after_some_steps(+1),
-        after_some_steps(-1),
-    )
+            "unravel does not put the flat weights into its tree leaf by leaf; take that of "
+            "jax.flatten_util.ravel_pytree"
+        )

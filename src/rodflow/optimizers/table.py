@@ -24,7 +24,6 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
 
 import jax.numpy as jnp
 import optax
@@ -45,19 +44,21 @@ class Optimizer:
         adaptive: whether P = sqrt(nu_hat) + eps with the second moment `nu` that it keeps. Otherwise P = 1, or the
             inverse of the alternating gain where there is no threshold.
         decay: the same hyperparameters -> the decay of each second moment that it keeps.
+        shapeless: whether it steps the same numbers alike in any shape, so that it acts on the flat weights.
     """
 
     build: Callable[..., optax.GradientTransformation]
     threshold: Callable[..., float] | None
     adaptive: bool = True
-    decay: Callable[..., Any] = lambda b2, **_: b2
+    decay: Callable[..., float] = lambda b2, **_: b2
+    shapeless: bool = True
 
     def tuned(self, dtype: DTypeLike, **hyperparameters: float) -> "Tuned":
         """The transformation with its hyperparameters as scalars of this dtype, that of the weights."""
         counts = {k: v for k, v in hyperparameters.items() if isinstance(v, int)}
         numbers = {k: v for k, v in hyperparameters.items() if k not in counts}
         arrays = {name: jnp.asarray(value, dtype) for name, value in numbers.items()}
-        return Tuned(self.build, arrays, tuple(sorted(counts.items())))
+        return Tuned(self.build, arrays, tuple(sorted(counts.items())), self.shapeless)
 
     def limit(self, **hyperparameters: float) -> float:
         """The largest stable eigenvalue of P^{-1/2} H P^{-1/2}: threshold / learning_rate, 2 without a threshold."""

@@ -24,7 +24,8 @@ from rodflow.config.declarations import GRADIENTS, Flow, of
 from rodflow.dynamics.flows.stable import follow_unit, while_finite
 from rodflow.dynamics.process import Observation, Process, Snapshot
 from rodflow.optimizers.optimizer_map import OptimizerError, OptimizerMap, State
-from rodflow.optimizers.table import TABLE, Tuned
+from rodflow.optimizers.table import TABLE
+from rodflow.optimizers.tuned import Tuned
 
 FLOW = Flow(
     title="Adam in continuous time, from step 0 on.",

@@ -33,7 +33,7 @@ from rodflow.dynamics.lifted import from_consecutive
 from rodflow.dynamics.process import Observation, Process, Snapshot
 from rodflow.linalg import complementarity
 from rodflow.linalg.eigensolver import dense_eigenpairs, largest_eigenpairs, random_guess
-from rodflow.optimizers.alternation import one_step_back
+from rodflow.optimizers.linear_response import one_step_back
 from rodflow.optimizers.optimizer_map import OptimizerError, OptimizerMap, State
 
 FLOW = Flow(
