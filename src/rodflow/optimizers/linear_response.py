@@ -20,6 +20,7 @@ from rodflow.optimizers.errors import OptimizerError, StateError
 from rodflow.optimizers.on_tree import Flat, OnTree
 from rodflow.optimizers.optimizer_map import OptimizerMap, State
 from rodflow.optimizers.refusals import name
+from rodflow.optimizers.tuned import Memory
 
 BELOW = (0.25, 0.5, 0.75, 0.99)
 """Fractions of a threshold at which nothing may grow."""
@@ -30,6 +31,10 @@ _HELD = 0.01  # how well the auxiliary leaves must be kept
 
 Coefficients = Float[np.ndarray, "row column parameter"]
 """Rows are the update and the oscillating memory, columns weights, memory and gradient, for each weight."""
+
+
+Part = tuple[int, Int[np.ndarray, " entry"] | None]
+"""Index of a leaf of the memory, and which of the weights have an entry in it; None: all, in order."""
 
 
 class Response(NamedTuple):
@@ -65,7 +70,7 @@ def coefficients(optimizer: OptimizerMap, state: State) -> Coefficients:
         OptimizerError: the step is not linear in a small gradient, or not weight by weight.
         StateError: it is not so at this state.
     """
-    _covered(optimizer, state)
+    _moments(optimizer, state)
     found: Response = jax.tree.map(np.float64, jax.device_get(_response(optimizer, state)))
     _refuse_what_is_not_linear(optimizer, state, found)
     return np.asarray(found.coefficients)
@@ -162,24 +167,23 @@ def _response(optimizer: OptimizerMap, state: State) -> Response:
     """Linearise the frozen step: one jvp for weights, gradient and each oscillating leaf, and two to check them."""
     frozen = one_step_back(optimizer, state)
     leaves, structure = jax.tree.flatten(frozen.memory)
-    covered = _covered(optimizer, state)
+    moments = _moments(optimizer, state)
     dtype = state.weights.dtype
 
     def step(inputs: Float[Array, "column parameter"]) -> Float[Array, "row parameter"]:
         memory = list(leaves)
-        for row, (i, entries) in enumerate(covered.items(), start=1):
-            memory[i] = inputs[row] if entries is None else inputs[row][entries]
+        for row, moment in enumerate(moments, start=1):
+            for i, entries in moment:
+                values = inputs[row] if entries is None else inputs[row][entries]
+                memory[i] = values.reshape(leaves[i].shape)
         updates, following = optimizer.transformation.update(
             inputs[-1], jax.tree.unflatten(structure, memory), inputs[0]
         )
         after = jax.tree.leaves(following)
-        rows = [
-            after[i] if entries is None else jnp.zeros_like(updates).at[entries].set(after[i])
-            for i, entries in covered.items()
-        ]
+        rows = [_put_together(moment, after, updates) for moment in moments]
         return jnp.stack([updates, *(row.astype(dtype) for row in rows)])
 
-    columns = 2 + len(covered)
+    columns = 2 + len(moments)
     shape = (columns, state.weights.size)
     rng = np.random.default_rng(0)
     probe = jnp.asarray(rng.choice([-1, 1], shape) * rng.uniform(0.5, 1.5, shape), dtype)
@@ -210,27 +214,66 @@ def _response(optimizer: OptimizerMap, state: State) -> Response:
     )
 
 
-def _covered(optimizer: OptimizerMap, state: State) -> dict[int, Int[np.ndarray, " entry"] | None]:
-    """Index of each oscillating leaf of the memory -> which weights have an entry in it; None: all, in order.
+def _put_together(moment: list[Part], leaves: list[Array], weights: Flat) -> Flat:
+    """A moment as a flat vector, zero where it has no entry."""
+    flat = jnp.zeros_like(weights)
+    for i, entries in moment:
+        flat = leaves[i] if entries is None else flat.at[entries].set(jnp.ravel(leaves[i]))
+    return flat
+
+
+def _moments(optimizer: OptimizerMap, state: State) -> list[list[Part]]:
+    """The oscillating moments of the memory, each of one leaf or of several that cover the weights one after the other.
 
     Raises:
-        OptimizerError: a leaf has another shape.
+        OptimizerError: an oscillating leaf belongs to no moment.
     """
-    paths = jax.tree_util.tree_leaves_with_path(state.memory)
+    leaves, odd = jax.tree.leaves(state.memory), optimizer.oscillating[1:]
     on_tree = isinstance(optimizer.transformation, OnTree)
-    entries: list[np.ndarray | None] = [None] * len(paths)
-    if on_tree:
-        entries = optimizer.transformation.covered(state.weights)  # type: ignore[attr-defined]
-    found: dict[int, np.ndarray | None] = {}
-    for i, ((path, leaf), some) in enumerate(zip(paths, entries, strict=True)):
-        if not optimizer.oscillating[1 + i]:
-            continue
-        if some is None and jnp.shape(leaf) != state.weights.shape:
+    found = (
+        [[part] for part in enumerate(optimizer.transformation.covered(state.weights))]  # type: ignore[attr-defined]
+        if on_tree
+        else _in_order(state)
+    )
+    moments = [moment for moment in found if odd[moment[0][0]]]
+    belonging = {
+        i
+        for moment in moments
+        for i, entries in moment
+        if entries is not None or jnp.shape(leaves[i]) == state.weights.shape
+    }
+    for i, (path, leaf) in enumerate(jax.tree_util.tree_leaves_with_path(state.memory)):
+        if odd[i] and i not in belonging:
             raise OptimizerError(
                 f"the transformation keeps memory.{name(path)} of shape {jnp.shape(leaf)}, which follows the "
                 f"gradient's sign but not weight by weight, so it has no alternating gain"
             )
-        found[i] = some if some is not None and some.size < state.weights.size else None
+    whole = state.weights.size
+    return [
+        [
+            (i, None if entries is None or entries.size == whole == leaves[i].size else entries)
+            for i, entries in moment
+        ]
+        for moment in moments
+    ]
+
+
+def _in_order(state: State) -> list[list[Part]]:
+    """The leaves of a memory of flat weights, those together that a transformation of a tree may have made of them.
+
+    Whether they are a moment of the weights in this order shows when the step is taken apart weight by weight.
+    """
+
+    def covers(node: Memory) -> bool:
+        leaves = jax.tree.leaves(node)
+        return len(leaves) > 1 and sum(map(jnp.size, leaves)) == state.weights.size
+
+    order, found, first = np.arange(state.weights.size), list[list[Part]](), 0
+    for node in jax.tree.leaves(state.memory, is_leaf=covers):
+        sizes = [jnp.size(leaf) for leaf in jax.tree.leaves(node)]
+        parts = np.split(order, np.cumsum(sizes)[:-1]) if covers(node) else [None]
+        found.append([(first + k, part) for k, part in enumerate(parts)])
+        first += len(sizes)
     return found
 
 

@@ -34,8 +34,8 @@ from rodflow.optimizers.tuned import Memory, Tuned
 
 
 @dataclass(frozen=True)
-class Optimizer:
-    """One of the optimizers.
+class Entry:
+    """An optimizer that a config may name.
 
     Attributes:
         build: keyword hyperparameters -> optax transformation.
@@ -53,7 +53,7 @@ class Optimizer:
     decay: Callable[..., float] = lambda b2, **_: b2
     shapeless: bool = True
 
-    def tuned(self, dtype: DTypeLike, **hyperparameters: float) -> "Tuned":
+    def tuned(self, dtype: DTypeLike, **hyperparameters: float) -> Tuned:
         """The transformation with its hyperparameters as scalars of this dtype, that of the weights."""
         counts = {k: v for k, v in hyperparameters.items() if isinstance(v, int)}
         numbers = {k: v for k, v in hyperparameters.items() if k not in counts}
@@ -93,10 +93,10 @@ class Optimizer:
         return second_moment**0.5 + hyperparameters["eps"]
 
 
-class _Table(Mapping[str, Optimizer]):
+class _Table(Mapping[str, Entry]):
     """The optimizers by name; the module of one is imported when it is asked for."""
 
-    def __getitem__(self, name: str) -> Optimizer:
+    def __getitem__(self, name: str) -> Entry:
         return _optimizer(name)
 
     def __iter__(self) -> Iterator[str]:
@@ -107,14 +107,14 @@ class _Table(Mapping[str, Optimizer]):
 
 
 @cache
-def _optimizer(name: str) -> Optimizer:
+def _optimizer(name: str) -> Entry:
     module = OPTIMIZERS.load(name)
     own = {"decay": module.decay} if hasattr(module, "decay") else {}
     threshold = getattr(module, "threshold", None)
-    return Optimizer(module.build, threshold, OPTIMIZERS[name].adaptive, **own)
+    return Entry(module.build, threshold, OPTIMIZERS[name].adaptive, **own)
 
 
-TABLE: Mapping[str, Optimizer] = _Table()
+TABLE: Mapping[str, Entry] = _Table()
 """The nine optimizers of theory by name, and the others."""
 
 NINE: tuple[str, ...] = tuple(OPTIMIZERS)[:9]

@@ -18,7 +18,7 @@ from rodflow.dynamics.discrete import scale_invariant
 from rodflow.dynamics.process import Recording, Snapshot
 from rodflow.optimizers.alternation import alternating_gains
 from rodflow.optimizers.optimizer_map import OptimizerMap, State, optimizer_map
-from rodflow.optimizers.table import TABLE, Optimizer
+from rodflow.optimizers.table import TABLE, Entry
 from rodflow.problem import objective
 from rodflow.store.trajectory import states, trajectory
 
@@ -42,7 +42,7 @@ class Prepared:
     settings: Settings
     optimizer: OptimizerMap
     weights: Float[Array, " parameter"]
-    known: Optimizer
+    known: Entry
     hyperparameters: Mapping[str, float]
     about: str
 
@@ -86,12 +86,17 @@ class Prepared:
         leaves = states(discrete)
         if not leaves:
             return None
-        structure = jax.tree.structure(self.optimizer.initial(self.weights))
-        before, now, after = (
-            State(*jax.tree.unflatten(structure, [jnp.asarray(leaf[k]) for leaf in leaves]))
-            for k in range(3)
-        )
-        return before, now, after
+        like, structure = jax.tree.flatten(self.optimizer.initial(self.weights))
+        shapes = [leaf.shape for leaf in like]
+
+        def state(which: int) -> State:
+            values = [
+                jnp.asarray(leaf[which]).reshape(shape)
+                for leaf, shape in zip(leaves, shapes, strict=True)
+            ]
+            return State(*jax.tree.unflatten(structure, values))
+
+        return state(0), state(1), state(2)
 
     def label(self, recording: Recording, process: str) -> xr.Dataset:
         """A recording as a labelled trajectory."""
@@ -126,22 +131,24 @@ def prepare(dataset: xr.Dataset, settings: Settings) -> Prepared:
     known, hyperparameters = optimizer_of(settings)
     transformation = known.tuned(weights.dtype, **hyperparameters)
     about = f"{settings['optimizer']['name']}, {settings['model']['kind']} on {settings['dataset']['name']}"
-    optimizer = optimizer_map(loss, transformation, weights)
+    unravel = None if transformation.shapeless else loss.unravel
+    optimizer = optimizer_map(loss, transformation, weights, unravel=unravel)
     return Prepared(settings, optimizer, weights, known, hyperparameters, about)
 
 
-def optimizer_of(settings: Settings) -> tuple[Optimizer, dict[str, float]]:
+def optimizer_of(settings: Settings) -> tuple[Entry, dict[str, float]]:
     """What is known of the optimizer that a run names, and its hyperparameters."""
     hyperparameters = dict(settings["optimizer"])
     return TABLE[hyperparameters.pop("name")], hyperparameters
 
 
 def preconditioner(
-    known: Optimizer, hyperparameters: Mapping[str, float], here: xr.Dataset
+    known: Entry, hyperparameters: Mapping[str, float], here: xr.Dataset
 ) -> Float[np.ndarray, " parameter"]:
     """See `Prepared.preconditioner`."""
     if known.threshold is None:
-        return np.asarray(1 / here["gain"].values)
+        with np.errstate(divide="ignore"):  # a weight that does not move is infinitely heavy
+            return np.asarray(1 / here["gain"].values)
     moment = jnp.asarray(here["second_moment"].values) if known.adaptive else None
     ones = np.ones(here["weights"].shape, np.float32)
     return np.asarray(known.preconditioner(moment, **hyperparameters)) * ones

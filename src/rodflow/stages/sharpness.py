@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 
 from rodflow.linalg.curvature import PROBABILITY, Curvature, Loss, top_eigenpairs
 from rodflow.linalg.eigensolver import random_guess
-from rodflow.optimizers.table import Optimizer
+from rodflow.optimizers.table import Entry
 from rodflow.problem import objective
 from rodflow.stages.run import Settings, optimizer_of, preconditioner
 from rodflow.store.checkpoint import Checkpoint, let_go
@@ -109,7 +109,7 @@ class Search:
 
 def along(
     loss: Loss,
-    optimizer: Optimizer,
+    optimizer: Entry,
     hyperparameters: Mapping[str, float],
     data: xr.Dataset,
     search: Search,
@@ -158,7 +158,7 @@ def along(
 
 def _search(
     loss: Loss,
-    optimizer: Optimizer,
+    optimizer: Entry,
     hyperparameters: Mapping[str, float],
     data: xr.Dataset,
     search: Search,
@@ -304,7 +304,7 @@ def _judged(stored: xr.Dataset, tolerance: float) -> dict[str, str | float]:
     }
 
 
-def _preconditioned_by(optimizer: Optimizer) -> str:
+def _preconditioned_by(optimizer: Entry) -> str:
     if optimizer.threshold is None:
         return "alternating gain"
     return "second moment" if optimizer.adaptive else "identity"

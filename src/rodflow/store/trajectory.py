@@ -83,17 +83,19 @@ def with_states(data: xr.Dataset, leaves: list[tuple[str, np.ndarray]], start: i
 
     Args:
         data: a discrete run.
-        leaves: (name in the state, values with a leading axis of three), in the order of the state's pytree.
+        leaves: (name in the state, values with a leading axis of three), in the order of the state's pytree. What is
+            neither a number nor as long as the weights is stored as one row of entries.
         start: the middle step.
     """
-    states = {
-        f"state_{index}": (
-            ("consecutive", "parameter")[: values.ndim],
-            values,
+    states = {}
+    for index, (name, values) in enumerate(leaves):
+        rows = values.reshape(len(values), -1) if values.ndim > 1 else values
+        entries = "parameter" if rows[0].size == data.sizes["parameter"] else f"entry_{index}"
+        states[f"state_{index}"] = (
+            ("consecutive", entries)[: rows.ndim],
+            rows,
             described(f"optimizer state around the start of the flows: {name}"),
         )
-        for index, (name, values) in enumerate(leaves)
-    }
     coordinate = (
         "consecutive",
         np.arange(start - 1, start + 2),
