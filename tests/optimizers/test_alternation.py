@@ -31,7 +31,8 @@ def float64():
 
 
 def map_of(transformation: optax.GradientTransformation) -> OptimizerMap:
-    return optimizer_map(jnp.sum, transformation, jnp.asarray(WEIGHTS))
+    """Of a model whose only parameters are one vector."""
+    return optimizer_map(lambda w: jnp.sum(w[0]), transformation, [jnp.asarray(WEIGHTS)])
 
 
 def after(optimizer: OptimizerMap, steps: int, scale=1.0) -> State:
@@ -233,7 +234,6 @@ def rotating() -> optax.GradientTransformation:
         pytest.param(
             without_memory(lambda g: jnp.mean(g) - g), "does not act weight by weight", id="centred"
         ),
-        pytest.param(optax.set_to_zero(), "does not depend on the gradient", id="nothing"),
         pytest.param(optax.sgd(-0.1), "climbs a gradient that alternates", id="ascent"),
         pytest.param(overwritten(), r"cannot hold memory without a gradient", id="overwritten"),
         pytest.param(
@@ -253,6 +253,65 @@ def test_optimizer_without_such_a_threshold_is_refused_in_one_line(transformatio
     with pytest.raises(OptimizerError, match=reason) as refusal:
         alternating_gain(optimizer, state)
     assert "\n" not in str(refusal.value)
+
+
+def test_snapshot_that_has_no_gain_leaves_those_of_the_others():
+    optimizer = map_of(optax.adam(LEARNING_RATE, B1, B2, EPS))
+    states = [optimizer.initial(jnp.asarray(WEIGHTS)), after(optimizer, 5)]
+    found = alternating_gains(optimizer, jax.tree.map(lambda *z: np.stack(z), *states))
+    assert np.isnan(found[0]).all()
+    np.testing.assert_array_equal(found[1], alternating_gain(optimizer, states[1]))
+
+
+def test_where_no_snapshot_has_a_gain_the_reason_is_given():
+    optimizer = map_of(optax.adam(LEARNING_RATE, B1, B2, EPS))
+    fresh = jax.tree.map(lambda z: np.stack([z, z]), optimizer.initial(jnp.asarray(WEIGHTS)))
+    with pytest.raises(OptimizerError, match="must have taken a step"):
+        alternating_gains(optimizer, fresh)
+
+
+def test_at_a_rate_of_zero_and_for_what_never_moves_the_gain_is_zero():
+    schedule = optax.cosine_decay_schedule(LEARNING_RATE, 60)
+    ended = map_of(optax.inject_hyperparams(optax.adam)(learning_rate=schedule))
+    for optimizer, steps in ((ended, 62), (map_of(optax.set_to_zero()), 3)):
+        np.testing.assert_array_equal(alternating_gain(optimizer, after(optimizer, steps)), 0)
+
+
+@pytest.mark.parametrize("step", [40, 59])
+def test_rate_that_is_written_into_the_memory_is_that_of_the_schedule(step):
+    schedule = optax.cosine_decay_schedule(LEARNING_RATE, 60)
+    injected = map_of(optax.inject_hyperparams(optax.sgd)(learning_rate=schedule))
+    states = [after(injected, n) for n in (step - 1, step, step + 1)]
+    middle = jax.tree.map(lambda a, b, c: (a + 2 * b + c) / 4, *states)
+    found = alternating_gain(injected, middle)
+    np.testing.assert_allclose(found, np.full(3, schedule(step - 1)), rtol=1e-6)
+
+
+def test_largest_second_moment_need_not_be_held_where_the_present_one_is_larger():
+    """Between the initial state, where both are 0, and the first ones the mean of it is too small."""
+    optimizer = map_of(ANY["amsgrad"])
+    states = [after(optimizer, n) for n in (0, 1, 2)]
+    middle = jax.tree.map(lambda a, b, c: (a + 2 * b + c) / 4, *states)
+    adam = map_of(optax.adam(LEARNING_RATE, B1, B2, EPS))
+    memory = middle.memory[0]
+    same = optax.ScaleByAdamState(count=memory.count, mu=memory.mu, nu=memory.nu)
+    plain = State(middle.weights, (same, *middle.memory[1:]))
+    np.testing.assert_allclose(
+        alternating_gain(optimizer, middle), alternating_gain(adam, plain), rtol=1e-12
+    )
+
+
+def test_optimizer_that_divides_by_a_distance_is_refused_for_that():
+    optimizer = map_of(optax.contrib.prodigy(0.1))
+    with pytest.raises(OptimizerError, match="no linear threshold"):
+        alternating_gain(optimizer, after(optimizer, 20))
+
+
+def test_state_that_is_not_finite_is_refused_for_that():
+    optimizer = map_of(optax.adam(LEARNING_RATE))
+    state = after(optimizer, 3)._replace(weights=jnp.full(3, jnp.nan))
+    with pytest.raises(OptimizerError, match="not finite: the state is not"):
+        alternating_gain(optimizer, state)
 
 
 def test_state_before_the_first_step_of_adam_is_refused():

@@ -27,7 +27,7 @@ def loss(weights):
 
 
 def oscillating_leaves(transformation: optax.GradientTransformation) -> set[str]:
-    optimizer = optimizer_map(loss, transformation, jnp.asarray(WEIGHTS))
+    optimizer = optimizer_map(lambda w: loss(w["w"]), transformation, {"w": jnp.asarray(WEIGHTS)})
     paths = jax.tree_util.tree_leaves_with_path(optimizer.initial(jnp.asarray(WEIGHTS)))
     return {
         jax.tree_util.keystr(path, simple=True, separator=".")

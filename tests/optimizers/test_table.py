@@ -8,15 +8,18 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from rodflow.config.catalogue import OPTIMIZERS
 from rodflow.dynamics.lifted import oscillating
-from rodflow.optimizers.optimizer_map import OptimizerMap, optimizer_map
+from rodflow.optimizers.alternation import alternating_gain
+from rodflow.optimizers.optimizer_map import OptimizerError, OptimizerMap, optimizer_map
 from rodflow.optimizers.table import NINE, TABLE
 from rodflow.optimizers.transformations import shared_decay
 
 LEARNING_RATE, B1, B2, EPS = 0.05, 0.9, 0.97, 1e-3
 ADAPTIVE = [name for name, optimizer in TABLE.items() if optimizer.adaptive]
 FORMULA = [name for name, optimizer in TABLE.items() if optimizer.threshold is not None]
-BEYOND = sorted(set(TABLE) - set(FORMULA))
+BEYOND = sorted(name for name, row in TABLE.items() if row.by_gain and row.shapeless)
+NOT_LINEAR = [name for name, row in TABLE.items() if not row.linear]
 GRADIENTS = np.random.default_rng(0).standard_normal((8, 4))
 WEIGHTS = np.random.default_rng(1).standard_normal(4)
 
@@ -28,18 +31,11 @@ def float64():
 
 
 def hyperparameters(name: str, decay: float = B1) -> dict[str, float]:
-    if name == "gd":
-        return {"learning_rate": LEARNING_RATE}
-    if name in ("heavy_ball", "nesterov"):
-        return {"learning_rate": LEARNING_RATE, "momentum": decay}
-    if name == "adagrad":
-        return {"learning_rate": LEARNING_RATE, "initial_accumulator_value": 0.2, "eps": EPS}
-    adaptive = {"learning_rate": LEARNING_RATE, "b2": B2, "eps": EPS}
-    if name == "adamw":
-        adaptive["weight_decay"] = 0.3
-    if name.startswith("k_adam"):
-        adaptive["k"] = 2
-    return adaptive if name.startswith("rmsprop") else adaptive | {"b1": decay}
+    """Those of a row, with values that all count within a few steps."""
+    given = {"learning_rate": LEARNING_RATE, "momentum": decay, "b1": decay, "b2": B2, "eps": EPS}
+    given |= {"weight_decay": 0.3, "initial_accumulator_value": 0.2, "beta": decay, "k": 2}
+    given |= {"trust_coefficient": 0.1, "decay_rate": 0.8, "factored_from": 2}
+    return {key: given[key] for key in OPTIMIZERS[name].hyperparameters}
 
 
 def steps(transformation: optax.GradientTransformation, gradients: np.ndarray):
@@ -228,6 +224,35 @@ def test_row_without_formula_is_preconditioned_by_its_inverse_gain_at_a_limit_of
     assert row.limit(**chosen) == 2
     with pytest.raises(ValueError, match="inverse of the alternating gain"):
         row.preconditioner(None, **chosen)
+
+
+@pytest.mark.parametrize("name", NOT_LINEAR)
+def test_row_without_linear_threshold_has_no_limit_and_the_plain_hessian(name):
+    row, chosen = TABLE[name], hyperparameters(name)
+    assert np.isnan(row.limit(**chosen))
+    assert row.preconditioner(None, **chosen) == 1
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_row_is_as_linear_and_as_shapeless_as_it_says(name):
+    row, chosen = TABLE[name], hyperparameters(name)
+    # Without the tree a row that is not shapeless is refused; with it a matrix of any size is factored.
+    tree = {"a": jnp.asarray(WEIGHTS).reshape(2, 2), "b": jnp.asarray(GRADIENTS[0])}
+    plain = row.build(**chosen)
+    if row.shapeless:
+        optimizer_map(jnp.sum, plain, jnp.asarray(WEIGHTS))
+    else:
+        with pytest.raises(OptimizerError, match="another shape"):
+            optimizer_map(jnp.sum, plain, jnp.asarray(WEIGHTS))
+    optimizer = optimizer_map(lambda w: jnp.sum(w["a"]), plain, tree)
+    state = optimizer.initial(tree)
+    for gradient in GRADIENTS:
+        state = optimizer.update(state, jnp.tile(jnp.asarray(gradient), 2))
+    if row.linear:
+        assert (alternating_gain(optimizer, state) > 0).all()
+    else:
+        with pytest.raises(OptimizerError):
+            alternating_gain(optimizer, state)
 
 
 @pytest.mark.parametrize("name", BEYOND)

@@ -137,6 +137,10 @@ class Optimizer:
         normalises: whether its step has a length of its own, whatever the gradient's.
         first_start: the first step at which flows may start; later than 1 where the rod's middle then is a state that
             no run can have, since the first of its three states has seen no gradient.
+        shapeless: whether it steps the same numbers alike in any shape, so that it acts on the flat weights. Otherwise it
+            acts on the model's tree of parameters.
+        linear: whether its step is linear in a small gradient, so that it has a threshold. Otherwise (a sign, a
+            normalised matrix) its sharpness is that of the Hessian, and over a threshold it is no number.
         symbols: formulas of hyperparameters that `SYMBOLS` does not have.
     """
 
@@ -148,6 +152,8 @@ class Optimizer:
     momentum: str | None = ""
     normalises: bool = True
     first_start: int = 1
+    shapeless: bool = False
+    linear: bool = True
     symbols: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property

@@ -21,13 +21,13 @@ from rodflow.optimizers.optimizer_map import OptimizerMap, State
 
 def stacked(optimizers: Sequence[OptimizerMap]) -> OptimizerMap:
     """One map whose hyperparameters have a leading axis, [run]; everything else is the first one's."""
-    rows = [optimizer.transformation.hyperparameters for optimizer in optimizers]
+    rows = [_hyperparameters(optimizer) for optimizer in optimizers]
     together = jax.tree.map(lambda *values: jnp.stack(values), *rows)
     return eqx.tree_at(_hyperparameters, optimizers[0], together)
 
 
-def _hyperparameters(optimizer: OptimizerMap) -> Any:
-    return optimizer.transformation.hyperparameters  # type: ignore[attr-defined]
+def _hyperparameters(optimizer: OptimizerMap) -> dict[str, Array]:
+    return optimizer.transformation.hyperparameters  # type: ignore[attr-defined, no-any-return]
 
 
 def _axes(optimizer: OptimizerMap) -> PyTree:

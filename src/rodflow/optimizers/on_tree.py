@@ -97,7 +97,7 @@ class OnTree(eqx.Module):
         """The memory before the first step, its moments flat."""
         return self._packed(self.of.init(self.layout.unravel(params)))
 
-    def update(self, updates: Flat, state: Memory, params: Flat) -> tuple[Flat, Memory]:
+    def update(self, updates: Flat, state: Memory, params: Weights = None) -> tuple[Flat, Memory]:
         """The flat updates that a flat gradient causes, and the memory after them, its moments flat."""
         kept = jax.eval_shape(lambda w: self.of.init(self.layout.unravel(w)), params)
         nodes, outer = jax.tree.flatten(kept, is_leaf=self.layout.is_moment)

@@ -130,7 +130,7 @@ def optimizer_map(
         tree = jax.eval_shape(unravel, weights)
         _refuse_other_order(unravel, weights)
     if unravel is None and _is_flat(weights):
-        acting = as_pytree(transformation)
+        acting: Transformation = as_pytree(transformation)
         flat = jnp.asarray(weights)
     else:
         layout = Layout.of(tree)

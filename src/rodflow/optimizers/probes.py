@@ -39,7 +39,7 @@ STEPS = 4
 _CLOSE = 1e-5
 
 
-compiled = eqx.filter_jit(compiler_options={"xla_backend_optimization_level": 0})
+compiled = eqx.filter_jit(compiler_options={"xla_backend_optimization_level": 0})  # type: ignore[call-overload]
 """Compiled fast, for what runs once."""
 
 
@@ -89,13 +89,17 @@ def oscillating_leaves(
     if not counts:
         return ()
     journeys = _journeys(transformation, weights, counts)
-    odd = ~np.asarray(journeys.even).all(axis=0)
+    odd = _not_always(journeys.even)
     while True:
-        even = _equivariant(transformation, journeys, tuple(map(bool, odd)), counts)
-        more = odd | ~np.asarray(even).all(axis=0)
-        if (more == odd).all():
-            return tuple(map(bool, odd))
+        found = _not_always(_equivariant(transformation, journeys, odd, counts))
+        more = tuple(a or b for a, b in zip(odd, found, strict=True))
+        if more == odd:
+            return odd
         odd = more
+
+
+def _not_always(even: Bool[Array, "start leaf"]) -> tuple[bool, ...]:
+    return tuple(not all(leaf) for leaf in np.asarray(even).T.tolist())
 
 
 def refuse_what_is_no_count(

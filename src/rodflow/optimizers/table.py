@@ -45,13 +45,15 @@ class Entry:
             inverse of the alternating gain where there is no threshold.
         decay: the same hyperparameters -> the decay of each second moment that it keeps.
         shapeless: whether it steps the same numbers alike in any shape, so that it acts on the flat weights.
+        linear: whether its step is linear in a small gradient. Otherwise it has no threshold, and P = 1.
     """
 
     build: Callable[..., optax.GradientTransformation]
     threshold: Callable[..., float] | None
     adaptive: bool = True
     decay: Callable[..., float] = lambda b2, **_: b2
-    shapeless: bool = True
+    shapeless: bool = False
+    linear: bool = True
 
     def tuned(self, dtype: DTypeLike, **hyperparameters: float) -> Tuned:
         """The transformation with its hyperparameters as scalars of this dtype, that of the weights."""
@@ -60,8 +62,18 @@ class Entry:
         arrays = {name: jnp.asarray(value, dtype) for name, value in numbers.items()}
         return Tuned(self.build, arrays, tuple(sorted(counts.items())), self.shapeless)
 
+    @property
+    def by_gain(self) -> bool:
+        """Whether its preconditioner is the inverse of the alternating gain."""
+        return self.linear and self.threshold is None
+
     def limit(self, **hyperparameters: float) -> float:
-        """The largest stable eigenvalue of P^{-1/2} H P^{-1/2}: threshold / learning_rate, 2 without a threshold."""
+        """The largest stable eigenvalue of P^{-1/2} H P^{-1/2}.
+
+        It is threshold / learning_rate, 2 where no formula is known, and NaN of a step that is not linear.
+        """
+        if not self.linear:
+            return math.nan
         if self.threshold is None:
             return 2.0
         return self.threshold(**hyperparameters) / hyperparameters["learning_rate"]
@@ -84,8 +96,10 @@ class Entry:
         """P = sqrt(nu_hat) + eps of the adaptive methods, 1 for the others that have a threshold.
 
         Raises:
-            ValueError: it has no threshold, so that its P is the inverse of `stability.alternating_gain`.
+            ValueError: it has no formula, so that its P is the inverse of the alternating gain.
         """
+        if not self.linear:
+            return 1.0
         if self.threshold is None:
             raise ValueError("the preconditioner is the inverse of the alternating gain")
         if second_moment is None:
@@ -111,7 +125,9 @@ def _optimizer(name: str) -> Entry:
     module = OPTIMIZERS.load(name)
     own = {"decay": module.decay} if hasattr(module, "decay") else {}
     threshold = getattr(module, "threshold", None)
-    return Entry(module.build, threshold, OPTIMIZERS[name].adaptive, **own)
+    declared = OPTIMIZERS[name]
+    own |= {"shapeless": declared.shapeless, "linear": declared.linear}
+    return Entry(module.build, threshold, declared.adaptive, **own)
 
 
 TABLE: Mapping[str, Entry] = _Table()

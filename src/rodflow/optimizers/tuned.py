@@ -1,15 +1,15 @@
 """Optax transformations as parts of a program: with hyperparameters that are its arguments, or fixed."""
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import equinox as eqx
 import optax
 from jaxtyping import Array, PyTree
 
-Memory = PyTree
+Memory: TypeAlias = PyTree
 """What an optax transformation keeps between steps, a pytree."""
-Weights = PyTree
+Weights: TypeAlias = PyTree
 """What it steps: a pytree of arrays, or one array."""
 
 

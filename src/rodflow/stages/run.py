@@ -60,7 +60,7 @@ class Prepared:
         """What of a snapshot is stored: of the memory the second moment, or the alternating gain where P is that."""
         kept = dict(snapshot)
         memory = kept.pop("memory")
-        if self.known.threshold is None:
+        if self.known.by_gain:
             state = jax.tree.map(lambda leaf: leaf[None], State(kept["weights"], memory))
             kept["gain"] = alternating_gains(self.optimizer, state)[0]
         elif self.known.adaptive:
@@ -146,7 +146,7 @@ def preconditioner(
     known: Entry, hyperparameters: Mapping[str, float], here: xr.Dataset
 ) -> Float[np.ndarray, " parameter"]:
     """See `Prepared.preconditioner`."""
-    if known.threshold is None:
+    if known.by_gain:
         with np.errstate(divide="ignore"):  # a weight that does not move is infinitely heavy
             return np.asarray(1 / here["gain"].values)
     moment = jnp.asarray(here["second_moment"].values) if known.adaptive else None

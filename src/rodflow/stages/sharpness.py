@@ -305,7 +305,7 @@ def _judged(stored: xr.Dataset, tolerance: float) -> dict[str, str | float]:
 
 
 def _preconditioned_by(optimizer: Entry) -> str:
-    if optimizer.threshold is None:
+    if optimizer.by_gain:
         return "alternating gain"
     return "second moment" if optimizer.adaptive else "identity"
 

@@ -13,6 +13,7 @@ OPTIMIZER = Optimizer(
         "initial_accumulator_value": number("Sum of squared gradients at the start.", 0.1, ge=0),
         "eps": EPS,
     },
+    shapeless=True,
 )
 
 

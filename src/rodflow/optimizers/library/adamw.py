@@ -15,6 +15,7 @@ OPTIMIZER = Optimizer(
         )
     },
     momentum=None,
+    shapeless=True,
 )
 
 

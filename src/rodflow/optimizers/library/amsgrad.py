@@ -11,6 +11,7 @@ OPTIMIZER = Optimizer(
     hyperparameters=ADAM,
     momentum="b1",
     first_start=2,  # the largest second moment of the middle of a rod that holds state 0 has not been reached
+    shapeless=True,
 )
 
 

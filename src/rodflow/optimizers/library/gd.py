@@ -10,6 +10,7 @@ OPTIMIZER = Optimizer(
     order=1,
     hyperparameters={"learning_rate": LEARNING_RATE},
     normalises=False,
+    shapeless=True,
 )
 
 

@@ -13,6 +13,7 @@ OPTIMIZER = Optimizer(
     hyperparameters=K_ADAM,
     adaptive=True,
     momentum=None,
+    shapeless=True,
 )
 
 

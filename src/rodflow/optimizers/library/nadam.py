@@ -12,6 +12,7 @@ OPTIMIZER = Optimizer(
     hyperparameters=ADAM,
     adaptive=True,
     momentum=None,
+    shapeless=True,
 )
 
 

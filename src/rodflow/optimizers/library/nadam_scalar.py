@@ -13,6 +13,7 @@ OPTIMIZER = Optimizer(
     hyperparameters=ADAM,
     adaptive=True,
     momentum=None,
+    shapeless=True,
 )
 
 

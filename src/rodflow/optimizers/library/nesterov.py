@@ -12,6 +12,7 @@ OPTIMIZER = Optimizer(
     hyperparameters={"learning_rate": LEARNING_RATE, "momentum": MOMENTUM},
     momentum=None,
     normalises=False,
+    shapeless=True,
 )
 
 

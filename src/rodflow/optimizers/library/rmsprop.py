@@ -10,6 +10,7 @@ OPTIMIZER = Optimizer(
     order=5,
     hyperparameters=RMSPROP,
     adaptive=True,
+    shapeless=True,
 )
 
 

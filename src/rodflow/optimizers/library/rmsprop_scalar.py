@@ -11,6 +11,7 @@ OPTIMIZER = Optimizer(
     order=4,
     hyperparameters=RMSPROP,
     adaptive=True,
+    shapeless=True,
 )
 
 

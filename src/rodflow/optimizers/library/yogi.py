@@ -10,6 +10,7 @@ OPTIMIZER = Optimizer(
     order=17,
     hyperparameters=ADAM,
     momentum="b1",
+    shapeless=True,
 )
 
 
