@@ -27,13 +27,13 @@ def late(start: int, end: float = np.inf) -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
-@pytest.mark.parametrize("start", [3, 20, 600, 50_000])
+@pytest.mark.parametrize("start", [20, 50_000])
 def test_leaf_that_begins_to_follow_the_sign_late_oscillates(start):
     optimizer = optimizer_map(jnp.sum, late(start), WEIGHTS)
     assert optimizer.oscillating == (True, False, True)
 
 
-@pytest.mark.parametrize("size", [0.1, 10.0])
+@pytest.mark.parametrize("size", [10.0])
 def test_leaf_that_follows_the_sign_of_gradients_of_some_size_only_oscillates(size):
     def update(gradient, mean, weights=None):
         source = jnp.where(jnp.linalg.norm(gradient) > size, gradient, jnp.abs(gradient))
@@ -58,8 +58,7 @@ def test_leaf_that_depends_on_an_oscillating_one_where_no_run_has_been_oscillate
     assert optimizer_map(jnp.sum, mine, WEIGHTS).oscillating == (True, True, True, True)
 
 
-@pytest.mark.parametrize("every", [2, 9, 50])
-@pytest.mark.parametrize("cast", [False, True])
+@pytest.mark.parametrize(("every", "cast"), [(2, False), (50, True)])
 def test_optimizer_that_acts_each_kth_step_only_is_refused(every, cast):
     def init(weights):
         return jnp.zeros([], jnp.int32), jnp.zeros_like(weights)
@@ -75,7 +74,7 @@ def test_optimizer_that_acts_each_kth_step_only_is_refused(every, cast):
         optimizer_map(jnp.sum, optax.GradientTransformation(init, update), WEIGHTS)
 
 
-@pytest.mark.parametrize("every", [2, 9, 40])
+@pytest.mark.parametrize("every", [9])
 def test_accumulated_gradients_are_refused_however_many(every):
     accumulated = optax.MultiSteps(optax.adam(0.01), every).gradient_transformation()
     with pytest.raises(OptimizerError, match="no step count"):
@@ -87,7 +86,6 @@ def test_accumulated_gradients_are_refused_however_many(every):
     [
         pytest.param(optax.warmup_cosine_decay_schedule(0.0, 0.1, 10, 100), id="warm-up, cosine"),
         pytest.param(optax.piecewise_constant_schedule(0.1, {20: 0.1, 500: 0.1}), id="pieces"),
-        pytest.param(optax.linear_onecycle_schedule(60, 0.1), id="one cycle"),
         pytest.param(
             optax.sgdr_schedule(
                 [{"init_value": 0.0, "peak_value": 0.1, "warmup_steps": 5, "decay_steps": 20}] * 3
