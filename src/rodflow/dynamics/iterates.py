@@ -4,7 +4,7 @@ A rod of centre Z and half-extent X holds two consecutive iterates, w_t = Z + (-
 is measured rather than seeded, at the edge of stability, predicts single iterates with their phase.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -12,6 +12,7 @@ from jaxtyping import Array, Float
 from rodflow.dynamics.discrete import Consecutive, Discrete
 from rodflow.dynamics.flows.rod import RodProcess
 from rodflow.dynamics.flows.rod_unit_step import RodUnitStep
+from rodflow.dynamics.lifted import RodCarry
 from rodflow.dynamics.process import Observation, Process, Snapshot
 from rodflow.optimizers.optimizer_map import OptimizerMap, State
 
@@ -19,7 +20,7 @@ from rodflow.optimizers.optimizer_map import OptimizerMap, State
 class Both(NamedTuple):
     """The carry of the rod flow, the iterates, and the sign (-1)^(t - t0) of the rod's end at which the iterate is."""
 
-    rod: Any
+    rod: RodCarry
     iterates: Consecutive
     sign: Float[Array, ""]
 

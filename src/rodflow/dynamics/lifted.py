@@ -10,7 +10,7 @@ moment, count) are smooth there: their half-extent is held at zero and they foll
 ends (Regis and Chewi 2026, arXiv 2605.06821).
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import equinox as eqx
 import jax
@@ -38,6 +38,10 @@ class Rod(NamedTuple):
             is_leaf=lambda x: x is None,
         )
         return eqx.combine(shifted, self.centre)
+
+
+RodCarry: TypeAlias = PyTree
+"""A `Rod`, or another named tuple that has its two fields."""
 
 
 def oscillating(optimizer: OptimizerMap, state: State) -> PyTree:
@@ -126,7 +130,7 @@ def orbit_and_losses(optimizer: OptimizerMap, rod: Rod, length: int) -> tuple[li
     return orbit, (plus[0], minus[0])
 
 
-def seed(rod: Any, key: Array) -> Any:
+def seed(rod: RodCarry, key: Array) -> RodCarry:
     """Add rounding-sized noise to the weights' half-extent of a Rod, or of a carry that has its two fields.
 
     In exact arithmetic a rod of no length stays so; in training the rounding of every step seeds the

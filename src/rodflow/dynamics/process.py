@@ -174,84 +174,134 @@ def record(
     Raises:
         CheckpointError: the checkpoint cannot be written.
     """
-    checkpoint = Checkpoint() if checkpoint is None else checkpoint
-    keep = (lambda snapshot: snapshot) if keep is None else keep
-    compile_time, step_times = 0.0, list[float]()
-    held: dict[int, PyTree] = {}
-    structure: PyTree = None  # of a snapshot
-    following, status = first, "completed"
-
-    if (begun := checkpoint.resume()) is not None:
-        leaves, note = begun
-        following, status = note["following"], note["status"]
-        carry, held = _restored(leaves, note["held"], jax.tree.structure(carry))
-        checkpoint.tell(f"continues at step {following}")
-
+    recorder = _Recorder(
+        process,
+        optimizer,
+        carry,
+        key,
+        (lambda snapshot: snapshot) if keep is None else keep,
+        Checkpoint() if checkpoint is None else checkpoint,
+        following=first,
+    )
+    recorder.resume()
     segments = list(_segments(first, last, {*snapshot_steps, *hold}))
     size = max(length for _, length in segments)
     wanted = set(snapshot_steps)
     for at, length in segments:
-        if at < following or status != "completed":
+        if at < recorder.following or recorder.status != "completed":
             continue
         if at in wanted:
-            snapshot = keep(jax.device_get(_look(process, optimizer, carry)))
-            values, structure = jax.tree.flatten(snapshot)
-            for index, value in enumerate(values):
-                checkpoint.append(f"snapshot.{index}", np.asarray(value)[None])
-            checkpoint.append("snapshot_steps", np.array([at]))
+            recorder.look(at)
         if at in hold:
-            held[at] = jax.device_get(carry)
+            recorder.held[at] = jax.device_get(recorder.carry)
+        loss = recorder.go(at, length, size)
+        if progress is not None and recorder.status == "completed":
+            progress(at + length - 1, loss)
+    return recorder.recording(first)
+
+
+@dataclass
+class _Recorder:
+    """A recording in the making.
+
+    Attributes:
+        process, optimizer, carry, key, keep, checkpoint: see `record`; the carry is that of the step `following`.
+        following: the next step.
+        status: as of a `Recording`, without a remark.
+        held: step -> carry there.
+        structure: of a snapshot, once one was taken.
+        compile_time, step_times: seconds of the first chunk, and per step of the others.
+    """
+
+    process: Process
+    optimizer: OptimizerMap
+    carry: PyTree
+    key: Array
+    keep: Keep
+    checkpoint: Checkpoint
+    following: int
+    status: str = "completed"
+    held: dict[int, PyTree] = field(default_factory=dict)
+    structure: jax.tree_util.PyTreeDef | None = None
+    compile_time: float = 0.0
+    step_times: list[float] = field(default_factory=list)
+
+    def resume(self) -> None:
+        """Go on where the checkpoint has got to, if it has one."""
+        if (begun := self.checkpoint.resume()) is None:
+            return
+        leaves, note = begun
+        self.following, self.status = note["following"], note["status"]
+        structure = jax.tree.structure(self.carry)
+        self.carry, self.held = _restored(leaves, note["held"], structure)
+        self.checkpoint.tell(f"continues at step {self.following}")
+
+    def look(self, at: int) -> None:
+        """Keep a snapshot of the carry, which is at this step."""
+        snapshot = self.keep(jax.device_get(_look(self.process, self.optimizer, self.carry)))
+        values, self.structure = jax.tree.flatten(snapshot)
+        for index, value in enumerate(values):
+            self.checkpoint.append(f"snapshot.{index}", np.asarray(value)[None])
+        self.checkpoint.append("snapshot_steps", np.array([at]))
+
+    def go(self, at: int, length: int, size: int) -> float:
+        """Advance by a chunk and keep what was seen, up to where the loss is lost; the last loss."""
         began = time.perf_counter()
-        carry, seen = jax.block_until_ready(
-            _chunk(process, optimizer, carry, key, jnp.asarray(at), jnp.asarray(length), size)
+        where = jnp.asarray(at), jnp.asarray(length)
+        self.carry, seen = jax.block_until_ready(
+            _chunk(self.process, self.optimizer, self.carry, self.key, *where, size)
         )
         elapsed = time.perf_counter() - began
-        if compile_time:
-            step_times.append(elapsed / length)
+        if self.compile_time:
+            self.step_times.append(elapsed / length)
         else:
-            compile_time = elapsed
+            self.compile_time = elapsed
         seen = {name: values[:length] for name, values in jax.device_get(seen).items()}
         finite = np.isfinite(seen["loss"]).reshape(length, -1).any(axis=1)  # of some run of a batch
         bad = np.flatnonzero(~finite)
         if bad.size:
-            status = f"diverged at step {at + int(bad[0])}"
+            self.status = f"diverged at step {at + int(bad[0])}"
             seen = {name: values[: bad[0]] for name, values in seen.items()}
         for name, values in seen.items():
-            checkpoint.append(f"series.{name}", values)
-        following = at + length
+            self.checkpoint.append(f"series.{name}", values)
+        self.following = at + length
         if not bad.size:
-            carry = process.adapt(optimizer, carry)
-        if checkpoint.due:
-            leaves = jax.device_get(jax.tree.leaves((carry, list(held.values()))))
-            checkpoint.save(leaves, following=following, status=status, held=list(held))
-        if progress is not None and not bad.size:
-            progress(at + length - 1, float(np.nanmean(seen["loss"][-1])))
+            self.carry = self.process.adapt(self.optimizer, self.carry)
+        if self.checkpoint.due:
+            leaves = jax.device_get(jax.tree.leaves((self.carry, list(self.held.values()))))
+            note = {"following": self.following, "status": self.status, "held": list(self.held)}
+            self.checkpoint.save(leaves, **note)
+        return np.nan if bad.size else float(np.nanmean(seen["loss"][-1]))
 
-    series = {
-        name.removeprefix("series."): checkpoint.column(name)
-        for name in checkpoint.names
-        if name.startswith("series.")
-    }
-    steps = first + np.arange(len(series["loss"]))
-    if remark := process.remark(series, steps):
-        status = f"{status}: {remark}"
-    kept_at, snapshots = np.zeros(0, np.int64), Snapshot()
-    if "snapshot_steps" in checkpoint.names:
-        kept_at = checkpoint.column("snapshot_steps")
-        if structure is None:  # none was taken since the run continued
-            structure = jax.tree.structure(keep(jax.device_get(_look(process, optimizer, carry))))
-        columns = [checkpoint.column(f"snapshot.{index}") for index in range(structure.num_leaves)]
-        snapshots = jax.tree.unflatten(structure, columns)
-    return Recording(
-        steps=steps,
-        series=series,
-        snapshot_steps=kept_at,
-        snapshots=snapshots,
-        status=status,
-        compile_time=compile_time,
-        step_time=float(np.median(step_times)) if step_times else float("nan"),
-        held=held,
-    )
+    def recording(self, first: int) -> Recording:
+        """What was recorded, from the first step on."""
+        names, column = self.checkpoint.names, self.checkpoint.column
+        series = {
+            name.removeprefix("series."): column(name)
+            for name in names
+            if name.startswith("series.")
+        }
+        steps = first + np.arange(len(series["loss"]))
+        if remark := self.process.remark(series, steps):
+            self.status = f"{self.status}: {remark}"
+        kept_at, snapshots = np.zeros(0, np.int64), Snapshot()
+        if "snapshot_steps" in names:
+            kept_at = column("snapshot_steps")
+            if self.structure is None:  # none was taken since the run continued
+                seen = _look(self.process, self.optimizer, self.carry)
+                self.structure = jax.tree.structure(self.keep(jax.device_get(seen)))
+            columns = [column(f"snapshot.{index}") for index in range(self.structure.num_leaves)]
+            snapshots = jax.tree.unflatten(self.structure, columns)
+        return Recording(
+            steps=steps,
+            series=series,
+            snapshot_steps=kept_at,
+            snapshots=snapshots,
+            status=self.status,
+            compile_time=self.compile_time,
+            step_time=float(np.median(self.step_times)) if self.step_times else float("nan"),
+            held=self.held,
+        )
 
 
 def _restored(

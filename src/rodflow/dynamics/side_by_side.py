@@ -1,13 +1,12 @@
 """Runs that differ in numbers only, side by side: a batch that is one vmapped program.
 
-What may differ are the hyperparameters of a `rodflow.optimizers.table.Tuned` transformation, the initial weights and
+What may differ are the hyperparameters of a `rodflow.optimizers.tuned.Tuned` transformation, the initial weights and
 the seed; the data and everything else is shared. On one core of a CPU it is faster for small runs only
 (benchmarks/side_by_side.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import equinox as eqx
 import jax
@@ -15,6 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, PyTree
 
+from rodflow.dynamics.discrete import Discrete
+from rodflow.dynamics.minibatch import Minibatch
 from rodflow.dynamics.process import Keep, Observation, Process, Recording, Snapshot
 from rodflow.optimizers.optimizer_map import OptimizerMap, State
 
@@ -44,7 +45,7 @@ class SideBySide(Process):
         process: what each of them does.
     """
 
-    process: Any  # a process with `first`: the discrete run
+    process: Discrete | Minibatch
 
     @eqx.filter_jit
     def first(self, optimizer: OptimizerMap, weights: Array, key: Array) -> PyTree:
@@ -62,7 +63,9 @@ class SideBySide(Process):
     def snapshot(self, optimizer: OptimizerMap, carry: PyTree) -> Snapshot:
         return self._over(self.process.snapshot, optimizer, carry)
 
-    def _over(self, method: Any, optimizer: OptimizerMap, *rows: PyTree) -> Any:
+    def _over(
+        self, method: Callable[..., PyTree], optimizer: OptimizerMap, *rows: PyTree
+    ) -> PyTree:
         axes = (_axes(optimizer), *(0 for _ in rows))
         return eqx.filter_vmap(method, in_axes=axes)(optimizer, *rows)
 

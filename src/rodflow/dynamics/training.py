@@ -1,7 +1,7 @@
 """Training: the discrete run from initial weights, one after the other or several side by side."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TypedDict, Unpack
 
 import jax
 import jax.numpy as jnp
@@ -89,12 +89,28 @@ def discrete_side_by_side(
     return apart(recording, len(optimizers))
 
 
-def _process(batch_size: int | None) -> Any:
+class How(TypedDict):
+    """The arguments of `rodflow.dynamics.process.record` that a training hands on."""
+
+    snapshot_steps: Sequence[int]
+    hold: Sequence[int]
+    progress: Progress | None
+    keep: Keep | None
+    checkpoint: Checkpoint | None
+
+
+def _process(batch_size: int | None) -> Discrete | Minibatch:
     return Discrete() if batch_size is None else Minibatch(batch_size)
 
 
 def _train(
-    process: Any, optimizer: OptimizerMap, weights: Array, steps: int, *, key: Array, **how: Any
+    process: Discrete | Minibatch | SideBySide,
+    optimizer: OptimizerMap,
+    weights: Array,
+    steps: int,
+    *,
+    key: Array,
+    **how: Unpack[How],
 ) -> Recording:
     before = fold_in(key, jnp.asarray(steps + 1))  # of a step number that no later step has
     carry = process.first(optimizer, weights, before)

@@ -1,18 +1,20 @@
 """Optax transformations that optax does not have: scalar second moments, no bias correction, k-Adam."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float
 
+from rodflow.optimizers.tuned import Memory, Weights
+
 
 class ScalarMomentState(NamedTuple):
     """Memory of the scalar variants: step count, first moment, and one second moment for all weights."""
 
     count: Array  # type: ignore[assignment]  # optax's name; tuples have a method of that name
-    mu: Any
+    mu: Weights
     nu: Float[Array, ""]
 
 
@@ -25,14 +27,14 @@ def scale_by_scalar_adam(
     scalar RMSProp. Source: Regis and Chewi 2026 (2605.06821).
     """
 
-    def init(params: Any) -> ScalarMomentState:
+    def init(params: Weights) -> ScalarMomentState:
         mu = optax.tree.zeros_like(params) if b1 is not None else None
         nu = jnp.zeros([], jnp.result_type(*jax.tree.leaves(params)))
         return ScalarMomentState(jnp.zeros([], jnp.int32), mu, nu)
 
     def update(
-        grads: Any, state: ScalarMomentState, params: Any = None
-    ) -> tuple[Any, ScalarMomentState]:
+        grads: Weights, state: ScalarMomentState, params: Weights = None
+    ) -> tuple[Weights, ScalarMomentState]:
         del params
         count = optax.safe_increment(state.count)
         nu = b2 * state.nu + (1 - b2) * optax.tree.norm(grads, squared=True)
@@ -62,10 +64,10 @@ def without_bias_correction(
     """
     for_ever = jnp.iinfo(jnp.int32).max
 
-    def init(params: Any) -> Any:
+    def init(params: Weights) -> Memory:
         return scaling.init(params)._replace(count=None)  # type: ignore[attr-defined]
 
-    def update(grads: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    def update(grads: Weights, state: Memory, params: Weights = None) -> tuple[Weights, Memory]:
         counted = state._replace(count=jnp.asarray(for_ever, jnp.int32))
         updates, following = scaling.update(grads, counted, params)
         return updates, following._replace(count=None)  # type: ignore[attr-defined]
@@ -82,7 +84,7 @@ def scale_by_k_adam(b1: float, b2: float, eps: float, k: int) -> optax.GradientT
     return optax.chain(*(optax.scale_by_adam(b1, b2, eps) for _ in range(k)))
 
 
-def shared_decay(decay: Float[Array, ""] | float, k: int) -> Any:
+def shared_decay(decay: float, k: int) -> float:
     """The decay of each of k averages of averages that together weigh the newest number as one of `decay` does.
 
     (1 - b_i)^k = 1 - b. With b in each of them instead, k averages of averages lag k b / (1 - b) steps behind.

@@ -11,7 +11,7 @@ At t = 0 the corrected moments are 0/0; their limits are g and g^2. Corrected mo
 descriptions, moments are not (1 - b^t and 1 - e^{-t/tau} differ), so a flow takes over the corrected ones.
 """
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -151,7 +151,7 @@ def _continuous_over_discrete(decay: Scalar, time: Scalar) -> Scalar:
     return jnp.where(fresh, 1, continuous / jnp.where(fresh, 1, discrete))
 
 
-def _error_of_weights(y: Any) -> Scalar:
+def _error_of_weights(y: tuple[Vector, ...]) -> Scalar:
     """Of the error of a state that of the weights; errors of the moments show there."""
     return jnp.sqrt(jnp.mean(y[0] ** 2))
 

@@ -13,7 +13,8 @@ auxiliary leaves, the integrator and the seeding are ours.
 """
 
 import abc
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple
 
 import diffrax
 import equinox as eqx
@@ -26,6 +27,7 @@ from rodflow.config.declarations import GRADIENTS, ROD, Flow
 from rodflow.dynamics.lifted import (
     Losses,
     Rod,
+    RodCarry,
     from_consecutive,
     seed,
     stable_lifted_map_and_losses,
@@ -149,7 +151,9 @@ class LongThirdStage(diffrax.AbstractERK):
         b_sol=np.array([1 / 4, 0.0, 3 / 4]),
         b_error=np.array([-3 / 4, 0.0, 3 / 4]),
     )
-    interpolation_cls: ClassVar[Any] = diffrax.ThirdOrderHermitePolynomialInterpolation.from_k
+    interpolation_cls: ClassVar[Callable[..., diffrax.AbstractLocalInterpolation]] = (
+        diffrax.ThirdOrderHermitePolynomialInterpolation.from_k
+    )
 
     def order(self, terms: PyTree) -> int:
         """Second order."""
@@ -162,22 +166,24 @@ class RodProcess(Process):
     The carry is a named tuple with the `centre` and `extent` of a rod, and what else the integrator remembers.
     """
 
-    def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> Any:
+    def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> RodCarry:
         return self.start(optimizer, from_consecutive(optimizer, before, now, after))
 
     @abc.abstractmethod
-    def start(self, optimizer: OptimizerMap, rod: Rod) -> Any:
+    def start(self, optimizer: OptimizerMap, rod: Rod) -> RodCarry:
         """The carry of a rod that is somewhere for the first time."""
 
-    def unit(self, optimizer: OptimizerMap, carry: Any) -> Any:
+    def unit(self, optimizer: OptimizerMap, carry: RodCarry) -> RodCarry:
         """The carry one unit of time later."""
         return self.unit_and_losses(optimizer, carry)[0]
 
     @abc.abstractmethod
-    def unit_and_losses(self, optimizer: OptimizerMap, carry: Any) -> tuple[Any, Losses]:
+    def unit_and_losses(self, optimizer: OptimizerMap, carry: RodCarry) -> tuple[RodCarry, Losses]:
         """The same, and the losses at the ends before, which come with the gradients there."""
 
-    def advance(self, optimizer: OptimizerMap, carry: Any, key: Array) -> tuple[Any, Observation]:
+    def advance(
+        self, optimizer: OptimizerMap, carry: RodCarry, key: Array
+    ) -> tuple[RodCarry, Observation]:
         following, losses = self.unit_and_losses(optimizer, seed(carry, key))
         weights, extent = carry.centre.weights, carry.extent.weights
         plus, minus = losses
@@ -194,7 +200,7 @@ class RodProcess(Process):
     def gradients(self) -> int:
         """How many gradients a unit of time takes."""
 
-    def snapshot(self, optimizer: OptimizerMap, carry: Any) -> Snapshot:
+    def snapshot(self, optimizer: OptimizerMap, carry: RodCarry) -> Snapshot:
         return {
             "weights": carry.centre.weights,
             "half_extent": carry.extent.weights,
@@ -225,7 +231,7 @@ class RodFlow(RodProcess):
     def unit_and_losses(self, optimizer: OptimizerMap, rod: Rod) -> tuple[Rod, Losses]:
         dt = 1.0 / self.substeps
 
-        def field(time: Any, y: Rod, known: Bent) -> Rod:
+        def field(time: float | Array, y: Rod, known: Bent) -> Rod:
             f = jax.lax.cond(time > 0, lambda: increment(optimizer, y), lambda: known.increment)
             return jax.tree.map(jnp.add, f, known.correction)
 
