@@ -14,7 +14,7 @@ auxiliary leaves, the integrator and the seeding are ours.
 
 import abc
 from collections.abc import Callable
-from typing import ClassVar, NamedTuple
+from typing import ClassVar, NamedTuple, TypeAlias
 
 import diffrax
 import equinox as eqx
@@ -133,6 +133,9 @@ def relaxation(optimizer: OptimizerMap, centre: State, first: State, second: Sta
     return State(jnp.zeros_like(centre.weights), corrections)
 
 
+Interpolation: TypeAlias = Callable[..., diffrax.AbstractLocalInterpolation]
+
+
 class LongThirdStage(diffrax.AbstractERK):
     """Second-order explicit Runge-Kutta method of three stages, stability polynomial 1 + z + z^2/2 + z^3/16.
 
@@ -151,7 +154,7 @@ class LongThirdStage(diffrax.AbstractERK):
         b_sol=np.array([1 / 4, 0.0, 3 / 4]),
         b_error=np.array([-3 / 4, 0.0, 3 / 4]),
     )
-    interpolation_cls: ClassVar[Callable[..., diffrax.AbstractLocalInterpolation]] = (
+    interpolation_cls: ClassVar[Interpolation] = (
         diffrax.ThirdOrderHermitePolynomialInterpolation.from_k
     )
 
@@ -231,7 +234,7 @@ class RodFlow(RodProcess):
     def unit_and_losses(self, optimizer: OptimizerMap, rod: Rod) -> tuple[Rod, Losses]:
         dt = 1.0 / self.substeps
 
-        def field(time: float | Array, y: Rod, known: Bent) -> Rod:
+        def field(time: float | Array | np.ndarray, y: Rod, known: Bent) -> Rod:
             f = jax.lax.cond(time > 0, lambda: increment(optimizer, y), lambda: known.increment)
             return jax.tree.map(jnp.add, f, known.correction)
 
