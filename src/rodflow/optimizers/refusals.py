@@ -157,11 +157,15 @@ def refuse_what_depends_on_shape(transformation: Transformation, weights: Flat) 
 
 @compiled
 def _walk(transformation: Transformation, weights: Flat) -> Array:
-    """How far a few steps go from each of some counts, for small, moderate and large gradients."""
+    """How far a few steps go from each of some counts, for small, moderate and large gradients.
+
+    Both gradients and weights differ in size from one end of the vector to the other, so that its parts do.
+    """
+    ramp = jnp.exp(jnp.linspace(-2, 2, weights.size, dtype=weights.dtype))
 
     def moved(start: Array) -> Flat:
         count, size = start
-        params = noise(weights, -1)
+        params = noise(weights, -1) / ramp
         fresh = transformation.init(params)
         memory = jax.tree.map(
             lambda leaf, old: (
@@ -172,7 +176,7 @@ def _walk(transformation: Transformation, weights: Flat) -> Array:
         )
         far = params
         for step in range(3):
-            updates, memory = transformation.update(size * noise(weights, step), memory, far)
+            updates, memory = transformation.update(size * ramp * noise(weights, step), memory, far)
             memory = float_counts(memory, weights.dtype)
             far = far + updates
         return far - params
