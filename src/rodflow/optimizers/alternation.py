@@ -34,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from rodflow.optimizers.errors import OptimizerError, StateError
+from rodflow.optimizers.errors import OptimizerError, OtherModeError, StateError
 from rodflow.optimizers.linear_response import (
     BELOW,
     GROWS,
@@ -151,7 +151,7 @@ def _refuse_other_instabilities(found: Coefficients, gain: np.ndarray, decay: np
         curvature = fraction * (2 - decay[moving]) / gain[moving]
         radius = largest_multiplier(found[..., moving], curvature)
         if radius > 1 + GROWS:
-            raise OptimizerError(
+            raise OtherModeError(
                 f"another mode grows (by {radius:.4g} a step) at {fraction:g} of the curvature at which the weights "
                 f"would alternate, so that is not where stability ends; "
                 f"rodflow.optimizers.instability.first_instability says where"

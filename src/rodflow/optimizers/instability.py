@@ -30,10 +30,12 @@ gain is the alternating gain (`rodflow.optimizers.alternation`).
 from collections.abc import Callable
 from typing import NamedTuple
 
+import jax
 import numpy as np
 from jaxtyping import Complex, Float
 
-from rodflow.optimizers.errors import OptimizerError
+from rodflow.optimizers.alternation import alternating_gain
+from rodflow.optimizers.errors import OptimizerError, OtherModeError, StateError
 from rodflow.optimizers.linear_response import (
     BELOW,
     GROWS,
@@ -92,6 +94,26 @@ def first_instability(optimizer: OptimizerMap, state: State) -> Instability:
             )
     nothing[moves] = 2 * answer
     return Instability(nothing, angle)
+
+
+def critical_gain(optimizer: OptimizerMap, state: State) -> Instability:
+    """The critical gain and angle of a state: those of the alternating motion where that comes first.
+
+    Returns:
+        NaN where the state is not finite, or has no gain though others may, such as one before the first step.
+
+    Raises:
+        OptimizerError: as `first_instability`, of an optimizer that has none.
+    """
+    nothing = Instability(np.full(state.weights.shape, np.nan, state.weights.dtype), np.nan)
+    if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state)):
+        return nothing
+    try:
+        return Instability(alternating_gain(optimizer, state), np.pi)
+    except OtherModeError:
+        return first_instability(optimizer, state)
+    except StateError:
+        return nothing
 
 
 def filter_of(found: Coefficients, z: complex) -> Complex[np.ndarray, " parameter"]:

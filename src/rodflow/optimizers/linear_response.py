@@ -148,7 +148,10 @@ def _drift(optimizer: OptimizerMap, state: State, frozen: State) -> Float[Array,
     held = [leaves[i] for i in auxiliary]
     still = jnp.zeros_like(state.weights)
     found, derivative = jax.linearize(lambda h: after(h, still), held)
-    _, read = jax.linearize(lambda h: after(h, jnp.ones_like(still)), held)
+    # Two steps on as well: some begin otherwise than they go on.
+    later = optimizer.update(optimizer.update(frozen, still + 1), still + 1)
+    further = [jax.tree.leaves(later)[i] for i in auxiliary]
+    reads = [jax.linearize(lambda h: after(h, still + 1), h)[1] for h in (held, further)]
     drift = []
     for k, (i, leaf) in enumerate(zip(auxiliary, held, strict=True)):
         alone = [jnp.ones_like(x) if n == k else jnp.zeros_like(x) for n, x in enumerate(held)]
@@ -156,7 +159,7 @@ def _drift(optimizer: OptimizerMap, state: State, frozen: State) -> Float[Array,
         follows = (derivative(alone)[i] == 0) & (derivative(others)[i] != 0)
         wanted = jax.tree.leaves(state)[i]
         off = jnp.linalg.norm(jnp.ravel(jnp.where(follows, 0, found[i] - wanted)))
-        unread = jnp.stack([jnp.all(x == 0) for x in read(alone)]).all()
+        unread = jnp.stack([jnp.all(x == 0) for read in reads for x in read(alone)]).all()
         size = jnp.maximum(jnp.linalg.norm(jnp.ravel(wanted)), jnp.finfo(leaf.dtype).tiny)
         drift.append(jnp.where(unread, 0, off / size))
     return jnp.asarray(drift)

@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from rodflow.dynamics.discrete import scale_invariant
 from rodflow.dynamics.process import Recording, Snapshot
-from rodflow.optimizers.alternation import alternating_gains
+from rodflow.optimizers.instability import critical_gain
 from rodflow.optimizers.optimizer_map import OptimizerMap, State, optimizer_map
 from rodflow.optimizers.table import TABLE, Entry
 from rodflow.problem import objective
@@ -57,12 +57,13 @@ class Prepared:
         return self.known.limit(**self.hyperparameters)
 
     def keep(self, snapshot: Snapshot) -> Snapshot:
-        """What of a snapshot is stored: of the memory the second moment, or the alternating gain where P is that."""
+        """What of a snapshot is stored: of the memory the second moment, or the critical gain where P is that."""
         kept = dict(snapshot)
         memory = kept.pop("memory")
         if self.known.by_gain:
-            state = jax.tree.map(lambda leaf: leaf[None], State(kept["weights"], memory))
-            kept["gain"] = alternating_gains(self.optimizer, state)[0]
+            found = critical_gain(self.optimizer, State(kept["weights"], memory))
+            kept["gain"] = found.gain
+            kept["angle"] = np.asarray(found.angle, found.gain.dtype)
         elif self.known.adaptive:
             with np.errstate(all="ignore"):  # of a run that diverges
                 moment = self.known.second_moment(memory, **self.hyperparameters)

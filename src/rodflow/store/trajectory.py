@@ -28,7 +28,8 @@ LONG_NAMES = {
     "half_extent": "half-extent of the weights: (2 w[t] - w[t-1] - w[t+1]) / 4 of the iterates, or X_w of the flow",
     "iterate": "flat weights w[t] of the optimizer itself",
     "second_moment": "bias-corrected second moment of the optimizer",
-    "gain": "alternating gain of the optimizer's linearised map, the inverse of its preconditioner",
+    "gain": "critical gain of the optimizer's linearised map, the inverse of its preconditioner",
+    "angle": "angle by which the first unstable mode turns in a step, in radians; pi where it alternates",
 }
 """What the variables are that a discrete run has, or any process. All are dimensionless."""
 
