@@ -46,6 +46,8 @@ class Response(NamedTuple):
         small, jump, bend: a small gradient; what the step without any changes by when it sees the opposite one, at
             the weights; the derivative there, along it.
         rounding: what of the jump may be rounding, at most.
+        ordinary, reached: a gradient a thousandth of the moments of the state; what the step makes of it. A division by
+            a norm plus a small number is linear below that number only, which no gradient ever is.
         drift: for each auxiliary leaf, how much a step without gradient departs from it, relative.
     """
 
@@ -56,6 +58,8 @@ class Response(NamedTuple):
     jump: Float[Array, "row parameter"]
     bend: Float[Array, "row parameter"]
     rounding: Float[Array, "row parameter"]
+    ordinary: Float[Array, " parameter"]
+    reached: Float[Array, "row parameter"]
     drift: Float[Array, " leaf"]
 
 
@@ -205,6 +209,10 @@ def _response(optimizer: OptimizerMap, state: State) -> Response:
     images, slopes = jax.vmap(lambda x, v: jax.jvp(step, (x,), (v,)))(places, directions)
 
     base = step(still)
+    given = jax.tree.leaves(state.memory)
+    kept = [jnp.abs(_put_together(m, given, state.weights)) for m in moments]
+    ordinary = 1e-3 * probe[-1] * sum(kept, start=jnp.zeros_like(state.weights))
+    nothing = jnp.zeros(shape, dtype)
     return Response(
         coefficients=jnp.moveaxis(slopes[:columns], 0, 1),
         probe=probe,
@@ -213,6 +221,8 @@ def _response(optimizer: OptimizerMap, state: State) -> Response:
         jump=images[-1] - base,
         bend=slopes[-1],
         rounding=100 * jnp.finfo(dtype).eps * jnp.abs(base),
+        ordinary=ordinary,
+        reached=step(nothing.at[-1].set(ordinary)) - step(nothing),
         drift=_drift(optimizer, state, frozen),
     )
 
@@ -303,7 +313,9 @@ def _refuse_what_is_not_linear(optimizer: OptimizerMap, state: State, response: 
     linear = np.einsum("rcp,cp->rp", response.coefficients, response.small)
     allowed = _KINK * _norm(linear)
     jump, bend = _norm(response.jump + linear), _norm(response.bend - linear)
-    if np.any(jump > allowed + _norm(response.rounding)) or np.any(bend > allowed):
+    far = response.coefficients[0, -1] * response.ordinary
+    curved = np.linalg.norm(response.reached[0] - far) > _KINK * np.linalg.norm(far)
+    if np.any(jump > allowed + _norm(response.rounding)) or np.any(bend > allowed) or curved:
         raise OptimizerError(
             "the update is not differentiable at zero gradient (a sign, a kink, a division by a norm), so it has no "
             "linear threshold; what can be measured is the multiplier and the secant of its rod "
