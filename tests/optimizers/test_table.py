@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 
 from rodflow.config.catalogue import OPTIMIZERS
 from rodflow.dynamics.lifted import oscillating
-from rodflow.optimizers.alternation import alternating_gain
+from rodflow.optimizers.instability import first_instability
 from rodflow.optimizers.optimizer_map import OptimizerError, OptimizerMap, optimizer_map
 from rodflow.optimizers.table import NINE, TABLE
 from rodflow.optimizers.transformations import shared_decay
@@ -127,7 +127,10 @@ def test_hyperparameters_may_be_arrays(name):
     chosen = hyperparameters(name)
     tuned = TABLE[name].tuned(jnp.float64, **chosen)
     found, _ = eqx.filter_jit(lambda transformation: steps_of(transformation, GRADIENTS))(tuned)
-    np.testing.assert_allclose(found, steps(TABLE[name].build(**chosen), GRADIENTS)[0], rtol=1e-12)
+    # Adafactor computes its decay in single precision.
+    tolerance = 1e-6 if name == "adafactor" else 1e-12
+    expected = steps(TABLE[name].build(**chosen), GRADIENTS)[0]
+    np.testing.assert_allclose(found, expected, rtol=tolerance)
 
 
 @pytest.mark.parametrize("name", ["rmsprop", "adam"])
@@ -249,10 +252,10 @@ def test_row_is_as_linear_and_as_shapeless_as_it_says(name):
     for gradient in GRADIENTS:
         state = optimizer.update(state, jnp.tile(jnp.asarray(gradient), 2))
     if row.linear:
-        assert (alternating_gain(optimizer, state) > 0).all()
+        assert (first_instability(optimizer, state).gain > 0).all()
     else:
         with pytest.raises(OptimizerError):
-            alternating_gain(optimizer, state)
+            first_instability(optimizer, state)
 
 
 @pytest.mark.parametrize("name", BEYOND)
