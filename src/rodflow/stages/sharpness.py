@@ -181,7 +181,8 @@ def _search(
         checked = (index + 1) % CHECKED_EVERY == 0 or index + 1 == len(snapshots)
         found = look(weights, scale, [nearest], key=index if checked else None)
         window.append(_Place(weights, scale, found))
-        last = window[-1].eigenvectors
+        if np.isfinite(window[-1].eigenvectors.preconditioned).all():  # not where P is no number
+            last = window[-1].eigenvectors
         if checked:
             _store(_looked_back(window, look) if found.corrected else window, checkpoint)
             window = []
