@@ -119,7 +119,7 @@ def iterates(discrete: xr.Dataset) -> xr.Dataset:
 
 
 def onset_window(discrete: xr.Dataset) -> xr.Dataset:
-    """The snapshots of a run, as if they were steps around the opening of its rod."""
+    """The snapshots of a run, as if they were steps around its oscillation onset."""
     steps = discrete[["iterate"]].rename(snapshot="step").drop_vars("step")
     return steps.assign_attrs(title="onset_window", onset=40.0, centre=40, status="completed")
 

@@ -177,7 +177,7 @@ def iterates(*, status: str = "", last: int = STEPS, flip: int = 10**6) -> xr.Da
 
 
 def onset_window(*, status: str = "", first: int = 70, last: int = 130) -> xr.Dataset:
-    """Every iterate of the discrete run from one step to another, around the opening of the rod."""
+    """Every iterate of the discrete run from one step to another, around the oscillation onset."""
     steps = _steps(first, last, status)
     jump = np.where(is_open(steps), 0.1, 1e-4) * (-1.0) ** steps
     variables = {

@@ -301,12 +301,12 @@ def test_thresholds_draws_and_writes_both_numbers(
     table = drawing.table.set_index(["optimizer", "quantity"])["value"]
     assert table["adam", "threshold"] == pytest.approx(38)
     drawn = [line.get_xdata()[0] for line in lines(axes, "mean")]
-    ratios = [table[run.optimizer, "held_over_threshold"] for run in runs]
+    ratios = [table[run.optimizer, "late_mean_over_threshold"] for run in runs]
     np.testing.assert_array_equal(drawn, ratios)
     for bar, run in zip(lines(axes, "range"), runs, strict=True):
-        ends = [table[run.optimizer, f"held_{end}_over_threshold"] for end in ("lowest", "highest")]
+        ends = [table[run.optimizer, f"late_{end}_over_threshold"] for end in ("lowest", "highest")]
         np.testing.assert_array_equal(bar.get_xdata(), ends)
-        assert f"{table[run.optimizer, 'held']:.4g}" in words(drawing)
+        assert f"{table[run.optimizer, 'late_mean']:.4g}" in words(drawing)
         assert f"{table[run.optimizer, 'threshold']:.4g}" in words(drawing)
 
 

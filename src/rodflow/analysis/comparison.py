@@ -4,7 +4,7 @@ Definitions (docs/theory.md, what is measured):
 
 * tracking error ||w_flow(t) - wbar_t|| / ||wbar_t - wbar_t0||, wbar the midpoint of the discrete run;
 * onset: the first snapshot from t0 on at which the sharpness reaches the threshold;
-* held: time average of sharpness over threshold in the last quarter of the run.
+* late mean: time average of sharpness over threshold in the last quarter of the run.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ def onset(ratio: xr.DataArray, start: int) -> float:
 def oscillation_onset(length: xr.DataArray, since: int, longest: float | None = None) -> float:
     """The first step from `since` on at which a rod is half as long as the longest from there; NaN if there is none.
 
-    From the onset on the oscillation grows, but from the size of rounding: it opens later.
+    From the onset on the oscillation grows, but from the size of rounding, so that it sets in later.
 
     Args:
         length: of the rod, [step].
@@ -97,9 +97,9 @@ def compare(
         end = last_quarter(ratio, steps)
         row = {
             "onset": onset(ratio, start),
-            "held": float(end.mean()) if end.size else np.nan,
-            "held_lowest": float(end.min()) if end.size else np.nan,
-            "held_highest": float(end.max()) if end.size else np.nan,
+            "late_mean": float(end.mean()) if end.size else np.nan,
+            "late_lowest": float(end.min()) if end.size else np.nan,
+            "late_highest": float(end.max()) if end.size else np.nan,
             "error_mean": np.nan,
             "error_last": np.nan,
         }
@@ -142,9 +142,9 @@ _COLUMNS = {
     "error_mean": "geometric mean of the tracking error over the run",
     "error_last": "tracking error at the last snapshot",
     "onset": "first step from t0 on at which the sharpness reaches the threshold",
-    "held": "time average of sharpness over threshold in the last quarter of the run",
-    "held_lowest": "lowest sharpness over threshold in the last quarter of the run",
-    "held_highest": "highest sharpness over threshold in the last quarter of the run",
+    "late_mean": "time average of sharpness over threshold in the last quarter of the run",
+    "late_lowest": "lowest sharpness over threshold in the last quarter of the run",
+    "late_highest": "highest sharpness over threshold in the last quarter of the run",
 }
 
 

@@ -114,10 +114,10 @@ def equilibrium(run: StoredRun) -> Measured:
     """Time average of sharpness over threshold in the last quarter of the discrete run."""
     if (time := onset_time(run)).value not in at_most(LATEST_ONSET):
         raise NotApplicable(time.note if math.isinf(time.value) else f"reached only at {time.note}")
-    if math.isnan(held := _of(run, "held", DISCRETE)):
+    if math.isnan(mean := _of(run, "late_mean", DISCRETE)):
         raise NotApplicable("no sharpness was measured in the last quarter")
-    lowest, highest = (_of(run, f"held_{end}", DISCRETE) for end in ("lowest", "highest"))
-    return Measured(held, f"between {lowest:.3g} and {highest:.3g}")
+    lowest, highest = (_of(run, f"late_{end}", DISCRETE) for end in ("lowest", "highest"))
+    return Measured(mean, f"between {lowest:.3g} and {highest:.3g}")
 
 
 def stable_over(flow: str) -> Measure:

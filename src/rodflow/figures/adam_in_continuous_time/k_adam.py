@@ -20,7 +20,7 @@ from rodflow.figures.core.marks import (
     curve,
     diverged,
     ending,
-    held,
+    late,
     never_reached,
     threshold_key,
 )
@@ -148,7 +148,7 @@ def _draw_loss(column: _Column, numbers: Numbers) -> None:
 
 
 def _draw_sharpness(column: _Column, numbers: Numbers) -> None:
-    """Learning rate x sharpness, the threshold of each k dashed in its colour, and what is held over it in words."""
+    """Learning rate x sharpness, the threshold of each k dashed in its colour, and the late mean over it in words."""
     axes, shown = column.panels[1], []
     for run in column.runs:
         values = sharpness(run, DISCRETE) * run.threshold
@@ -169,17 +169,17 @@ def _draw_sharpness(column: _Column, numbers: Numbers) -> None:
     axes.set_ylim(low, high * (high / low) ** 0.34)  # room for words
     _step_axis(axes, column, last=not column.with_flows)
     for line, k in enumerate(k for k in column.colors if column.of(k)):
-        _write_held(axes, column, k, line, numbers)
+        _write_late(axes, column, k, line, numbers)
 
 
-def _write_held(axes: Axes, column: _Column, k: float | None, line: int, numbers: Numbers) -> None:
+def _write_late(axes: Axes, column: _Column, k: float | None, line: int, numbers: Numbers) -> None:
     """What the runs of one k hold in the last quarter, over their threshold, as a mean of the seeds."""
     members = column.of(k)
     for run in members:
-        if np.isfinite(held(run)):
-            name = named("held_over_threshold", run, column.names)
-            numbers.add(run, DISCRETE, name, held(run))
-    values = [held(run) for run in members if np.isfinite(held(run))]
+        if np.isfinite(late(run)):
+            name = named("late_mean_over_threshold", run, column.names)
+            numbers.add(run, DISCRETE, name, late(run))
+    values = [late(run) for run in members if np.isfinite(late(run))]
     if not values:
         words = "diverged"
     elif all(map(never_reached, members)):

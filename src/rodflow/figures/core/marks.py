@@ -1,7 +1,7 @@
 """How figures draw a curve against the steps, the threshold, and what does not end at it."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -39,16 +39,11 @@ def never_reached(run: StoredRun) -> bool:
     return not diverged(run) and not np.isfinite(onset(run))
 
 
-def held(run: StoredRun, end: str = "") -> float:
-    """Sharpness over threshold in the last quarter; NaN of a run that diverged, whose last quarter is another.
-
-    Args:
-        run: whose.
-        end: "" for the mean, "_lowest" or "_highest".
-    """
+def late(run: StoredRun, what: Literal["mean", "lowest", "highest"] = "mean") -> float:
+    """Sharpness over threshold in the last quarter; NaN of a run that diverged, whose last quarter is another."""
     if diverged(run):
         return np.nan
-    return float(run.comparison[f"held{end}"].sel(process=DISCRETE))
+    return float(run.comparison[f"late_{what}"].sel(process=DISCRETE))
 
 
 def exception(run: StoredRun) -> str:
@@ -57,7 +52,7 @@ def exception(run: StoredRun) -> str:
         return ending(run)
     if never_reached(run):
         return NOT_REACHED
-    if held(run) >= 1 - TOLERANCE:
+    if late(run) >= 1 - TOLERANCE:
         return ""
     return f"last reached at step {int(last_reached(sharpness(run, DISCRETE)))}"
 

@@ -21,8 +21,8 @@ from rodflow.figures.core.marks import (
     curve,
     diverged,
     exception,
-    held,
     in_gain,
+    late,
     mark_threshold,
     not_reached_key,
     threshold_key,
@@ -54,7 +54,7 @@ FIGURE = FigureEntry(per="sweeps", needs=ALONG_RUNS, order=18)
 _RATE, _DECAY = "learning_rate", "b1"
 
 _LOWEST_TOP, _HIGHEST_TOP = 1.3, 1.6  # of sharpness over threshold that is shown
-_NARROWEST, _WIDEST = 0.16, 0.6  # half of the axis of held sharpness
+_NARROWEST, _WIDEST = 0.16, 0.6  # half of the axis of late means
 
 _ACROSS = {"left": 0.72, "right": 0.12, "between": 0.3}  # inches
 _ACROSS |= {"narrow": 1.3, "wide": 3.4, "least": 4.5}
@@ -100,7 +100,7 @@ class _Block:
 
 
 def draw(runs: Sequence[StoredRun]) -> Drawing:
-    """Three rows: learning rate x sharpness, loss, and the sharpness held at the end over the threshold.
+    """Three rows: learning rate x sharpness, loss, and the late mean of sharpness over threshold.
 
     Args:
         runs: of any models and optimizers; without a decay of the first moment they have a column of their own.
@@ -117,7 +117,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             block = _Block(group, rows, decays, colors, names)
             _draw_sharpness(block, numbers)
             _draw_loss(block, numbers)
-            _draw_held(block, numbers)
+            _draw_late(block, numbers)
             _head(block)
         limit = [threshold_key(), band_key(), *not_reached_key(runs)]
         key(figure, [*color_key(_RATE, colors), *limit], lines=lines)
@@ -213,10 +213,10 @@ def _draw_loss(block: _Block, numbers: Numbers) -> None:
         axes.tick_params(labelleft=axes is block.panels[1][0])
 
 
-def _draw_held(block: _Block, numbers: Numbers) -> None:
+def _draw_late(block: _Block, numbers: Numbers) -> None:
     """Mean and range of sharpness over threshold in the last quarter, against the learning rate."""
     rates = in_order(map(step_size, block.runs))
-    ends = [held(run, end) for run in block.runs for end in ("_lowest", "_highest")]
+    ends = [late(run, end) for run in block.runs for end in ("lowest", "highest")]
     away = np.abs(np.array(ends)[np.isfinite(ends)] - 1)
     half = float(np.clip(1.1 * np.max(away, initial=0.0), _NARROWEST, _WIDEST))
     turned: dict[str, Any] = {"rotation": 90} if len(block.colors) > _MANY else {}
@@ -232,7 +232,7 @@ def _draw_held(block: _Block, numbers: Numbers) -> None:
             spread = 0.12 * (np.arange(len(members)) - (len(members) - 1) / 2)
             for run, x in zip(members, place + spread, strict=True):
                 _draw_mark(axes, block, run, float(x), numbers)
-            known = [*map(held, members)]
+            known = [*map(late, members)]
             if np.isfinite(known).any():
                 look: dict[str, Any] = {"coordinates": ("data", "axes fraction"), "shift": (0, 1)}
                 look |= {"color": block.colors[rate], "ha": "center", "fontsize": 6.5, **turned}
@@ -241,12 +241,12 @@ def _draw_held(block: _Block, numbers: Numbers) -> None:
 
 def _draw_mark(axes: Axes, block: _Block, run: StoredRun, x: float, numbers: Numbers) -> None:
     """Mean and range of one run: open where it never reached the threshold, at the edge where it lies beyond."""
-    found = {end: held(run, end) for end in ("", "_lowest", "_highest")}
+    found = {end: late(run, end) for end in ("mean", "lowest", "highest")}
     mean, low, high = found.values()
     if not np.isfinite(mean):
         return
     for end, value in found.items():
-        name = named(f"held{end}_over_threshold", run, block.names)
+        name = named(f"late_{end}_over_threshold", run, block.names)
         numbers.add(run, DISCRETE, name, value)
     color, (bottom, top) = block.color(run), axes.get_ylim()
     axes.plot([x, x], [low, high], color=color, linewidth=2.2, alpha=0.4, label="range")
@@ -261,7 +261,7 @@ def _draw_mark(axes: Axes, block: _Block, run: StoredRun, x: float, numbers: Num
         linestyle="none",
         clip_on=False,
         zorder=3,
-        label="_beyond" if off else "held",
+        label="_beyond" if off else "late_mean",
     )
 
 
@@ -280,7 +280,7 @@ def _head(block: _Block) -> None:
     measured = "learning rate ×\nsharpness $\\eta S$ [1]"
     if in_gain(run):
         measured = "sharpness $S$ [1]\nin the gain"
-    labels = {top[0]: measured, below[0]: "loss [1]", last[0]: "held /\nthreshold [1]"}
+    labels = {top[0]: measured, below[0]: "loss [1]", last[0]: "late mean /\nthreshold [1]"}
     for axes, text in labels.items():
         axes.set_ylabel(text)
         axes.yaxis.set_label_coords(-0.36 / (axes.get_position().width * _inches(axes)), 0.5)

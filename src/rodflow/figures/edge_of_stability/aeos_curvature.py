@@ -1,4 +1,4 @@
-"""Which curvature is held: that of the loss itself under gradient descent, only the preconditioned one under Adam.
+"""Which curvature stays at a threshold: that of the loss itself under gradient descent, only the preconditioned one under Adam.
 
 One column an optimizer (and model, if there are several), seeds on top of each other: the sharpness of the Hessian,
 that of the preconditioned Hessian over its threshold, and the preconditioner. How much the first and the last change
@@ -26,7 +26,7 @@ from rodflow.figures.core.marks import (
     cross,
     curve,
     diverged,
-    held,
+    late,
     mark_threshold,
     never_reached,
     threshold_key,
@@ -213,14 +213,14 @@ def _draw_trend(
 
 
 def _draw_ratio(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> list[_Curve]:
-    """The preconditioned sharpness over its threshold, and where it is held in the end."""
+    """The preconditioned sharpness over its threshold, and its late mean."""
     mark_threshold(axes, zorder=2.5, **_SOLID)
     curves, means = [], []
     for run in runs:
         values = over_threshold(run, DISCRETE)
         curves.append(_plot(axes, run, values, "sharpness_over_threshold", numbers))
-        if np.isfinite(mean := held(run)):
-            numbers.add(run, DISCRETE, "held", mean)
+        if np.isfinite(mean := late(run)):
+            numbers.add(run, DISCRETE, "late_mean", mean)
             means.append(mean)
     if means:
         _write(axes, f"average of the last quarter: {_span(means)}", up=True)

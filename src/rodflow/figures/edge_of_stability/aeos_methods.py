@@ -19,8 +19,8 @@ from rodflow.figures.core.marks import (
     cross,
     curve,
     exception,
-    held,
     in_gain,
+    late,
     mark_threshold,
     never_reached,
     threshold_key,
@@ -111,15 +111,15 @@ def _draw_panel(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> None
         values, name = sharpness(run, DISCRETE), "sharpness_over_threshold"
         drawn = curve(axes, run, name, values, numbers, color=color, linewidth=width, zorder=2)
         cross(axes, run, drawn, color)
-        if np.isfinite(mean := held(run)):
-            for end in ("", "_lowest", "_highest"):
-                numbers.add(run, DISCRETE, f"held{end}_over_threshold", held(run, end))
+        if np.isfinite(mean := late(run)):
+            for end in ("mean", "lowest", "highest"):
+                numbers.add(run, DISCRETE, f"late_{end}_over_threshold", late(run, end))
             place = np.clip(mean, *axes.get_ylim())
-            axes.plot(last, place, color=INK, clip_on=False, label="held", zorder=3, **_MARK)
+            axes.plot(last, place, color=INK, clip_on=False, label="late_mean", zorder=3, **_MARK)
 
 
 def _head(axes: Axes, runs: Sequence[StoredRun], *, several: bool) -> None:
-    """Above a panel whose it is, its hyperparameters and its threshold; in it what is held, and what went wrong."""
+    """Above a panel whose it is, its hyperparameters and its threshold; in it the late mean, and what went wrong."""
     run = runs[0]
     where: dict[str, Any] = {"va": "bottom", "ha": "left"}
     name = optimizer_label(run.optimizer)
@@ -134,10 +134,10 @@ def _head(axes: Axes, runs: Sequence[StoredRun], *, several: bool) -> None:
     limit = f"threshold of {measured}: {run.threshold:.4g}"
     note(axes, limit, (0, 1), shift=(0, 2), fontsize=6.5, color=_COLORS[in_gain(run)], **where)
     words = [*dict.fromkeys(text for run in runs if (text := _exception(run)))]
-    if done := [run for run in runs if np.isfinite(held(run))]:
-        mean, low = np.mean([*map(held, done)]), min(held(run, "_lowest") for run in done)
-        high = max(held(run, "_highest") for run in done)
-        words.append(f"held {mean:.2f} ({low:.2f} to {high:.2f})")
+    if done := [run for run in runs if np.isfinite(late(run))]:
+        mean, low = np.mean([*map(late, done)]), min(late(run, "lowest") for run in done)
+        high = max(late(run, "highest") for run in done)
+        words.append(f"late mean {mean:.2f} ({low:.2f} to {high:.2f})")
     for line, text in enumerate(reversed(words)):
         note(axes, text, (1, 1), shift=(-1, -7.5 * line), ha="right", va="top", fontsize=6)
 

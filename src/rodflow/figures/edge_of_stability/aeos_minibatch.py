@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from rodflow.analysis.equilibrium import mean_and_error
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
-from rodflow.figures.core.marks import cross, curve, diverged, held, threshold_key
+from rodflow.figures.core.marks import cross, curve, diverged, late, threshold_key
 from rodflow.figures.core.rows import by_row, describe_row, onset, sharpness
 from rodflow.figures.core.style import (
     FAINT,
@@ -81,9 +81,9 @@ class _Batch:
         return [run for run in self.runs if not diverged(run)]
 
     @property
-    def held(self) -> dict[StoredRun, float]:
+    def late_means(self) -> dict[StoredRun, float]:
         """Average over the last quarter, of the completed runs."""
-        return {run: value for run in self.runs if np.isfinite(value := held(run))}
+        return {run: value for run in self.runs if np.isfinite(value := late(run))}
 
     @property
     def mean(self) -> xr.DataArray | None:
@@ -222,8 +222,8 @@ def _draw_sizes(
         labels.append(f"{name}\n{seeds}" if "\n" in name else f"{name}\n\n{seeds}")
         for run in batch.completed:
             numbers.add(run, DISCRETE, f"reaches_threshold[{batch.about}]", np.isfinite(onset(run)))
-        if batch.held:
-            _draw_held(axes, batch, float(batch.size * np.exp(-_ASIDE * wide)), numbers)
+        if batch.late_means:
+            _draw_late(axes, batch, float(batch.size * np.exp(-_ASIDE * wide)), numbers)
     axes.set_xticks([batch.size for batch in batches], labels=labels)
     look: dict[str, Any] = {
         "ha": "right",
@@ -237,11 +237,11 @@ def _draw_sizes(
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _draw_held(axes: Axes, batch: _Batch, aside: float, numbers: Numbers) -> None:
+def _draw_late(axes: Axes, batch: _Batch, aside: float, numbers: Numbers) -> None:
     """The averages of the seeds with one batch size, their mean and its standard error."""
-    for run, value in batch.held.items():
-        numbers.add(run, DISCRETE, f"held[{batch.about}]", value)
-    values = [*batch.held.values()]
+    for run, value in batch.late_means.items():
+        numbers.add(run, DISCRETE, f"late_mean[{batch.about}]", value)
+    values = [*batch.late_means.values()]
     dots: dict[str, Any] = {
         "marker": "o",
         "markersize": 2.8,
@@ -253,11 +253,11 @@ def _draw_held(axes: Axes, batch: _Batch, aside: float, numbers: Numbers) -> Non
     )
     mean, error = mean_and_error(values)
     first = batch.runs[0]
-    numbers.add(first, DISCRETE, f"mean_held[{batch.about}]", mean)
+    numbers.add(first, DISCRETE, f"mean_late_mean[{batch.about}]", mean)
     look: dict[str, Any] = {"color": batch.color, "zorder": 3}
     axes.plot(batch.size, mean, marker="D", markersize=3.6, label=f"mean {batch.about}", **look)
     if np.isfinite(error):
-        numbers.add(first, DISCRETE, f"standard_error_held[{batch.about}]", error)
+        numbers.add(first, DISCRETE, f"standard_error_late_mean[{batch.about}]", error)
         axes.errorbar(
             batch.size,
             mean,

@@ -22,7 +22,7 @@ from rodflow.figures.core.marks import (
     curve,
     diverged,
     exception,
-    held,
+    late,
     mark_threshold,
     not_reached_key,
     threshold_key,
@@ -91,7 +91,7 @@ class _Block:
 
 
 def draw(runs: Sequence[StoredRun]) -> Drawing:
-    """A grid of sharpness over threshold against the steps, and what is held against the decay.
+    """A grid of sharpness over threshold against the steps, and its late mean against the decay.
 
     Args:
         runs: of any models and optimizers; one without such a decay has a column of its own.
@@ -224,7 +224,7 @@ def _draw_summary(block: _Block, panels: Sequence[Axes], numbers: Numbers) -> No
         }
         for run, place in places.items():
             _draw_range(mean, block, run, place, numbers)
-        _draw_marks(mean, block, places, "held_over_threshold", held, numbers)
+        _draw_marks(mean, block, places, "late_mean_over_threshold", late, numbers)
         _draw_marks(spread, block, places, "standard_deviation", _settled, numbers)
     for axes in panels:
         labels = ["none" if b2 is None else plain(b2) for b2 in block.decays]
@@ -232,11 +232,11 @@ def _draw_summary(block: _Block, panels: Sequence[Axes], numbers: Numbers) -> No
         axes.set_xlim(-0.5, len(labels) - 0.5)
         axes.set_xlabel("second-moment decay $\\beta_2$ [1]")
     mean.set_ylim(0, max(mean.get_ylim()[1], 1 + 2 * TOLERANCE))
-    mean.set_ylabel("held sharpness /\nthreshold [1]")
+    mean.set_ylabel("late mean /\nthreshold [1]")
     spread.set_ylim(0, max(spread.get_ylim()[1], 0.02))
     spread.set_ylabel("its standard\ndeviation [1]")
     if not np.isfinite([*map(_settled, block.runs)]).any():
-        note(spread, "no run held the threshold", (0.5, 0.5), ha="center", color=FAINT)
+        note(spread, "no run stayed at the threshold", (0.5, 0.5), ha="center", color=FAINT)
 
 
 def _settled(run: StoredRun) -> float:
@@ -246,13 +246,13 @@ def _settled(run: StoredRun) -> float:
 
 def _draw_range(axes: Axes, block: _Block, run: StoredRun, x: float, numbers: Numbers) -> None:
     """From the lowest to the highest in the last quarter."""
-    ends = {end: held(run, end) for end in ("_lowest", "_highest")}
-    if not np.isfinite(held(run)):
+    ends = {end: late(run, end) for end in ("lowest", "highest")}
+    if not np.isfinite(late(run)):
         return
     color = block.color(run)
     axes.plot([x, x], [*ends.values()], color=color, linewidth=2.4, alpha=0.35, label="range")
     for end, value in ends.items():
-        name = named(f"held{end}_over_threshold", run, block.names)
+        name = named(f"late_{end}_over_threshold", run, block.names)
         numbers.add(run, DISCRETE, name, value)
 
 

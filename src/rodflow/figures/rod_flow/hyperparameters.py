@@ -170,9 +170,9 @@ def _enter(point: _Point, flows: Sequence[str], numbers: Numbers) -> None:
 
     add(DISCRETE, "threshold", point.run.threshold)
     for process in (DISCRETE, *flows):
-        for quantity in (*_ERRORS, "held", "onset"):
+        for quantity in (*_ERRORS, "late_mean", "onset"):
             add(process, quantity, point.number(quantity, process))
-    for quantity in ("held_lowest", "held_highest"):
+    for quantity in ("late_lowest", "late_highest"):
         add(DISCRETE, quantity, point.number(quantity, DISCRETE))
     for flow in _rods(flows):
         add(flow, "error_last_stable_over_flow", _gain(point, flow))
@@ -233,19 +233,19 @@ def _draw_sharpness(axes: Axes, key: str, points: Sequence[_Point], flows: Seque
     axes.axhline(1, color=INK, linewidth=0.6, zorder=1)
     style = process_style(DISCRETE)
     for point in points:
-        ends = [point.number(f"held_{end}", DISCRETE) for end in ("lowest", "highest")]
+        ends = [point.number(f"late_{end}", DISCRETE) for end in ("lowest", "highest")]
         x = [_place(key, point.value(key))] * 2
         axes.plot(x, ends, color=style.color, linewidth=3, zorder=2, label="range")
     for process in (DISCRETE, *_rods(flows)):
-        _plot(axes, key, points, process, "held", filled=process == DISCRETE)
+        _plot(axes, key, points, process, "late_mean", filled=process == DISCRETE)
     if _STABLE not in flows:
         return
-    far = [point for point in points if point.number("held", _STABLE) > _HIGHEST]
+    far = [point for point in points if point.number("late_mean", _STABLE) > _HIGHEST]
     near = [point for point in points if point not in far]
     if near:
-        _plot(axes, key, near, _STABLE, "held", filled=False)
+        _plot(axes, key, near, _STABLE, "late_mean", filled=False)
     for point in far:
-        text = f"{point.number('held', _STABLE):.2g} \u2191"
+        text = f"{point.number('late_mean', _STABLE):.2g} \u2191"
         place, where = (_place(key, point.value(key)), 1.0), ("data", "axes fraction")
         color = process_style(_STABLE).text_color
         font = _SMALL | {"color": color, "ha": "center", "va": "top"}
@@ -360,16 +360,16 @@ class _Map:
 
 def _maps(flow: str | None) -> list[_Map]:
     """Error of a flow, gain over the stable flow, and sharpness."""
-    held = _Map(
-        "sharpness / threshold", "RdBu_r", ".2f", lambda point: point.number("held", DISCRETE)
+    late = _Map(
+        "sharpness / threshold", "RdBu_r", ".2f", lambda point: point.number("late_mean", DISCRETE)
     )
     if flow is None:
-        return [held]
+        return [late]
     title = f"last tracking error, {process_style(flow).label}"
     return [
         _Map(title, "Purples", ".2g", lambda point: point.number("error_last", flow)),
         _Map("the stable flow's over it", "Greens", ".2g", lambda point: _gain(point, flow)),
-        held,
+        late,
     ]
 
 

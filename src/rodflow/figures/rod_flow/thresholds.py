@@ -46,7 +46,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
 
 def _half_width(runs: Sequence[StoredRun]) -> float:
     """How far from 1 the axis reaches."""
-    names = ["held_lowest", "held_highest"]
+    names = ["late_lowest", "late_highest"]
     ends = [run.comparison[name].sel(process=DISCRETE).item() for run in runs for name in names]
     away = np.abs(np.array(ends) - 1)
     return float(np.clip(1.1 * np.nanmax([*away, 0]), _NARROWEST, _WIDEST))
@@ -57,14 +57,16 @@ def _draw_line(chart: Forest, line: Line, numbers: Numbers) -> None:
     measured = []
     for run, height in zip(line.runs, line.spread, strict=True):
         row = run.comparison.sel(process=DISCRETE)
-        mean, low, high = (row[name].item() for name in ("held", "held_lowest", "held_highest"))
+        mean, low, high = (
+            row[name].item() for name in ("late_mean", "late_lowest", "late_highest")
+        )
         theory = run.threshold
         numbers.add(run, DISCRETE, "threshold", theory)
         if not np.isfinite(mean):
             continue
-        for name, ratio in {"": mean, "_lowest": low, "_highest": high}.items():
-            numbers.add(run, DISCRETE, f"held{name}", ratio * theory)
-            numbers.add(run, DISCRETE, f"held{name}_over_threshold", ratio)
+        for name, ratio in {"mean": mean, "lowest": low, "highest": high}.items():
+            numbers.add(run, DISCRETE, f"late_{name}", ratio * theory)
+            numbers.add(run, DISCRETE, f"late_{name}_over_threshold", ratio)
         measured.append((mean * theory, low * theory, high * theory))
         chart.axes.plot(
             [low, high], [height] * 2, color=style.color, linewidth=3, zorder=2, label="range"

@@ -182,7 +182,7 @@ def _look(run: StoredRun) -> _View | str:
     if _STABLE in gaps and gaps[_STABLE].any():
         vectors[_ASIDE] = gaps[_STABLE]
     origin = middles[centre - inner[0]]
-    frame = _Frame(origin, _covectors(vectors, _metric(run, centre)))
+    frame = _Frame(origin, _covectors(vectors, _preconditioner(run, centre)))
     return _View(
         run=run,
         steps=inner,
@@ -211,21 +211,21 @@ def _near(run: StoredRun, flow: str, steps: np.ndarray) -> xr.Dataset | None:
     return trajectory.sel(snapshot=wide, step=wide)
 
 
-def _metric(run: StoredRun, step: int) -> np.ndarray:
+def _preconditioner(run: StoredRun, step: int) -> np.ndarray:
     """P at the snapshot of the discrete run nearest to a step, [parameter] or []."""
     near = run.trajectory(DISCRETE).sel(snapshot=[step], method="nearest")
     return preconditioner(near, run.settings["optimizer"]).values[0]
 
 
-def _covectors(vectors: dict[str, np.ndarray], metric: np.ndarray) -> dict[str, np.ndarray]:
+def _covectors(vectors: dict[str, np.ndarray], p: np.ndarray) -> dict[str, np.ndarray]:
     """What reads off the parts along vectors made orthogonal in order (Gram-Schmidt) in a . P b."""
     units: dict[str, np.ndarray] = {}
     for name, vector in vectors.items():
         rest = vector
         for unit in units.values():
-            rest = rest - (rest @ (metric * unit)) / (unit @ (metric * unit)) * unit
+            rest = rest - (rest @ (p * unit)) / (unit @ (p * unit)) * unit
         units[name] = rest / np.linalg.norm(rest)
-    return {name: metric * unit / (unit @ (metric * unit)) for name, unit in units.items()}
+    return {name: p * unit / (unit @ (p * unit)) for name, unit in units.items()}
 
 
 def _flow_path(flow: str, near: xr.Dataset, frame: _Frame, steps: np.ndarray) -> _Path:
