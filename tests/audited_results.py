@@ -47,7 +47,8 @@ def write_results(
         if f"{kind}.nc" in plan.expected_files(experiment):
             artifact.write(data, root / f"{kind}.nc", kind=kind, root=root)
     for figure in plan.figures(experiment):
-        save((draw or drawn)(figure, root), root / figure.stem)
+        caption = FIGURES[figure.name].captioned(figure.part)
+        save((draw or drawn)(figure, root), root / figure.stem, caption)
     write_manifest(root, accept=True)
     return root
 

@@ -1,5 +1,6 @@
 """Figures: what is drawn is what is tabled, the same bytes every time, failures included."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from docutils.core import publish_string
 
 import synthetic_results
 from drawn import assert_drawn, lines, panels, rows_of, words
@@ -115,11 +117,24 @@ def test_unknown_figure_is_named() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_figure_has_a_caption_that_names_its_model_and_table(name: str) -> None:
-    caption = (ROOT / "workflow" / "report" / f"{name}.rst").read_text()
-    of_part = "{{ snakemake.params.part }}"
-    assert (f"``{of_part}``" in caption) == (FIGURES[name].per == "model")
-    part = {"experiment": "", "sweeps": "", "model": f"_{of_part}", "sweep": f"_{of_part}"}
-    assert f"``{name}{part[FIGURES[name].per]}.csv``" in caption
+    entry = FIGURES[name]
+    part = "" if entry.per in ("experiment", "sweeps") else "vit"
+    claim, reading, source = entry.captioned(part, "All runs do.").strip().split("\n\n")
+    assert claim.endswith("All runs do.")
+    assert ("``vit``" in claim + reading) == (entry.per == "model")
+    assert f"``{name}{'_' if part else ''}{part}.csv``" in source
+    assert not re.search(r"{{|{%|{part}", claim + reading + source)
+
+
+def test_the_caption_is_stored_beside_the_figure(runs: list[StoredRun], tmp_path: Path) -> None:
+    save(draw("thresholds", runs), tmp_path / "it", "Words.\n")
+    assert (tmp_path / "it.rst").read_text() == "Words.\n"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_caption_is_sound_markup(name: str) -> None:
+    text = FIGURES[name].captioned("mlp")
+    publish_string(text, writer="null", settings_overrides={"halt_level": 1, "report_level": 1})
 
 
 def test_no_figure_draws_another_again() -> None:

@@ -54,7 +54,31 @@ from rodflow.figures.core.sweeps import (
 from rodflow.store.results import DISCRETE, StoredRun
 
 FIGURE = FigureEntry(
-    per="sweeps", needs=("comparison", "trajectories"), order=23, runs=with_flow("adam_continuous")
+    per="sweeps",
+    needs=("comparison", "trajectories"),
+    order=23,
+    runs=with_flow("adam_continuous"),
+    caption=r"""
+With decays fixed, :math:`\eta\tau_i` shrinks with the learning rate and both descriptions tend to a descent
+along the sign of the gradient; with :math:`\eta\tau_i` fixed they tend to the same differential equation, of
+which Adam is a step of first order. The flow has no threshold: at the edge of stability it goes on to ever
+larger sharpness, and the distance no longer shrinks.
+
+Adam and AdamW (dots, at most twelve a curve) beside their form in continuous time (lines), one row a series of
+runs that train for the same learning rate times steps, one colour a learning rate, everything dimensionless.
+The flow begins at step 0 with the initial weights; iterates are midpoints of three. *First panel*: how far
+three weights are from where the run is at :math:`t_0 = 1`: the one of median displacement, the one that turns
+back farthest, and the one at which iterates and flow end farthest apart, all chosen at the largest learning
+rate. *Second*: full-batch loss. *Third*: tracking error :math:`\Vert w_\mathrm{flow} - \bar w \Vert / \Vert
+\bar w - \bar w(t_0) \Vert` against time :math:`\eta t`, with :math:`\bar w` the midpoint; a diamond is where
+the run reaches its stability threshold. *Fourth*: the last tracking error against the learning rate, with the
+slope of the least-squares line through the logarithms; of a series that reaches its threshold instead the
+preconditioned sharpness of both, over the threshold. The continuous time constants are :math:`\tau_i = \beta_i
+/ (1 - \beta_i)` steps.
+
+Drawn from ``discrete.nc``, ``adam_continuous.nc`` and ``comparison.nc``; ``adam_continuous.csv`` has every
+point.
+""",
 )
 
 

@@ -23,7 +23,34 @@ from rodflow.figures.core.style import (
     styled,
 )
 
-FIGURE = FigureEntry(per="experiment", needs=("adam_region",), order=13, runs=no_run)
+FIGURE = FigureEntry(
+    per="experiment",
+    needs=("adam_region",),
+    order=13,
+    runs=no_run,
+    caption=r"""
+*Claim* (Gould and Tanaka 2024): no gradients exceed the bound of panel (b), which levels off inside the region,
+grows like :math:`\sqrt t` on its boundary and exponentially outside; there the growth rate of panel (c) is
+:math:`\log(q)/2` a step in discrete and :math:`-C/2` in continuous time, within 2%, and the two differ where
+the second moment forgets within a few steps.
+
+For which decays b and c of its two moments updates of Adam are bounded (Gould and Tanaka 2024). (a) The plane
+of the decays: :math:`C(b, c) = 2(1-b)/b - (1-c)/c`, positive where :math:`|m|/\sqrt{v}` is bounded for all time
+and all gradients in continuous time; the discrete optimizer has this exactly where :math:`q = b^2/c < 1`. The
+two curves meet where the decays are slow. Dots: the points of the other panels, at b = 0.9. (b) The bound of
+the update :math:`u = \hat m/\sqrt{\hat v}`, with bias correction, over time; the update with the gradients
+:math:`g_s = (c/b)^s`, which attain it at every step; and the largest update of many sequences of independent
+normal gradients. Constant gradients give :math:`|u| = 1`. (c) The growth rate of :math:`|m|/\sqrt{v}` with the
+worst gradients, measured from the recursion and from the differential equations, and predicted, 0 inside. (d)
+Full-batch training of a tanh MLP with one hidden layer of 32 units on 300 images of the experiment, squared
+error, in double precision and from the same three initial weights at every point: the largest update of any
+weight at any step, recomputed from consecutive weights, with its bound over the same steps, and the median loss
+of the last 20 steps.
+
+Everything is dimensionless and of no stored run (``adam_region.nc``); ``adam_region.csv`` has every number
+drawn.
+""",
+)
 
 
 _WIDTH, _HEIGHT = 7.5, 5.1  # inches

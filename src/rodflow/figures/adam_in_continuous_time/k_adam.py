@@ -51,7 +51,27 @@ from rodflow.figures.core.sweeps import (
 )
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="sweeps", needs=ALONG_RUNS, order=21)
+FIGURE = FigureEntry(
+    per="sweeps",
+    needs=ALONG_RUNS,
+    order=21,
+    caption=r"""
+*Expected*: where the motion alternates the sharpness settles at the threshold and the rod flow follows; where
+it rotates the second moments, which the threshold takes to be at rest, turn with it, the sharpness lies above,
+and a rod, which is a motion of period two, does not describe it. After Gould and Tanaka (arXiv 2411.05746).
+
+k-Adam, Adam's rescaling :math:`k` times over, on each model; one colour a :math:`k`, seeds as further lines,
+against the optimizer step; everything is dimensionless. *Top*: the training loss with its oscillation averaged
+out. *Middle*: learning rate times preconditioned sharpness :math:`\eta S`, with :math:`P` the product of the
+:math:`k` preconditioners, and dashed the threshold of the linear map, which for :math:`k \ge 2` and large
+:math:`\beta_1` is that of a slow rotation, :math:`(1 - \beta_1^2) / \beta_1^2` for :math:`k = 2`, and for small
+:math:`\beta_1` that of the alternating motion, :math:`2 ((1 + \beta_1) / (1 - \beta_1))^k`; what the runs hold,
+the mean of the last quarter, is written as a multiple of it. *Bottom*: tracking error of the flows, where there
+are some.
+
+Losses are read from the trajectories, sharpness from ``comparison.nc``; ``k_adam.csv`` has every point drawn.
+""",
+)
 
 
 _K = "k"

@@ -37,7 +37,30 @@ from rodflow.figures.core.sweeps import (
 )
 from rodflow.store.results import DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="sweeps", needs=("comparison", "trajectories"), order=22)
+FIGURE = FigureEntry(
+    per="sweeps",
+    needs=("comparison", "trajectories"),
+    order=22,
+    caption=r"""
+*To be seen*: whether 2-Adam without normalisation layers ends at or below Adam with and without them; that with
+equal decays :math:`k \ge 3` trains badly at any of the rates; and that under squared error, whose minimum lies
+at finite weights, every further rescaling costs accuracy, for it keeps the steps as long as the learning rate
+where those of Adam shrink. After Gould and Tanaka (arXiv 2411.05746).
+
+k-Adam, Adam's rescaling :math:`k` times over, at the best of a few learning rates for each :math:`k`; one
+column a problem (a network, a loss, full batches or small ones, how the rescalings decay), one colour a
+:math:`k` (1 is Adam), solid for the network as it is, dashed for the same with a layer norm after each hidden
+layer or convolution; a vision transformer has layer norm in its blocks by itself. *Top*: the training loss,
+averaged over a fortieth of the run, against the optimizer step: geometric mean of the seeds, and their range as
+a band. *Bottom*: the training loss averaged over the last tenth of the run against the learning rate, with the
+range of the seeds; the best is filled, a cross at the top is a rate at which a run diverged. A loss below the
+rounding of single precision, 1.2e-7, counts as that. *Shared decays*: each of the :math:`k` rescalings has the
+decays :math:`1 - (1 - \beta)^{1/k}`, so that together they weigh a new gradient as Adam does; *equal decays*:
+each has :math:`\beta_1` and :math:`\beta_2` itself, and momentum lags :math:`k` times as far behind.
+
+Losses are read from the trajectories; ``k_adam_training.csv`` has every point drawn.
+""",
+)
 
 
 _TALL = (1.5, 1.2)  # inches

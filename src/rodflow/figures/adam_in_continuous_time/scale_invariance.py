@@ -38,7 +38,35 @@ from rodflow.figures.core.style import (
 from rodflow.figures.core.sweeps import add_panel
 from rodflow.store.results import DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="model", needs=("comparison", "trajectories"), order=14, runs=normalised)
+FIGURE = FigureEntry(
+    per="model",
+    needs=("comparison", "trajectories"),
+    order=14,
+    runs=normalised,
+    caption=r"""
+*Claim* (Gould and Tanaka, arXiv 2411.05746): the gradient is orthogonal to :math:`W`, so that the norm
+collects the squared steps, and the direction is slowed down by the history of its own steps, a second
+normalisation. For gradient descent the sum is the growth. Momentum keeps old gradients, which are not
+orthogonal to the present :math:`W`: its growth is the sum times :math:`(1+\beta)/(1-\beta)`. A second moment
+for each weight turns the step towards :math:`W` or away from it, and the sum says little then: what is left
+between the broad line and the dashes is twice the sum of :math:`\langle W_t, W_{t+1} - W_t \rangle`.
+
+Hidden kernels of the model ``{part}``, each followed by a layer norm, along the discrete run against the
+optimizer step; one colour a kernel, everything dimensionless, at steps evenly spaced on the logarithmic axis.
+The loss does not depend on the scale of such a kernel :math:`W`. *First row*: absolute cosine of :math:`W` with
+the gradient :math:`g` that the step sees (dots), with its largest value over all steps, and with the step
+:math:`W_{t+1} - W_t` (line; for gradient descent it shows how the weights are rounded). *Second row*: growth
+:math:`\Vert W_t \Vert^2 - \Vert W_0 \Vert^2` of the squared norm as measured (broad), the sum of the squared
+lengths of all steps before (dashes), and this sum times :math:`(1+\beta)/(1-\beta)` for optimizers with
+momentum :math:`\beta` or :math:`\beta_1` (dots). The numbers are the growth over the sum at the end of the run.
+*Third row*: the learning rate that the direction :math:`W / \Vert W \Vert` sees, :math:`\eta / \Vert W \Vert^2`
+where steps are as long as gradients and :math:`\eta / \Vert W \Vert` where they have a length of their own,
+over that at step 0, with the last value. *Fourth row*: full-batch loss. A growth that is not positive is not
+drawn. A cross ends the curve of a run that diverged.
+
+Everything is read from ``discrete.nc``; ``scale_invariance_{part}.csv`` has every point drawn.
+""",
+)
 
 
 _TITLES = (

@@ -311,10 +311,12 @@ class Drawing:
     Attributes:
         figure: the figure, on an Agg canvas.
         table: model, optimizer, seed, process, quantity, step, value and unit.
+        shows: sentences for the caption on what these runs show, in reStructuredText.
     """
 
     figure: Figure
     table: pd.DataFrame
+    shows: str = ""
 
 
 def new_figure(width: float, height: float) -> Figure:
@@ -324,8 +326,8 @@ def new_figure(width: float, height: float) -> Figure:
     return figure
 
 
-def save(drawing: Drawing, stem: str | Path) -> Sequence[Path]:
-    """Store a drawing as `<stem>.pdf`, `<stem>.png` and `<stem>.csv`, each complete or not at all.
+def save(drawing: Drawing, stem: str | Path, caption: str = "") -> Sequence[Path]:
+    """Store a drawing as `<stem>.pdf`, `.png`, `.csv` and, with a caption, `.rst`, each complete or not at all.
 
     The bytes depend on the drawing and the versions of the libraries only: no date, no name of a
     program. Numbers in the CSV have as many digits as give the same float64 back.
@@ -337,6 +339,8 @@ def save(drawing: Drawing, stem: str | Path) -> Sequence[Path]:
     contents = {".pdf": _rendered(drawing.figure, "pdf", CreationDate=None)}
     contents[".png"] = _rendered(drawing.figure, "png", Software=None)
     contents[".csv"] = csv.encode()
+    if caption:
+        contents[".rst"] = caption.encode()
     paths = []
     for suffix, content in contents.items():
         path = Path(f"{stem}{suffix}")

@@ -48,7 +48,30 @@ from rodflow.figures.core.sweeps import (
 )
 from rodflow.store.results import DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="sweeps", needs=ALONG_RUNS, order=18)
+FIGURE = FigureEntry(
+    per="sweeps",
+    needs=ALONG_RUNS,
+    order=18,
+    caption=r"""
+*Claim* (Cohen et al., arXiv 2207.14484): after it has reached the threshold :math:`\eta S` stays near it
+whatever :math:`\eta` is, while the loss keeps falling.
+
+Full-batch Adam at several learning rates :math:`\eta` (colours) and decays :math:`\beta_1` of the first moment
+(columns); everything is dimensionless. *Top*: :math:`\eta S` along the discrete run, where :math:`S` is the
+largest eigenvalue of the preconditioned Hessian :math:`P^{-1/2} H P^{-1/2}`. The dashed line is the largest
+stable value, :math:`(2+2\beta_1)/(1-\beta_1)`, at the same height in every column, and the band is ±10% of it.
+A curve that leaves through the top has its highest value beside it. *Middle*: the loss with its oscillation
+from step to step averaged out. *Bottom*: sharpness over threshold in the last quarter of the run, the mean as a
+dot and as a number (of all seeds together), the range as a bar; an open dot never reached the threshold, a
+triangle lies beyond the axis. Runs that diverged end in a cross; what diverged, never reached its threshold, or
+has left it for below before its end is written in the panel after its learning rate. Runs with other models or
+other settings have rows of their own, and where the preconditioner is the inverse of the alternating gain the
+threshold is that of :math:`S` alone, 2.
+
+Sharpness and averages come from ``comparison.nc``, the threshold from the sharpness stage, the loss from the
+training stage; ``aeos_adam.csv`` has every number.
+""",
+)
 
 
 _RATE, _DECAY = "learning_rate", "b1"

@@ -1,4 +1,4 @@
-"""Which curvature stays at a threshold: that of the loss itself under gradient descent, only the preconditioned one under Adam.
+"""Which curvature stays at a threshold: the loss's own for gradient descent, the preconditioned one for Adam.
 
 One column an optimizer (and model, if there are several), seeds on top of each other: the sharpness of the Hessian,
 that of the preconditioned Hessian over its threshold, and the preconditioner. How much the first and the last change
@@ -51,7 +51,32 @@ from rodflow.figures.core.style import (
 )
 from rodflow.store.results import DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="model", needs=ALONG_RUNS, order=12, runs=of_optimizers("gd", "adam"))
+FIGURE = FigureEntry(
+    per="model",
+    needs=ALONG_RUNS,
+    order=12,
+    runs=of_optimizers("gd", "adam"),
+    caption=r"""
+*Claim* (Cohen et al., arXiv 2207.14484): both optimizers are held at the threshold of the middle row. For
+gradient descent, where :math:`P = 1`, that also pins the curvature of the loss; under Adam it does not, because
+the preconditioner goes on changing, and the curvature of the loss may rise or fall (a factor away from 1). In
+the experiments of the paper it rises.
+
+Which curvature an optimizer holds, on the model ``{part}``: gradient descent and Adam, seeds on top of each
+other, against the optimizer step; everything is dimensionless. *Top*: the sharpness of the loss itself, the
+largest eigenvalue of its Hessian :math:`H`; for gradient descent the line is its threshold :math:`2/\eta`. The
+thick dashes are the straight line of least squares through its logarithms, from the onset (thin vertical
+dashes) to the end of the run, and the number is the factor by which that line grows. *Middle*: the largest
+eigenvalue of :math:`P^{-1/2} H P^{-1/2}` over its threshold, with the average over the last quarter of the run;
+the band is ±10%. *Bottom*: the preconditioner :math:`P`, one number a weight: geometric mean (line, with the
+factor by which it grows, taken as above) and quartiles over the weights. Weights whose second moment is 0
+throughout are left out, as the panel says. With several seeds the lowest and the highest number are written. A
+run that diverged (cross) or never reaches its threshold says so and has no factors.
+
+Sharpness is read from ``sharpness/``, the preconditioner from the second moment in the trajectory, onset and
+averages from ``comparison.nc``; ``aeos_curvature_{part}.csv`` has every point drawn.
+""",
+)
 
 
 _TITLES = (

@@ -44,7 +44,29 @@ from rodflow.figures.core.sweeps import add_panel
 from rodflow.store.results import DISCRETE, StoredRun, ordered
 
 FIGURE = FigureEntry(
-    per="model", needs=ALONG_RUNS, order=11, runs=except_optimizers("gd", "heavy_ball", "nesterov")
+    per="model",
+    needs=ALONG_RUNS,
+    order=11,
+    runs=except_optimizers("gd", "heavy_ball", "nesterov"),
+    caption=r"""
+*Claim* (Cohen et al., arXiv 2207.14484): each method takes its own preconditioned sharpness to its own
+threshold and keeps it there. A run that never gets there is shown as it is: AMSGrad keeps the largest second
+moment that it has seen, which can be that of the first steps, and then its preconditioner does not shrink with
+the gradients.
+
+Adaptive methods on the model ``{part}``, full batch unless the experiment says otherwise: sharpness over
+threshold along the discrete run against the optimizer step, each with the threshold of its own map; everything
+is dimensionless. :math:`S` is the largest eigenvalue of :math:`P^{-1/2} H P^{-1/2}`. In the panels in blue
+:math:`P` is made from the second moment alone, and the threshold is that of :math:`\eta S`: 2 for RMSProp,
+:math:`2(1+\beta_1)/(1-\beta_1)` for Adam and :math:`2(1+\beta_1)/((1-\beta_1)(1+2\beta_1))` for NAdam. In those
+in brown (AdamW, AMSGrad, AdaGrad) :math:`P` is the inverse of the alternating gain, measured along the run,
+which holds the learning rate; the threshold of :math:`S` is then 2. The dashed line is the threshold, the band
+±10%, the mark at the right the mean over the last quarter of the run, written with the range in the panel
+("held"). A cross ends the curve of a run that diverged.
+
+The curves and averages come from ``comparison.nc``, the thresholds from the sharpness stage;
+``aeos_methods_{part}.csv`` has every number.
+""",
 )
 
 

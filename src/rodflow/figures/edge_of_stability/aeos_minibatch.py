@@ -39,7 +39,29 @@ from rodflow.figures.core.style import (
 from rodflow.figures.core.sweeps import varied, words_of
 from rodflow.store.results import DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="sweeps", needs=ALONG_RUNS, order=19)
+FIGURE = FigureEntry(
+    per="sweeps",
+    needs=ALONG_RUNS,
+    order=19,
+    caption=r"""
+*Claim* (Cohen et al., arXiv 2207.14484): with minibatches the sharpness levels off or creeps up below the
+threshold, the lower the smaller the batch, and with all images it is held there.
+
+How far below its threshold the preconditioned sharpness stays at different batch sizes. The curvature is that
+of the loss over all images, whatever the batch; the preconditioner is the run's own, from the gradients of its
+batches; and the threshold is that of linear theory for steps on all images. Everything but the batch size is
+dimensionless. *Left*: along the run, against the optimizer step, one colour a batch size; thin lines are seeds,
+bold lines their mean. *Right*: the time average over the last quarter of the run against the batch size
+(logarithmic); dots, moved a little aside, are seeds, diamonds and the numbers above them their mean, and bars
+its standard error. Below each batch size stands how many seeds reach the threshold at any time from :math:`t_0`
+on. A mean that still rises on the left has not settled by the end, so that its average on the right depends on
+the length of the run. Means are over the seeds that completed; one that diverged is named, and its line ends in
+a cross. The loss is not drawn: along a minibatch run only that of the batch of each step is stored.
+
+Sharpness, averages and onsets are from ``comparison.nc``; ``aeos_minibatch.csv`` has every point drawn, means
+and standard errors in the rows of the first seed.
+""",
+)
 
 
 _LOWEST_TOP, _HIGHEST_TOP = 1.2, 2.1  # of the axis of sharpness over threshold

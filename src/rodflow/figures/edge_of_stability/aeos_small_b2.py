@@ -46,7 +46,30 @@ from rodflow.figures.core.sweeps import (
 )
 from rodflow.store.results import DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="sweeps", needs=ALONG_RUNS, order=20)
+FIGURE = FigureEntry(
+    per="sweeps",
+    needs=ALONG_RUNS,
+    order=20,
+    caption=r"""
+The threshold depends neither on :math:`\beta_2` nor on :math:`\epsilon`; what changes is how fast, and how far,
+the preconditioner can answer: :math:`\beta_2` is the length of its memory, and an :math:`\epsilon` above the
+root of the second moment makes it constant, so that Adam becomes heavy ball. *Expected* (after Cohen et al.
+(arXiv 2207.14484)): whether the mean stays in the band, how the range changes with :math:`\beta_2` and
+:math:`\epsilon`, and which runs stay below the threshold until their end.
+
+What the decay :math:`\beta_2` of the second moment (columns) and :math:`\epsilon` (rows, colours) do to how
+tightly Adam holds its sharpness; everything is dimensionless. *Grid*: sharpness over threshold, :math:`\eta S
+(1-\beta_1)/(2+2\beta_1)` with :math:`S` the largest eigenvalue of :math:`P^{-1/2} H P^{-1/2}`, along the
+discrete run against the optimizer step. The dashed line is the threshold, the band ±10% of it; "s.d." is the
+standard deviation over the last quarter of the run (mean of the seeds). *Below, left*: mean and range (bar) in
+that time against :math:`\beta_2`; open where the run never reached the threshold. *Right*: the standard
+deviation, of runs that reached it only, as there is nothing to hold otherwise. A cross ends the curve of a run
+that diverged, and what diverged, never reached its threshold, or has left it for below before its end is
+written in its panel.
+
+Sharpness, means and ranges come from ``comparison.nc``; ``aeos_small_b2.csv`` has every number.
+""",
+)
 
 
 _B2, _EPS = "b2", "eps"

@@ -47,7 +47,30 @@ from rodflow.figures.core.sweeps import (
 )
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="sweeps", needs=ALONG_RUNS, order=17, runs=with_flow("stable"))
+FIGURE = FigureEntry(
+    per="sweeps",
+    needs=ALONG_RUNS,
+    order=17,
+    runs=with_flow("stable"),
+    caption=r"""
+*Claim* (Cohen et al., arXiv 2103.00065): before the onset the two are one curve; after it they part, not at
+once but when the oscillation has grown from its small beginning, and from then on gradient descent stays at the
+threshold while the sharpness of the flow rises beyond it. The larger the step size, the earlier they part and
+the farther they go.
+
+Gradient descent (grey) and gradient flow (dashed) that starts from it at step :math:`t_0`, one column a step
+size :math:`\eta`, against time :math:`\eta (t - t_0)`; everything is dimensionless. *Top*: the distance between
+the flow and the midpoint of the iterates, divided by the distance that the midpoint has travelled since
+:math:`t_0`; the numbers are its value at the onset (the first snapshot from there on) and at the end, geometric
+means over the seeds. *Middle*: the sharpness divided by the threshold :math:`2/\eta`. *Bottom*: the loss, that
+of gradient descent averaged over neighbouring steps. Shaded is the time before the onset (vertical dashes),
+when the sharpness of gradient descent first reaches the threshold. The relative distance falls at first because
+little has been travelled. A cross ends the curve of a process that diverged.
+
+All of it comes from ``comparison.nc`` and, for the losses, the trajectories; ``eos_flow_comparison.csv`` has
+every point drawn and the :math:`t_0` of each run.
+""",
+)
 
 
 _OPTIMIZER, _FLOW = "gd", "stable"

@@ -45,7 +45,33 @@ from rodflow.figures.core.sweeps import (
 )
 from rodflow.store.results import DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="sweeps", needs=ALONG_RUNS, order=16)
+FIGURE = FigureEntry(
+    per="sweeps",
+    needs=ALONG_RUNS,
+    order=16,
+    caption=r"""
+*Claim* (Cohen et al., arXiv 2103.00065): below the threshold the sharpness rises (progressive sharpening),
+then it hovers at or just above :math:`2/\eta`, while the loss goes up and down from step to step and falls in
+the long run. With cross-entropy, or once the data are fitted, the sharpness falls away from the threshold
+again; where all runs of a column have left it early, only the first steps are shown, as written below the
+column.
+
+Full-batch gradient descent at several step sizes :math:`\eta`, one column a model and criterion, against the
+optimizer step; everything is dimensionless. *Top*: the training loss :math:`L` of each step (thin) and its mean
+:math:`\bar L` over 50 steps (bold, drawn at the middle of the window). *Middle*: the sharpness :math:`S`, the
+largest eigenvalue of the Hessian, with the threshold :math:`2/\eta` dashed in the colour of the step size.
+*Bottom*: the same divided by the threshold; the band is ±5%. Several lines of one colour are seeds. The numbers
+above a column, means over the seeds, are taken while the run is at the edge, from the first snapshot at which
+:math:`S \ge 2/\eta` to the end, or with cross-entropy to the last such snapshot: the time average of
+:math:`S\eta/2`, the fraction of steps on which the loss rises (:math:`L\uparrow`), and of these steps the
+fraction on which the 50-step mean falls nevertheless (:math:`\bar L\downarrow`). A dash stands where the run is
+at the edge too briefly for a 50-step mean, or where the loss never rises. A cross ends the curve of a run that
+diverged.
+
+Losses are read from the trajectories (train stage), sharpness from ``sharpness/`` and ``comparison.nc``;
+``eos_gd.csv`` has every point drawn.
+""",
+)
 
 
 _OPTIMIZER = "gd"

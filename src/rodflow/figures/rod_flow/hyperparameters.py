@@ -33,7 +33,34 @@ from rodflow.figures.core.style import (
 )
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="sweep", needs=ALONG_RUNS, order=15)
+FIGURE = FigureEntry(
+    per="sweep",
+    needs=ALONG_RUNS,
+    order=15,
+    caption=r"""
+*Claim*: the sharpness stays in the band for all hyperparameters, and the rod flow is nearer than the stable
+flow by a factor of ten or more; where it is not, the model is at its limits.
+
+How good the models are as the hyperparameters of one optimizer change: one column for each of them, in which
+the grey stripe marks the base and the other runs differ from it in that one alone; the learning rate is on a
+logarithmic axis, decays are logarithmic in :math:`1 - \beta`. First row: the tracking error of the flows, that
+is the distance of a flow's centre from the midpoint of the iterates over the distance travelled since
+:math:`t_0`, at the last step (filled) and as geometric mean over the run (open). Second row: the preconditioned
+sharpness over the stability threshold in the last quarter of the run; dots are the time average of the discrete
+run, bars go from its lowest to its highest value, squares are the average of the rod flow, and the numbers at
+the upper edge that of the stable flow where it lies far above (otherwise a triangle). The band is ±10%. The
+threshold itself depends on the momentum: :math:`\eta S = 2(1+\beta_1)/(1-\beta_1)` for Adam and its scalar
+variant, and is written below each value. Third row: the first step after :math:`t_0` at which the sharpness
+reaches the threshold, of the discrete run and as predicted by the flows. All but the step are dimensionless.
+Where runs differ from the base in two hyperparameters, maps below the columns show the last error of the rod
+flow, the stable flow's error over it, and the sharpness of the discrete run. A process that diverged has no
+mark, and neither has what was compared with it; words in their place say so, as where the threshold was not
+reached.
+
+Numbers come from the ``comparison.nc`` and the sharpness stage of each run; ``hyperparameters_{part}.csv`` has
+all of them, each named after what its run changes.
+""",
+)
 
 
 _TITLES = {

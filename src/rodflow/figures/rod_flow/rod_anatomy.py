@@ -40,7 +40,34 @@ from rodflow.figures.core.style import (
 from rodflow.store import artifact
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="model", needs=ALONG_RUNS, order=4)
+FIGURE = FigureEntry(
+    per="model",
+    needs=ALONG_RUNS,
+    order=4,
+    caption=r"""
+*Claim* (Regis and Chewi, arXiv 2605.06821): beyond the onset rods open and close as the measured ones do and
+lie along the leading eigenvector, and the loss at both ends, which is that of the iterates, is above the loss
+at the centre by the same amount. Where several eigenvalues are at the threshold at once (as happens with a
+second moment for each weight) the rod, measured or predicted, lies among their eigenvectors, of which only the
+leading one is stored, and the cosine is lower.
+
+The rod of each optimizer on the model ``{part}``, measured from three consecutive iterates (discrete run) and
+predicted by the rod flows, against the optimizer step; everything is dimensionless. *Left*: the rod length
+:math:`\|X_w\|`, the norm of the weights' half-extent. Before the onset (dashed) the flow's rod is the rounding
+noise that seeds it, while what is measured there is the curvature of the path, not an oscillation. The
+horizontal line is a tenth of the longest measured rod from :math:`t_0` (dotted) on; rods above it count as
+long. *Middle*: :math:`|\cos|` of the angle between the rod and the leading eigenvector of the preconditioned
+Hessian :math:`P^{-1/2} H P^{-1/2}`, a dot a snapshot, large for long rods; since the eigenvector lives in the
+coordinates :math:`P^{1/2} w`, the rod is taken there too. The numbers are medians over the long rods. *Right*:
+the loss divided by that at the rod's centre (line at 1): at both ends of each rod flow over its own centre, and
+of the iterates, even and odd steps apart, over the centre of the rod flow in unit steps (of the ODE where there
+is none). Bursts that come early or late have lost their timing to the seeding noise and to chaos. A cross ends
+the curve of a process that diverged.
+
+Lengths, half-extents and losses are read from the trajectories (train and flow stages), eigenvectors from
+``sharpness/``, the onset from ``comparison.nc``; ``rod_anatomy_{part}.csv`` has every point drawn.
+""",
+)
 
 
 LONG = 0.1

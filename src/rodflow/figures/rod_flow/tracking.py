@@ -42,7 +42,27 @@ from rodflow.figures.core.style import (
 )
 from rodflow.store.results import COMPLETED, StoredRun
 
-FIGURE = FigureEntry(per="model", needs=("comparison", "trajectories"), order=1)
+FIGURE = FigureEntry(
+    per="model",
+    needs=("comparison", "trajectories"),
+    order=1,
+    caption=r"""
+*Claim*: from the onset on the sharpness of the discrete run stays at the threshold and the rod flows stay with
+it, while the stable flow, :math:`dz/dt = F(z) - z`, leaves it.
+
+Each row is one optimizer on the model ``{part}``; against the optimizer step are drawn the loss, the
+preconditioned sharpness over the stability threshold of linear theory, and the tracking error, that is the
+distance of a flow's centre from the midpoint of the iterates over the distance travelled since :math:`t_0`. All
+three are dimensionless. The loss of the discrete run is averaged over the oscillation with the weights 1/4,
+1/2, 1/4; that of a rod flow is the mean over the two ends of the rod, and that of a central flow its prediction
+:math:`L + \langle H, \Sigma \rangle / 2`. Vertical marks stand at :math:`t_0`, where the flows start from the
+discrete run (dotted), and at the onset, where the discrete run's sharpness first reaches the threshold
+(dashed); a cross ends the curve of a process that diverged.
+
+Loss is read from the trajectories (train and flow stages), the rest from ``comparison.nc``;
+``tracking_{part}.csv`` has every point drawn.
+""",
+)
 
 
 _HIGHEST = 2.1  # of sharpness over threshold that is shown
