@@ -38,5 +38,5 @@ for figure in FIGURES:
         log:
             f"{ROOT}/logs/figure-{figure.stem.removeprefix('figures/')}.log",
         shell:
-            "python {input.script} --root {ROOT} --figure {params.figure} --part {params.part:q} --sources {params.sources}"
+            "python {input.script} --root {ROOT} --figure {params.figure} --part '{params.part}' --sources {params.sources}"
             " --output {output.png} 2> {log}"
