@@ -6,11 +6,11 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.colors import SymLogNorm
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullLocator
 
 from rodflow.config.declarations import FigureEntry, no_run
+from rodflow.figures.core.panels import PAGE, empty_figure
 from rodflow.figures.core.style import (
     FAINT,
     INK,
@@ -18,7 +18,6 @@ from rodflow.figures.core.style import (
     Drawing,
     Numbers,
     OfNoRun,
-    new_figure,
     note,
     styled,
 )
@@ -53,9 +52,15 @@ drawn.
 )
 
 
-_WIDTH, _HEIGHT = 7.5, 5.1  # inches
-_LEFT, _RIGHT, _TOP, _BOTTOM, _BETWEEN, _GAP = 0.55, 0.12, 0.3, 0.42, 0.72, 0.75
-_BAR, _SPLIT = 0.12, 0.14
+_HEIGHT = 5.1  # inches
+_PANELS = """
+PPPPPBSSSSSS
+PPPPPBSSSSSS
+RRRRRRTTTTTT
+RRRRRRLLLLLL
+"""
+"""The plane with its bar and the sizes; rates, and the updates above the losses of training."""
+
 _THEORY: dict[str, Any] = {"color": INK, "linewidth": 0.8, "zorder": 1.9}
 _DASHES, _DOTS = (0, (4, 2)), (0, (1, 1.5))
 _INSIDE, _ON, _OUTSIDE = PALETTE["blue"], PALETTE["green"], PALETTE["vermilion"]
@@ -80,29 +85,16 @@ def draw(data: xr.Dataset) -> Drawing:
     """
     numbers = Numbers()
     with styled():
-        figure = new_figure(_WIDTH, _HEIGHT)
-        width = (_WIDTH - _LEFT - _RIGHT - _BETWEEN) / 2
-        height = (_HEIGHT - _TOP - _BOTTOM - _GAP) / 2
-        right, top = _LEFT + width + _BETWEEN, _BOTTOM + height + _GAP
-        half = (height - _SPLIT) / 2
-        plane = _axes(figure, _LEFT, top, width - 0.55, height)
-        bar = _axes(figure, _LEFT + width - 0.48, top, _BAR, height)
-        sizes = _axes(figure, right, top, width, height)
-        rates = _axes(figure, _LEFT, _BOTTOM, width, height)
-        largest = _axes(figure, right, _BOTTOM + half + _SPLIT, width, half)
-        losses = _axes(figure, right, _BOTTOM, width, half)
+        figure = empty_figure(PAGE, _HEIGHT)
+        axes = figure.subplot_mosaic(_PANELS)
+        plane, bar, sizes, rates, largest, losses = (axes[name] for name in "PBSRTL")
         _plane(plane, bar, data, numbers)
         _sizes(sizes, data, numbers)
         _rates(rates, data, numbers)
         _training(largest, losses, data, numbers)
-        for letter, axes in zip("abcd", (plane, sizes, rates, largest), strict=True):
-            note(axes, letter, (0, 1), shift=(-28, 6), fontsize=9, fontweight="bold")
+        for letter, panel in zip("abcd", (plane, sizes, rates, largest), strict=True):
+            note(panel, letter, (0, 1), shift=(-28, 6), fontsize=9, fontweight="bold")
     return Drawing(figure, numbers.table())
-
-
-def _axes(figure: Figure, left: float, bottom: float, width: float, height: float) -> Axes:
-    """Axes at a place in inches."""
-    return figure.add_axes((left / _WIDTH, bottom / _HEIGHT, width / _WIDTH, height / _HEIGHT))
 
 
 def _colour(data: xr.Dataset) -> str:
@@ -157,7 +149,7 @@ def _plane(axes: Axes, bar: Axes, data: xr.Dataset, numbers: Numbers) -> None:
         axis.set_major_locator(FixedLocator([1 - tick for tick in ticks]))
         axis.set_major_formatter(FixedFormatter([f"{tick:g}" for tick in ticks]))
         axis.set_minor_locator(NullLocator())
-        axis.set_label_text(f"decay {name} moment [1]")
+        axis.set_label_text(f"decay {name} moment")
     axes.set_title("where updates are bounded", pad=5)
     note(axes, "bounded", (0.36, 0.6), fontsize=7)
     note(axes, "can grow", (0.64, 0.25), fontsize=7)
@@ -175,7 +167,7 @@ def _plane(axes: Axes, bar: Axes, data: xr.Dataset, numbers: Numbers) -> None:
     scale.set_ticks([-1, -0.1, -0.01, 0, 0.01, 0.1, 1], labels="−1 −0.1 −0.01 0 0.01 0.1 1".split())
     scale.ax.minorticks_off()
     scale.outline.set_visible(False)
-    bar.set_ylabel("$C(b, c)$ [1]", labelpad=1)
+    bar.set_ylabel("$C(b, c)$", labelpad=1)
 
 
 def _sizes(axes: Axes, data: xr.Dataset, numbers: Numbers) -> None:
@@ -215,7 +207,7 @@ def _sizes(axes: Axes, data: xr.Dataset, numbers: Numbers) -> None:
     axes.set_xlim(1, steps[-1])
     axes.set_ylim(0.3, _CUT)
     axes.set_xlabel("optimizer step $t$")
-    axes.set_ylabel("largest update $|u_t|$ [1]")
+    axes.set_ylabel("largest update $|u_t|$")
     axes.set_title("given gradients: largest update over time", pad=5)
     handles = [
         Line2D([], [], color=INK, linewidth=1, label="bound"),
@@ -313,7 +305,7 @@ def _rates(axes: Axes, data: xr.Dataset, numbers: Numbers) -> None:
         )
     axes.set_xlim(1.01, c.min() - 0.01)
     axes.set_ylim(-0.02, None)
-    axes.set_xlabel("decay $c$ of the second moment [1]")
+    axes.set_xlabel("decay $c$ of the second moment")
     axes.set_ylabel("growth rate of $|u_t|$ [1 / step]")
     axes.set_title(f"growth with the worst gradients, $b$ = {b:g}", pad=5)
     axes.legend(loc="upper left", frameon=False, fontsize=6.5, handlelength=2.4, labelspacing=0.35)
@@ -364,9 +356,9 @@ def _training(largest: Axes, losses: Axes, data: xr.Dataset, numbers: Numbers) -
     losses.set_ylim(0, None)
     largest.yaxis.set_major_locator(LogLocator(100))
     largest.tick_params(labelbottom=False)
-    largest.set_ylabel("max $|u|$ [1]")
-    losses.set_ylabel("final loss [1]")
-    losses.set_xlabel("decay $c$ of the second moment [1]")
+    largest.set_ylabel("max $|u|$")
+    losses.set_ylabel("final loss")
+    losses.set_xlabel("decay $c$ of the second moment")
     handles = [
         Line2D([], [], color=INK, linewidth=0.8, linestyle=_DASHES, label="bound"),
         Line2D(

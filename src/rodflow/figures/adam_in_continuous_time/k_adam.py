@@ -24,6 +24,7 @@ from rodflow.figures.core.marks import (
     never_reached,
     threshold_key,
 )
+from rodflow.figures.core.panels import columns_of_panels, fit
 from rodflow.figures.core.rows import loss, sharpness, show_on_log_scale, tracking_error
 from rodflow.figures.core.style import (
     FAINT,
@@ -46,7 +47,6 @@ from rodflow.figures.core.sweeps import (
     named,
     ordered_colors,
     settings,
-    stacked,
     varied,
 )
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
@@ -77,14 +77,10 @@ Losses are read from the trajectories, sharpness from ``comparison.nc``; ``k_ada
 _K = "k"
 _FLOWS: dict[str, Any] = {"rod_unit_step": "-", "rod": (0, (5, 1)), "stable": (0, (1.5, 1.2))}
 _TALL = (1.3, 1.5, 1.1)  # inches
-_PAGE: dict[str, float] = {
-    "left": 0.66, "right": 0.12, "between": 0.42, "narrow": 1.5, "wide": 3.0, "least": 5.5,
-    "top": 0.8, "gap": 0.14, "foot": 0.42,
-}  # fmt: skip
 _LABELS = (
-    "loss [1]",
-    "learning rate ×\nsharpness $\\eta S$ [1]",
-    "tracking error [1]",
+    "loss",
+    "learning rate ×\nsharpness $\\eta S$",
+    "tracking error",
 )
 
 
@@ -127,7 +123,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     names = varied(runs, _K)
     numbers = Numbers()
     with styled():
-        figure, panels = stacked(len(groups), _TALL, **_PAGE)
+        figure, panels = columns_of_panels(_TALL, len(groups))
         columns = [
             _Column(group, own, colors, names) for group, own in zip(groups, panels, strict=True)
         ]
@@ -147,6 +143,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             if any(f in run.processes for run in runs)
         ]
         key(figure, [*color_key(_K, colors), threshold_key(color=FAINT), *flows])
+        fit(figure, panels[0], _TALL)
     return Drawing(figure, numbers.table())
 
 
@@ -254,5 +251,5 @@ def _head(column: _Column) -> None:
     words = [formula(name, own[name]) for name in ("learning_rate", "b1", "b2") if name in own]
     axes = column.panels[0]
     title = f"{optimizer_label(run.optimizer)}, {model_label(run.model)}"
-    note(axes, title, (0, 1), shift=(0, 14), fontsize=8, fontweight="bold")
-    note(axes, ", ".join(words), (0, 1), shift=(0, 5), fontsize=6, color=FAINT)
+    axes.set_title(title, loc="left", pad=14, fontsize=8, fontweight="bold")
+    note(axes, ", ".join(words), (0, 1), shift=(0, 5), room=False, fontsize=6, color=FAINT)

@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from rodflow.analysis.learning_rates import Method, Tuned, curve, last_loss, mean_curve, tuned
 from rodflow.config.declarations import FigureEntry
 from rodflow.figures.core.marks import diverged, ending
+from rodflow.figures.core.panels import columns_of_panels, fit
 from rodflow.figures.core.rows import show_on_log_scale
 from rodflow.figures.core.style import (
     FAINT,
@@ -33,7 +34,6 @@ from rodflow.figures.core.sweeps import (
     in_order,
     ordered_colors,
     plain,
-    stacked,
 )
 from rodflow.store.results import DISCRETE, StoredRun
 
@@ -64,11 +64,7 @@ Losses are read from the trajectories; ``k_adam_training.csv`` has every point d
 
 
 _TALL = (1.5, 1.2)  # inches
-_PAGE: dict[str, float] = {
-    "left": 0.62, "right": 0.12, "between": 0.44, "narrow": 1.35, "wide": 3.0, "least": 5.5,
-    "top": 1.02, "gap": 0.42, "foot": 0.42,
-}  # fmt: skip
-_LABELS = ("training loss [1]", "last training loss [1]")
+_LABELS = ("training loss", "last training loss")
 _DASHES: dict[bool, Any] = {False: "-", True: (0, (3, 1.3))}
 _KINDS = {"mlp": "MLP", "cnn": "CNN", "vit": "ViT"}
 _DECAYS = {"k_adam": "equal decays", "k_adam_shared": "shared decays"}
@@ -87,7 +83,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     colors: _Colors = ordered_colors(in_order({one.k for methods in problems for one in methods}))
     numbers = Numbers()
     with styled():
-        figure, panels = stacked(len(problems), _TALL, **_PAGE)
+        figure, panels = columns_of_panels(_TALL, len(problems))
         for methods, (upper, lower) in zip(problems, panels, strict=True):
             _draw_curves(upper, methods, colors, numbers)
             _draw_rates(lower, methods, colors, numbers)
@@ -108,8 +104,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             markersize=3.5,
             label="best, drawn above",
         )
-        lines = 1 if figure.get_size_inches()[0] > 8 else 2
-        key(figure, [*color_key("k", dict(colors)), *kinds, best], lines=lines)
+        key(figure, [*color_key("k", dict(colors)), *kinds, best])
+        fit(figure, panels[0], _TALL)
     return Drawing(figure, numbers.table())
 
 
@@ -200,7 +196,7 @@ def _draw_rates(
     axes.set_xlim(tried[0] / 1.6, tried[-1] * 1.6)
     axes.set_xticks(tried, labels=[plain(rate) for rate in tried])
     axes.minorticks_off()
-    axes.set_xlabel("learning rate [1]", labelpad=1)
+    axes.set_xlabel("learning rate", labelpad=1)
 
 
 def _head(axes: Axes, run: StoredRun) -> None:
@@ -213,6 +209,6 @@ def _head(axes: Axes, run: StoredRun) -> None:
         "full batches" if batch is None else f"batches of {batch}",
     ]
     title = f"{_KINDS.get(kind, kind)}, {criterion_label(run)}"
-    note(axes, title, (0, 1), shift=(0, 22), fontsize=7.5, fontweight="bold")
-    note(axes, ", ".join(lines[1:]), (0, 1), shift=(0, 13), fontsize=6)
-    note(axes, lines[0], (0, 1), shift=(0, 5), fontsize=6, color=FAINT)
+    axes.set_title(title, loc="left", pad=22, fontsize=7.5, fontweight="bold")
+    note(axes, ", ".join(lines[1:]), (0, 1), shift=(0, 13), room=False, fontsize=6)
+    note(axes, lines[0], (0, 1), shift=(0, 5), room=False, fontsize=6, color=FAINT)

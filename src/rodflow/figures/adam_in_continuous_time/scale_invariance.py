@@ -21,6 +21,7 @@ from matplotlib.ticker import FormatStrFormatter, NullFormatter
 from rodflow.analysis import scale_invariance
 from rodflow.config.declarations import FigureEntry, normalised
 from rodflow.figures.core.marks import cross, curve, diverged, ending
+from rodflow.figures.core.panels import columns_of_panels, fit
 from rodflow.figures.core.rows import by_row, show_on_log_scale
 from rodflow.figures.core.style import (
     INK,
@@ -29,13 +30,11 @@ from rodflow.figures.core.style import (
     hyperparameters,
     key,
     model_label,
-    new_figure,
     note,
     optimizer_label,
     process_style,
     styled,
 )
-from rodflow.figures.core.sweeps import add_panel
 from rodflow.store.results import DISCRETE, StoredRun
 
 FIGURE = FigureEntry(
@@ -70,10 +69,10 @@ Everything is read from ``discrete.nc``; ``scale_invariance_{part}.csv`` has eve
 
 
 _TITLES = (
-    "|cosine| of $W$ and\ngradient or step [1]",
-    "growth of\n$\\Vert W \\Vert^2$ [1]",
-    "effective rate /\nthat at step 0 [1]",
-    "loss [1]",
+    "|cosine| of $W$ and\ngradient or step",
+    "growth of\n$\\Vert W \\Vert^2$",
+    "effective rate /\nthat at step 0",
+    "loss",
 )
 _PALETTE = sns.color_palette("colorblind").as_hex()
 _COLORS = [_PALETTE[place] for place in (0, 1, 2, 4, 5, 6)]
@@ -88,8 +87,7 @@ _POINTS = 120  # steps that are drawn, at most
 _BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}  # below words
 _LOSS = process_style(DISCRETE).text_color
 
-_LEFT, _RIGHT, _BETWEEN, _PANEL, _SMALLEST = 0.72, 0.18, 0.21, 1.48, 6.2  # inches
-_TALL, _GAP, _TOP, _BOTTOM = (1.05, 1.25, 1.0, 0.8), 0.14, 0.84, 0.4
+_TALL = (1.05, 1.25, 1.0, 0.8)  # inches
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     several = len({run.model for run in runs}) > 1
     numbers = Numbers()
     with styled():
-        figure, panels = _layout(len(columns))
+        figure, panels = columns_of_panels(_TALL, len(columns))
         rows: tuple[Callable[..., list[_Curve]], ...] = (
             _draw_cosines,
             _draw_growth,
@@ -126,19 +124,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
                     cross(axes, one.run, one.values, one.color)
             _head(column, members, several=several)
         _key(figure, runs)
+        fit(figure, panels[0], _TALL)
     return Drawing(figure, numbers.table())
-
-
-def _layout(count: int) -> tuple[Figure, list[list[Axes]]]:
-    """A figure with so many columns of panels."""
-    width = max(_LEFT + count * (_PANEL + _BETWEEN) - _BETWEEN + _RIGHT, _SMALLEST)
-    figure = new_figure(width, _TOP + sum(_TALL) + _GAP * (len(_TALL) - 1) + _BOTTOM)
-    tops = [_TOP + sum(_TALL[:row]) + _GAP * row for row in range(len(_TALL))]
-    lefts = [_LEFT + place * (_PANEL + _BETWEEN) for place in range(count)]
-    return figure, [
-        [add_panel(figure, left, top, _PANEL, tall) for top, tall in zip(tops, _TALL, strict=True)]
-        for left in lefts
-    ]
 
 
 def _steps(run: StoredRun) -> np.ndarray:
@@ -301,8 +288,9 @@ def _head(column: Sequence[Axes], runs: Sequence[StoredRun], *, several: bool) -
     name = optimizer_label(run.optimizer)
     if several:
         name += f", {model_label(run.model)}"
-    note(column[0], name, (0, 1), shift=(0, 13), fontsize=8, fontweight="bold")
-    note(column[0], ", ".join(hyperparameters(run)), (0, 1), shift=(0, 3.5), fontsize=6.5)
+    column[0].set_title(name, loc="left", pad=13, fontsize=8, fontweight="bold")
+    own = ", ".join(hyperparameters(run))
+    note(column[0], own, (0, 1), shift=(0, 3.5), room=False, fontsize=6.5)
     words = [
         f"seed {one.seed}: {ending(one)}" if len(runs) > 1 else ending(one)
         for one in runs
@@ -336,4 +324,4 @@ def _key(figure: Figure, runs: Sequence[StoredRun]) -> None:
             "alpha": alpha,
         }
         handles.append(Line2D([], [], label=label, **look))
-    key(figure, handles, lines=2)
+    key(figure, handles)

@@ -13,8 +13,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullForm
 
 from rodflow.config.declarations import FigureEntry, with_flow
 from rodflow.errors import RodflowError
+from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import (
-    Grid,
     at_snapshots,
     count_words,
     counted,
@@ -68,8 +68,7 @@ Read from ``comparison.nc`` and the trajectories; ``closures.csv`` has every num
 CLOSURE = "closure"
 _PROCESSES = (DISCRETE, "rod", "rod_unit_step", CLOSURE)
 
-_PANEL = 0.95  # inches
-_GRID = Grid(width=7.5, left=1.27, right=2.27, between=0.38, gap=0.3, top=0.62, bottom=0.42)
+_PANEL, _WIDTH = 0.95, 8.2  # inches
 _COLUMNS = {
     "onset": (0.8, "onset\n"),
     "error_mean": (1.22, "mean\nerror"),
@@ -93,9 +92,9 @@ def rod_length(run: StoredRun, process: str) -> xr.DataArray:
 
 
 _QUANTITIES: dict[str, tuple[str, Callable[[StoredRun, str], xr.DataArray]]] = {
-    "sharpness_over_threshold": ("sharpness / threshold [1]", sharpness),
-    "tracking_error": ("tracking error [1]", tracking_error),
-    "rod_length": ("rod length $\\|X_w\\|$ [1]", rod_length),
+    "sharpness_over_threshold": ("sharpness / threshold", sharpness),
+    "tracking_error": ("tracking error", tracking_error),
+    "rod_length": ("rod length $\\|X_w\\|$", rod_length),
 }
 """By name in the table: title with the unit, and the values of a process at its snapshots."""
 
@@ -116,7 +115,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         )
     numbers = Numbers()
     with styled():
-        figure, rows = _GRID.figure([_PANEL] * len(shown))
+        tall = [_PANEL] * len(shown)
+        figure, rows = rows_of_panels(tall, len(_QUANTITIES), width=_WIDTH)
         for row, (line, run) in enumerate(zip(rows, shown, strict=True)):
             for axes, (name, (title, of)) in zip(line, _QUANTITIES.items(), strict=True):
                 _panel(axes, run, name, of, numbers)
@@ -128,6 +128,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         rows[-1][1].set_xlabel("optimizer step")
         compared = {process for run in shown for process in _compared(run)}
         key(figure, lines_of(sorted(compared, key=_PROCESSES.index)))
+        fit(figure, [row[0] for row in rows], tall)
     return Drawing(figure, numbers.table())
 
 

@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry, with_flow
+from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import (
-    Grid,
     count_words,
     counted,
     describe_run,
@@ -79,13 +79,13 @@ written.
 
 _HIGHEST = 2.1  # of sharpness over threshold that is shown
 
+_WIDTH = 10.4  # inches
 _PANEL, _LINE = 1.05, 0.145  # inches: height of a row, and of a line of the table beside it
-_GRID = Grid(width=10.4, left=1.45, right=3.7, between=0.42, gap=0.3, top=0.92, bottom=0.42)
 
 _QUANTITIES: dict[str, tuple[str, Callable[[StoredRun, str], xr.DataArray]]] = {
-    "loss": ("full-batch loss [1]", loss),
-    "sharpness_over_threshold": ("sharpness / threshold [1]", sharpness),
-    "tracking_error": ("tracking error [1]", tracking_error),
+    "loss": ("full-batch loss", loss),
+    "sharpness_over_threshold": ("sharpness / threshold", sharpness),
+    "tracking_error": ("tracking error", tracking_error),
 }
 """By name in the table: title with the unit, and the values of a process at its snapshots."""
 
@@ -148,7 +148,7 @@ _COSTS = {
     "step_time_over_discrete": _Column(3.6, "/ run's", step_time, times_words),
 }
 _GROUPS = {
-    "error_last": "tracking error [1]",
+    "error_last": "tracking error",
     "onset_error": "onset\nerror",
     "third_derivatives": "per unit of time",
     "step_time_over_discrete": "step\ntime",
@@ -161,7 +161,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     numbers = Numbers()
     several = {name: len({getattr(run, name) for run in runs}) > 1 for name in ("model", "seed")}
     with styled():
-        figure, rows = _GRID.figure([max(_PANEL, _LINE * len(_told(run))) for run in runs])
+        tall = [max(_PANEL, _LINE * len(_told(run))) for run in runs]
+        figure, rows = rows_of_panels(tall, len(_QUANTITIES), width=_WIDTH)
         for line, run in zip(rows, runs, strict=True):
             for axes, (name, (title, of)) in zip(line, _QUANTITIES.items(), strict=True):
                 _panel(axes, run, name, of, numbers)
@@ -175,7 +176,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         rows[-1][1].set_xlabel("optimizer step")
         share_steps(rows)
         drawn = lines_of(dict.fromkeys(process for run in runs for process in run.processes))
-        key(figure, drawn, lines=2)
+        key(figure, drawn)
+        fit(figure, [row[0] for row in rows], tall)
     return Drawing(figure, numbers.table())
 
 

@@ -19,7 +19,6 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -170,10 +169,11 @@ def note(
     *,
     coordinates: tuple[str, str] = ("axes fraction", "axes fraction"),
     shift: tuple[float, float] = (0, 0),
+    room: bool = True,
     **font: Any,
 ) -> None:
-    """Write text `shift` points away from a place, inside the axes or not."""
-    axes.annotate(
+    """Write text `shift` points away from a place, inside the axes or not; with `room` made for it beside them."""
+    written = axes.annotate(
         text,
         at,
         shift,
@@ -182,6 +182,7 @@ def note(
         annotation_clip=False,
         **font,
     )
+    written.set_in_layout(room)
 
 
 def note_lines(axes: Axes, lines: Iterable[tuple[str, str]]) -> None:
@@ -196,24 +197,23 @@ def lines_of(processes: Iterable[str]) -> list[Line2D]:
     return [Line2D([], [], label=style.label, **style.line) for style in styles]
 
 
-def key(figure: Figure, handles: Sequence[Artist], *, below: float = 0.02, lines: int = 1) -> None:
-    """Name what is drawn, once, in a line or several above the panels.
+def key(figure: Figure, handles: Sequence[Artist], *, title: str = "", lines: int = 1) -> None:
+    """Name what is drawn, once, above the panels, in as few lines as fit into the figure.
 
     Args:
         figure: the figure.
         handles: what to name, with their labels.
-        below: the upper edge of the figure, in inches.
-        lines: at most this many.
+        title: words above them.
+        lines: at least this many.
     """
-    figure.legend(
-        handles=handles,
-        loc="upper center",
-        bbox_to_anchor=(0.5, 1 - below / figure.get_size_inches()[1]),
-        ncols=max(-(-len(handles) // lines), 1),
-        frameon=False,
-        fontsize=7.5,
-        handlelength=2.6,
-    )
+    look: dict[str, Any] = {"frameon": False, "fontsize": 7.5, "handlelength": 2.6}
+    look |= {"title": title, "title_fontproperties": {"size": 8, "weight": "bold"}}
+    for count in range(lines, max(lines, len(handles)) + 1):
+        columns = max(-(-len(handles) // count), 1)
+        legend = figure.legend(handles=handles, loc="outside upper center", ncols=columns, **look)
+        if legend.get_window_extent().width <= figure.bbox.width or columns == 1:
+            return
+        legend.remove()
 
 
 def end_labels(
@@ -235,7 +235,7 @@ def end_labels(
         return
     figure = axes.get_figure(root=True)
     assert figure is not None
-    height = axes.get_position().height * figure.get_size_inches()[1] * 72
+    height = axes.get_window_extent().height * 72 / figure.dpi
     heights = _spread(np.array([y for y, _, _ in found]) * height, apart)
     for y, (_, text, color) in zip(heights, found, strict=True):
         note(axes, text, (1, 0), shift=(4, float(y)), color=color, va="center")
@@ -317,13 +317,6 @@ class Drawing:
     figure: Figure
     table: pd.DataFrame
     shows: str = ""
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches, known to no pyplot window."""
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    return figure
 
 
 def save(drawing: Drawing, stem: str | Path, caption: str = "") -> Sequence[Path]:

@@ -28,13 +28,12 @@ from rodflow.figures.core.marks import (
     threshold_key,
     top_of_ratio,
 )
+from rodflow.figures.core.panels import fit, page, rows_of_panels
 from rodflow.figures.core.rows import loss, onset, sharpness, show_on_log_scale
-from rodflow.figures.core.style import FAINT, Drawing, Numbers, key, new_figure, note, styled
+from rodflow.figures.core.style import FAINT, Drawing, Numbers, key, note, styled
 from rodflow.figures.core.sweeps import (
-    add_panel,
     by_other_settings,
     color_key,
-    columns,
     formula,
     head_block,
     hyperparameter,
@@ -79,12 +78,8 @@ _RATE, _DECAY = "learning_rate", "b1"
 _LOWEST_TOP, _HIGHEST_TOP = 1.3, 1.6  # of sharpness over threshold that is shown
 _NARROWEST, _WIDEST = 0.16, 0.6  # half of the axis of late means
 
-_ACROSS = {"left": 0.72, "right": 0.12, "between": 0.3}  # inches
-_ACROSS |= {"narrow": 1.3, "wide": 3.4, "least": 4.5}
-_TALL, _GAPS = (1.25, 0.7, 0.75), (0.1, 0.52, 0.42)  # of the rows, below each
-_MANY = 5  # from more learning rates on their numbers are upright,
-_MORE = (0.0, 0.12, 0.22)  # which takes more below the rows
-_KEY, _LINE, _HEAD = 0.26, 0.15, 0.58  # first line of the key, further ones, a block's title
+_TALL = (1.25, 0.7, 0.75)  # inches
+_MANY = 5  # from more learning rates on their numbers are upright
 
 
 @dataclass(frozen=True)
@@ -134,8 +129,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     names = varied(runs, _RATE, _DECAY)
     numbers = Numbers()
     with styled():
-        lines = 1 + len(colors) // 6
-        figure, panels = _figure(len(groups), len(decays), lines, many=len(colors) > _MANY)
+        figure, panels = _figure(len(groups), len(decays))
         for group, rows in zip(groups, panels, strict=True):
             block = _Block(group, rows, decays, colors, names)
             _draw_sharpness(block, numbers)
@@ -143,29 +137,15 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             _draw_late(block, numbers)
             _head(block)
         limit = [threshold_key(), band_key(), *not_reached_key(runs)]
-        key(figure, [*color_key(_RATE, colors), *limit], lines=lines)
+        key(figure, [*color_key(_RATE, colors), *limit])
+        fit(figure, [row[0] for rows in panels for row in rows], _TALL * len(groups))
     return Drawing(figure, numbers.table())
 
 
-def _figure(
-    blocks: int, count: int, lines: int, *, many: bool
-) -> tuple[Figure, list[list[list[Axes]]]]:
-    """An empty figure with room for a key of so many lines, and its panels: block, row, column."""
-    lefts, panel, width = columns(count, **_ACROSS)
-    gaps = np.add(_GAPS, _MORE) if many else np.array(_GAPS)
-    one = _HEAD + sum(_TALL) + float(gaps.sum())
-    first = _KEY + _LINE * (lines - 1)
-    figure = new_figure(width, first + blocks * one)
-    panels = []
-    for block in range(blocks):
-        tops = first + block * one + _HEAD + np.cumsum([0, *np.add(_TALL, gaps)[:-1]])
-        panels.append(
-            [
-                [add_panel(figure, left, top, panel, tall) for left in lefts]
-                for top, tall in zip(tops, _TALL, strict=True)
-            ]
-        )
-    return figure, panels
+def _figure(blocks: int, count: int) -> tuple[Figure, list[list[list[Axes]]]]:
+    """An empty figure and its panels: block, row, column."""
+    figure, rows = rows_of_panels(_TALL * blocks, count, width=page(count))
+    return figure, [rows[start : start + len(_TALL)] for start in range(0, len(rows), len(_TALL))]
 
 
 def _draw_sharpness(block: _Block, numbers: Numbers) -> None:
@@ -248,7 +228,7 @@ def _draw_late(block: _Block, numbers: Numbers) -> None:
         axes.set_ylim(1 - half, 1 + half)
         axes.set_xlim(-0.5, len(rates) - 0.5)
         axes.set_xticks(range(len(rates)), labels=[*map(plain, rates)], **turned)
-        axes.set_xlabel("learning rate $\\eta$ [1]")
+        axes.set_xlabel("learning rate $\\eta$")
         axes.tick_params(labelleft=axes is block.panels[2][0])
         for place, rate in enumerate(rates):
             members = [run for run in block.column(decay) if step_size(run) == rate]
@@ -299,17 +279,11 @@ def _head(block: _Block) -> None:
     for axes, b1 in zip(top, block.decays, strict=True):
         heading = "" if b1 is None else f"{formula(_DECAY, b1)}: "
         if members := block.column(b1):
-            axes.set_title(f"{heading}threshold {members[0].threshold:.4g}", pad=4, fontsize=7.5)
-    measured = "learning rate ×\nsharpness $\\eta S$ [1]"
+            text = f"{heading}threshold {members[0].threshold:.4g}"
+            note(axes, text, (0.5, 1), shift=(0, 4), ha="center", fontsize=7.5)
+    measured = "learning rate ×\nsharpness $\\eta S$"
     if in_gain(run):
-        measured = "sharpness $S$ [1]\nin the gain"
-    labels = {top[0]: measured, below[0]: "loss [1]", last[0]: "late mean /\nthreshold [1]"}
+        measured = "sharpness $S$\nin the gain"
+    labels = {top[0]: measured, below[0]: "loss", last[0]: "late mean /\nthreshold"}
     for axes, text in labels.items():
         axes.set_ylabel(text)
-        axes.yaxis.set_label_coords(-0.36 / (axes.get_position().width * _inches(axes)), 0.5)
-
-
-def _inches(axes: Axes) -> float:
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    return float(figure.get_size_inches()[0])

@@ -31,6 +31,7 @@ from rodflow.figures.core.marks import (
     never_reached,
     threshold_key,
 )
+from rodflow.figures.core.panels import columns_of_panels, fit, page
 from rodflow.figures.core.preconditioner import preconditioner
 from rodflow.figures.core.rows import by_row, onset, show_on_log_scale
 from rodflow.figures.core.rows import sharpness as over_threshold
@@ -43,7 +44,6 @@ from rodflow.figures.core.style import (
     hyperparameters,
     key,
     model_label,
-    new_figure,
     note,
     optimizer_label,
     process_style,
@@ -80,20 +80,17 @@ averages from ``comparison.nc``; ``aeos_curvature_{part}.csv`` has every point d
 
 
 _TITLES = (
-    "sharpness of\nthe Hessian [1]",
-    "preconditioned\nsharpness /\nthreshold [1]",
-    "preconditioner\n$P$ [1]",
+    "sharpness of\nthe Hessian",
+    "preconditioned\nsharpness /\nthreshold",
+    "preconditioner\n$P$",
 )
 _QUARTILES = "#d9d9d9"
 _SOLID: dict[str, Any] = {"linewidth": 0.6, "linestyle": "-"}  # the line of the threshold
 _LOWEST_TOP, _HIGHEST_TOP = 1.5, 2.1  # of the axis of sharpness over threshold
 _LINE = process_style(DISCRETE).text_color
 _BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # below words
+_TALL = (1.15, 1.0, 1.15)  # inches
 _DASHES = {"onset": (0, (4, 2)), "trend": (0, (2, 1))}
-
-_LEFT, _PANEL, _BETWEEN, _RIGHT = 0.9, 2.7, 0.72, 0.15  # inches
-_HEIGHTS, _GAP, _TOP, _BOTTOM = (1.15, 1.0, 1.15), 0.16, 0.82, 0.42
-_KEY = 0.16  # inches: a further line of the key
 
 
 @dataclass(frozen=True)
@@ -156,9 +153,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     several = len({run.model for run in runs}) > 1
     numbers = Numbers()
     with styled():
-        named = np.isfinite(_limit(columns[-1][0]))
-        lines = 1 if len(columns) > 1 else 3
-        figure, panels = _layout(len(columns), lines, _BETWEEN if named else _RIGHT)
+        figure, panels = columns_of_panels(_TALL, len(columns), width=page(len(columns), narrow=3))
         drawn = [
             [
                 _draw_sharpness(column[0], members, numbers),
@@ -176,25 +171,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             _mark_onsets(column, members, numbers)
             _state_failures(column, members)
             _head(column[0], members[0], several=several)
-        _key(figure, lines)
+        _key(figure)
+        fit(figure, panels[0], _TALL)
     return Drawing(figure, numbers.table())
-
-
-def _layout(count: int, lines: int, right: float) -> tuple[Figure, list[list[Axes]]]:
-    """A figure with so many columns of three panels, lines of the key, and inches to the right."""
-    width = _LEFT + count * (_PANEL + _BETWEEN) - _BETWEEN + right
-    above = _TOP + _KEY * (lines - 1)
-    height = above + sum(_HEIGHTS) + _GAP * (len(_HEIGHTS) - 1) + _BOTTOM
-    figure = new_figure(width, height)
-    panels = []
-    for column in range(count):
-        left, top, line = _LEFT + column * (_PANEL + _BETWEEN), height - above, []
-        for tall in _HEIGHTS:
-            box = (left / width, (top - tall) / height, _PANEL / width, tall / height)
-            line.append(figure.add_axes(box))
-            top -= tall + _GAP
-        panels.append(line)
-    return figure, panels
 
 
 def _draw_sharpness(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> list[_Curve]:
@@ -405,11 +384,11 @@ def _head(axes: Axes, run: StoredRun, *, several: bool) -> None:
     name = optimizer_label(run.optimizer)
     if several:
         name += f", {model_label(run.model)}"
-    note(axes, name, (0, 1), shift=(0, 21), fontsize=8, fontweight="bold")
-    note(axes, ", ".join(hyperparameters(run)), (0, 1), shift=(0, 11.5), fontsize=6.5)
+    axes.set_title(name, loc="left", pad=21, fontsize=8, fontweight="bold")
+    note(axes, ", ".join(hyperparameters(run)), (0, 1), shift=(0, 11.5), room=False, fontsize=6.5)
 
 
-def _key(figure: Figure, lines: int) -> None:
+def _key(figure: Figure) -> None:
     """What lines and areas are, above the panels."""
     handles = [
         Line2D([], [], color=_LINE, linewidth=1.1, label="discrete run"),
@@ -425,4 +404,4 @@ def _key(figure: Figure, lines: int) -> None:
         ),
         Patch(color=_QUARTILES, linewidth=0, label="quartiles of $P$"),
     ]
-    key(figure, handles, lines=lines)
+    key(figure, handles)

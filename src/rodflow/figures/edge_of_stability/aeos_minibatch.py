@@ -22,6 +22,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 from rodflow.analysis.equilibrium import mean_and_error
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
 from rodflow.figures.core.marks import cross, curve, diverged, late, threshold_key
+from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import by_row, describe_row, onset, sharpness
 from rodflow.figures.core.style import (
     FAINT,
@@ -32,7 +33,6 @@ from rodflow.figures.core.style import (
     hyperparameters,
     key,
     model_label,
-    new_figure,
     note,
     styled,
 )
@@ -65,13 +65,12 @@ and standard errors in the rows of the first seed.
 
 
 _LOWEST_TOP, _HIGHEST_TOP = 1.2, 2.1  # of the axis of sharpness over threshold
-_TITLES = ("preconditioned sharpness / threshold [1]", "average over the last quarter [1]")
+_TITLES = ("preconditioned sharpness / threshold", "average over the last quarter")
 _WITH_SYMBOL = ("learning_rate", "momentum", "b1", "b2")
 _ASIDE = 0.035  # how far single seeds stand beside their mean, of the width of the axis
 _ROOM = 0.12  # beside the outermost batch sizes, likewise
 
-_LEFT, _STEPS, _BETWEEN, _SIZES, _RIGHT = 1.45, 2.95, 0.9, 2.3, 0.12  # inches
-_PANEL, _GAP, _TOP, _BOTTOM = 1.8, 0.62, 0.62, 0.6
+_PANEL, _WIDE = 1.8, (2.95, 2.3)  # inches
 
 
 @dataclass(frozen=True)
@@ -124,14 +123,14 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     several = len({run.model for run in runs}) > 1
     numbers = Numbers()
     with styled():
-        figure, panels = _layout(len(rows))
+        tall = [_PANEL] * len(rows)
+        figure, panels = rows_of_panels(tall, len(_TITLES), wide=_WIDE)
         for (along, sizes), (lines, batches) in zip(panels, rows, strict=True):
             _draw_runs(along, batches, numbers)
             sizes.set_ylim(along.get_ylim())
             for axes in (along, sizes):
                 axes.axhline(1, color=INK, linewidth=0.8, zorder=1)
             _draw_sizes(sizes, batches, span, numbers)
-            _name_batches(along, batches)
             _state_failures(along, batches)
             run = batches[0].runs[0]
             describe_row(
@@ -144,6 +143,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         panels[-1][0].set_xlabel("optimizer step")
         panels[-1][1].set_xlabel("batch size [images]")
         _key(figure)
+        fit(figure, [along for along, _ in panels], tall)
+        for (along, _), (_, batches) in zip(panels, rows, strict=True):
+            _name_batches(along, batches)
     return Drawing(figure, numbers.table())
 
 
@@ -183,22 +185,6 @@ def _size(run: StoredRun) -> tuple[bool, int]:
     """Whether a batch is all images, and how many images it is."""
     size, samples = run.settings["batch_size"], run.settings["dataset"]["samples"]
     return size is None, int(samples if size is None else size)
-
-
-def _layout(count: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
-    """A figure with this many rows of two panels."""
-    width = _LEFT + _STEPS + _BETWEEN + _SIZES + _RIGHT
-    height = _TOP + count * (_PANEL + _GAP) - _GAP + _BOTTOM
-    figure = new_figure(width, height)
-    panels = []
-    for row in range(count):
-        bottom = height - _TOP - _PANEL - row * (_PANEL + _GAP)
-        along, sizes = (
-            figure.add_axes((left / width, bottom / height, wide / width, _PANEL / height))
-            for left, wide in ((_LEFT, _STEPS), (_LEFT + _STEPS + _BETWEEN, _SIZES))
-        )
-        panels.append((along, sizes))
-    return figure, panels
 
 
 def _draw_runs(axes: Axes, batches: Sequence[_Batch], numbers: Numbers) -> None:

@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry, with_flow
 from rodflow.errors import RodflowError
 from rodflow.figures.core.marks import NOT_REACHED
+from rodflow.figures.core.panels import columns_of_panels, fit, page
 from rodflow.figures.core.rows import (
     loss,
     mark_end,
@@ -41,7 +42,6 @@ from rodflow.figures.core.style import (
 from rodflow.figures.core.sweeps import (
     by_problem,
     problem_label,
-    stacked,
     step_size,
     sweep_name,
 )
@@ -75,14 +75,11 @@ every point drawn and the :math:`t_0` of each run.
 
 _OPTIMIZER, _FLOW = "gd", "stable"
 _NAMES = {DISCRETE: "gradient descent", _FLOW: "gradient flow"}
-_TITLES = ("relative distance [1]", "sharpness / threshold [1]", "loss [1]")
+_TITLES = ("relative distance", "sharpness / threshold", "loss")
 _HIGHEST = 2.5  # of sharpness over threshold that is shown
 _ROOM = 0.25  # for words below the distances, in heights of the axis
 
 _TALL = (1.35, 1.2, 1.2)  # inches
-_TOP = 0.8
-_LAYOUT = {"left": 0.55, "right": 0.15, "between": 0.2, "narrow": 1.25, "wide": 3.0}
-_LAYOUT |= {"gap": 0.16, "foot": 0.4}
 
 
 class FlowError(RodflowError, ValueError):
@@ -107,7 +104,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     several = len(by_problem(shown)) > 1
     numbers = Numbers()
     with styled():
-        figure, grid = stacked(len(columns), _TALL, top=_TOP + 0.2 * several, **_LAYOUT)
+        figure, grid = columns_of_panels(_TALL, len(columns), width=page(len(columns), narrow=1.45))
         for own, column in zip(columns, grid, strict=True):
             for run in own:
                 _draw_run(column, run, sweep_name(run, shown), numbers)
@@ -120,7 +117,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             _mark_onsets(column, own)
             _mark_ends(column, own)
             _write_numbers(column, own)
-        _head(figure, "" if several else problem_label(shown[0]))
+        _key(figure, "" if several else problem_label(shown[0]))
+        fit(figure, grid[0], _TALL)
     return Drawing(figure, numbers.table())
 
 
@@ -202,7 +200,7 @@ def _set_limits(grid: Sequence[Sequence[Axes]], columns: Sequence[Sequence[Store
         for axes in column:
             axes.set_xlim(0, end)
             axes.xaxis.set_major_locator(MaxNLocator(5))
-        column[-1].set_xlabel("time $\\eta\\,(t-t_0)$ [1]")
+        column[-1].set_xlabel("time $\\eta\\,(t-t_0)$")
 
 
 def _settled(axes: Axes, own: Sequence[StoredRun], row: int) -> np.ndarray:
@@ -283,13 +281,10 @@ def _write_numbers(column: Sequence[Axes], own: Sequence[StoredRun]) -> None:
     note_lines(column[2], [(w, shade) for name, end, shade in failed for w in (end, name)])
 
 
-def _head(figure: Figure, problem: str) -> None:
+def _key(figure: Figure, problem: str) -> None:
     """What the lines are, and what is trained if that is the same in all columns."""
     handles = [
         Line2D([], [], **{**process_style(process).line, "label": name})
         for process, name in _NAMES.items()
     ]
-    key(figure, handles)
-    if problem:
-        up = 1 - 0.36 / figure.get_figheight()
-        figure.text(0.5, up, problem, ha="center", va="center", fontsize=8, fontweight="bold")
+    key(figure, handles, title=problem)

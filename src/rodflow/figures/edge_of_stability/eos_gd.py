@@ -25,12 +25,14 @@ from rodflow.analysis.equilibrium import (
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
 from rodflow.errors import RodflowError
 from rodflow.figures.core.marks import NOT_REACHED, cross, curve, diverged, ending
+from rodflow.figures.core.panels import columns_of_panels, fit
 from rodflow.figures.core.rows import at_snapshots, sharpness, show_on_log_scale
 from rodflow.figures.core.style import (
     FAINT,
     INK,
     Drawing,
     Numbers,
+    key,
     note,
     optimizer_label,
     styled,
@@ -39,7 +41,6 @@ from rodflow.figures.core.sweeps import (
     by_problem,
     ordered_colors,
     problem_label,
-    stacked,
     step_size,
     sweep_name,
 )
@@ -81,9 +82,7 @@ _HIGHEST = 2.1  # of sharpness over threshold that is shown
 _LONG = 3  # how many times as long as to the end of the edge is shown at most
 
 _TALL = (1.6, 1.35, 1.2)  # inches
-_LAYOUT = {"left": 0.5, "right": 0.12, "between": 0.42, "narrow": 1.3, "wide": 4.4}
-_LAYOUT |= {"gap": 0.2, "foot": 0.56}
-_TABLE, _LINE = 30, 8.5  # points above the panels: for the title, for a line of numbers
+_LINE = 8.5  # points above the panels for a line of numbers
 
 
 class EdgeError(RodflowError, ValueError):
@@ -157,9 +156,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     groups = [_lines(group, shown) for group in by_problem(shown)]
     numbers = Numbers()
     with styled():
-        rows = max(len({line.color for line in lines}) for lines in groups)
-        top = 0.28 + (_TABLE + _LINE * rows) / 72
-        figure, grid = stacked(len(groups), _TALL, top=top, **_LAYOUT)
+        figure, grid = columns_of_panels(_TALL, len(groups))
         highest = _highest(line for lines in groups for line in lines)
         for lines, (losses, raw, over) in zip(groups, grid, strict=True):
             last, planned = _last_shown(lines), _planned(lines)
@@ -172,12 +169,13 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             first = "" if last == planned else f"\n(first {last} of {planned})"
             over.set_xlabel(f"optimizer step{first}")
             _write_table(losses, lines, numbers)
-        titles = ("loss [1]", "sharpness $S$ [1]", "$S\\,/\\,(2/\\eta)$ [1]")
+        titles = ("loss", "sharpness $S$", "$S\\,/\\,(2/\\eta)$")
         for axes, title in zip(grid[0], titles, strict=True):
             axes.set_ylabel(title)
         for axes in [column[2] for column in grid[1:]]:
             axes.tick_params(labelleft=False)
         _key(figure)
+        fit(figure, grid[0], _TALL)
     return Drawing(figure, numbers.table())
 
 
@@ -313,27 +311,10 @@ def _percent(fractions: Sequence[float]) -> str:
 
 def _key(figure: Figure) -> None:
     """What the kinds of lines are, once."""
-    place = {"va": "top", "fontsize": 8, "fontweight": "bold"}
-    name = optimizer_label(_OPTIMIZER)
-    note(
-        figure.axes[0],
-        name,
-        (0.0, 1.0),
-        coordinates=("figure fraction", "figure fraction"),
-        shift=(6, -6),
-        **place,
-    )
     looks: list[dict[str, Any]] = [
         {"linewidth": 0.7, "alpha": 0.5, "label": "loss $L$ of each step"},
         {"linewidth": 1.3, "label": f"its {WINDOW}-step average $\\bar L$"},
         {"linewidth": 0.9, "linestyle": (0, (4, 2)), "label": "threshold $2/\\eta$"},
     ]
-    figure.legend(
-        handles=[Line2D([], [], color=INK, **look) for look in looks],
-        loc="upper center",
-        ncols=len(looks),
-        frameon=False,
-        fontsize=7.5,
-        handlelength=2.2,
-        columnspacing=1.2,
-    )
+    handles = [Line2D([], [], color=INK, **look) for look in looks]
+    key(figure, handles, title=optimizer_label(_OPTIMIZER))

@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.figures.core.panels import empty_figure, fit, page
 from rodflow.figures.core.style import (
     BAND,
     FAINT,
@@ -24,8 +25,8 @@ from rodflow.figures.core.style import (
     Numbers,
     ProcessStyle,
     hyperparameters,
+    key,
     model_label,
-    new_figure,
     note,
     optimizer_label,
     process_style,
@@ -64,23 +65,23 @@ all of them, each named after what its run changes.
 
 
 _TITLES = {
-    "learning_rate": "learning rate $\\eta$ [1]",
-    "momentum": "momentum $\\beta$ [1]",
-    "b1": "momentum decay $\\beta_1$ [1]",
-    "b2": "second-moment decay $\\beta_2$ [1]",
-    "eps": "$\\epsilon$ [1]",
+    "learning_rate": "learning rate $\\eta$",
+    "momentum": "momentum $\\beta$",
+    "b1": "momentum decay $\\beta_1$",
+    "b2": "second-moment decay $\\beta_2$",
+    "eps": "$\\epsilon$",
 }
 _DECAYS = ("momentum", "b1", "b2")
 _STABLE = "stable"
-_ROWS = ("tracking error [1]", "sharpness / threshold [1]", "onset [optimizer step]")
+_ROWS = ("tracking error", "sharpness / threshold", "onset [optimizer step]")
 _MARKERS = {DISCRETE: "o", _STABLE: "^"}
 _TOLERANCE = 0.1
 _HIGHEST = 1.4  # of the stable flow's sharpness over threshold that has a mark, beyond a number
 
 _ERRORS = {"error_last": True, "error_mean": False}  # which of them has filled marks
 
-_LEFT, _RIGHT, _PANEL, _BETWEEN = 0.62, 0.15, 2.1, 0.2  # inches
-_HEIGHT, _GAP, _HEAD, _FOOT, _MAP, _MAP_HEAD = 1.15, 0.12, 0.8, 0.42, 1.0, 0.3
+_TALL, _MAP = (1.15, 1.15, 1.15), 1.0  # inches
+_MAPS = 3  # side by side
 
 
 @dataclass(frozen=True)
@@ -124,30 +125,30 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     numbers = Numbers()
     for point in points:
         _enter(point, flows, numbers)
-    count = max(len(keys), 3)
-    width = _LEFT + count * (_PANEL + _BETWEEN) - _BETWEEN + _RIGHT
-    upper = _HEAD + 3 * (_HEIGHT + _GAP) - _GAP + _FOOT
-    height = upper + len(maps) * (_MAP + _MAP_HEAD + _FOOT)
+    tall = [*_TALL, *[_MAP] * len(maps)]
     with styled():
-        figure = new_figure(width, height)
-
-        def add(column: int, top: float, tall: float) -> Axes:
-            """A panel whose upper edge is `top` inches below that of the figure."""
-            left = _LEFT + column * (_PANEL + _BETWEEN)
-            bottom = height - top - tall
-            box = (left / width, bottom / height, _PANEL / width, tall / height)
-            return figure.add_axes(box)
-
-        tops = [_HEAD + row * (_HEIGHT + _GAP) for row in range(3)]
-        columns = [[add(c, top, _HEIGHT) for top in tops] for c in range(len(keys))]
+        figure, columns, below = _figure(tall, len(keys))
         for key, column in zip(keys, columns, strict=True):
             _draw_column(column, key, points, flows)
         _share_heights(columns)
-        for row, (pair, cells) in enumerate(maps):
-            top = upper + row * (_MAP + _MAP_HEAD + _FOOT) + _MAP_HEAD
-            _draw_maps([add(c, top, _MAP) for c in range(3)], pair, cells, flows)
+        for row, (pair, cells) in zip(below, maps, strict=True):
+            _draw_maps(row, pair, cells, flows)
         _head(figure, points, flows)
+        fit(figure, [*columns[0], *(row[0] for row in below)], tall)
     return Drawing(figure, numbers.table())
+
+
+def _figure(tall: Sequence[float], count: int) -> tuple[Figure, list[list[Axes]], list[list[Axes]]]:
+    """An empty figure, its columns of single hyperparameters, and the rows of maps below."""
+    wide = max(count, _MAPS)
+    figure = empty_figure(page(wide), sum(tall))
+    grid = figure.add_gridspec(len(tall), wide, height_ratios=tall)
+    columns = [
+        [figure.add_subplot(grid[row, column]) for row in range(len(_TALL))]
+        for column in range(count)
+    ]
+    rows = range(len(_TALL), len(tall))
+    return figure, columns, [[figure.add_subplot(grid[r, c]) for c in range(_MAPS)] for r in rows]
 
 
 def _points(runs: Sequence[StoredRun]) -> list[_Point]:
@@ -467,24 +468,12 @@ def _missing(points: Sequence[_Point]) -> str:
 
 def _head(figure: Figure, points: Sequence[_Point], flows: Sequence[str]) -> None:
     """Whose figure it is and what the marks are, once, above the panels."""
-    base, top = points[0].run, figure.axes[0]
-    name = f"{optimizer_label(base.optimizer)}, {model_label(base.model)}"
-    corner, inside = (0.0, 1.0), ("figure fraction", "figure fraction")
-    note(
-        top,
-        name,
-        corner,
-        coordinates=inside,
-        shift=(6, -6),
-        va="top",
-        fontsize=8,
-        fontweight="bold",
-    )
+    base = points[0].run
     own = "base: " + ", ".join(hyperparameters(base))
     if beyond := sum(len(point.changed) > 2 for point in points):
         many = "run differs" if beyond == 1 else "runs differ"
         own += f"; {beyond} {many} in three or more: see the table"
-    note(top, own, corner, coordinates=inside, shift=(6, -18), va="top", fontsize=7)
+    title = f"{optimizer_label(base.optimizer)}, {model_label(base.model)}\n{own}"
     handles = [
         Line2D(
             [],
@@ -503,14 +492,7 @@ def _head(figure: Figure, points: Sequence[_Point], flows: Sequence[str]) -> Non
             [], [], linestyle="none", marker="o", label="open, first row: mean error", **open_mark
         )
     )
-    figure.legend(
-        handles=handles,
-        loc="upper right",
-        ncols=len(handles),
-        frameon=False,
-        handletextpad=0.1,
-        columnspacing=1.2,
-    )
+    key(figure, handles, title=title)
     note(
         figure.axes[2],
         "threshold\nof $\\eta S$",

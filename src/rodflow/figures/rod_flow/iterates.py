@@ -15,7 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from rodflow.config.declarations import FigureEntry
-from rodflow.figures.core.rows import Grid, describe_run
+from rodflow.figures.core.panels import fit, rows_of_panels
+from rodflow.figures.core.rows import describe_run, write_left
 from rodflow.figures.core.style import (
     FAINT,
     INK,
@@ -69,7 +70,6 @@ _FLOW = "rod_unit_step"
 _GREY = "#595959"
 
 _PANEL, _EMPTY = 0.9, 0.35  # inches: the height of a row, and of one without iterates
-_GRID = Grid(width=8.2, left=1.5, right=0.15, between=0.42, gap=0.5, top=0.7, bottom=0.42)
 
 
 def stored_iterates(run: StoredRun) -> xr.Dataset | None:
@@ -109,20 +109,18 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     several = len({run.model for run in runs}) > 1
     seeds = len({run.seed for run in runs}) > 1
     with styled():
-        figure, rows = _GRID.figure([_PANEL if _has_steps(run) else _EMPTY for run in runs])
+        tall = [_PANEL if _has_steps(run) else _EMPTY for run in runs]
+        figure, rows = rows_of_panels(tall, 3)
         for row, (line, run) in enumerate(zip(rows, runs, strict=True)):
-            describe_run(line[0], run, *([model_label(run.model)] if several else []))
-            if seeds:
-                where = ("figure fraction", "axes fraction")
-                at, shift = (0.008, 1), (72 * 0.9, -11)
-                text = f"seed {run.seed}"
-                note(line[0], text, at, coordinates=where, shift=shift, va="top", fontsize=6.5)
+            which = [model_label(run.model)] * several + [f"seed {run.seed}"] * seeds
+            describe_run(line[0], run, *which)
             _draw_row(line, run, numbers)
             if row == 0:
                 _name_columns(line)
         for axes in rows[-1]:
             axes.set_xlabel("optimizer step")
         _key(figure)
+        fit(figure, [row[0] for row in rows], tall)
     return Drawing(figure, numbers.table())
 
 
@@ -132,11 +130,8 @@ def _has_steps(run: StoredRun) -> bool:
 
 
 def _name_columns(line: Sequence[Axes]) -> None:
-    titles = (
-        "along the eigenvector [1], first steps",
-        "along the eigenvector [1], last steps",
-        "iterate error [1]",
-    )
+    titles = (f"first {WINDOW} steps", f"last {WINDOW} steps", "iterate error")
+    line[0].set_ylabel("along the\neigenvector")
     for axes, title in zip(line, titles, strict=True):
         axes.set_title(title, pad=16)
 
@@ -168,9 +163,8 @@ def _draw_row(line: Sequence[Axes], run: StoredRun, numbers: Numbers) -> None:
     _draw_error(line[2], run, data, numbers)
     ratio = float(data.attrs["sharpness_over_threshold"])
     numbers.add(run, DISCRETE, "sharpness_over_threshold", ratio, [int(data.attrs["restart"])])
-    where = ("figure fraction", "axes fraction")
     text = f"from step {int(data.attrs['restart'])},\nat {ratio:.2f} of threshold"
-    note(line[0], text, (0.008, 0), coordinates=where, va="bottom", color=_GREY, fontsize=6.5)
+    write_left(line[0], text, at=0, va="bottom", color=_GREY)
     if failures:
         color = process_style(_FLOW).text_color
         note(line[2], "; ".join(failures), (0, 0), shift=(3, 3), color=color, fontsize=6.5)
@@ -258,7 +252,7 @@ def _key(figure: Figure) -> None:
     errors = process_style(_FLOW).line | {"linestyle": "-"}
     handles += [
         Line2D([], [], label="iterate error", **errors),
-        Line2D([], [], color=FAINT, linewidth=0.8, label="rod length / that at the restart [1]"),
+        Line2D([], [], color=FAINT, linewidth=0.8, label="rod length / that at the restart"),
         Line2D([], [], color=INK, linewidth=0.8, linestyle=(0, (4, 2)), label="5%"),
     ]
     key(figure, handles)

@@ -15,9 +15,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.preconditioner import preconditioner
 from rodflow.figures.core.rows import (
-    Grid,
     by_row,
     describe_run,
     mark_end,
@@ -77,11 +77,10 @@ _REFERENCES = ("rod_unit_step", "rod")
 _LOWEST, _HIGHEST = 0.8, 2.0  # of loss over loss at the centre that is shown
 
 _PANEL = 0.85  # inches
-_GRID = Grid(width=7.6, left=1.5, right=0.15, between=0.46, gap=0.33, top=0.85, bottom=0.42)
 _TITLES = (
-    r"rod length $\|X_w\|$ [1]",
-    "|cos| of rod and eigenvector [1]",
-    "loss / loss at the centre [1]",
+    r"rod length $\|X_w\|$",
+    "|cos| of rod and eigenvector",
+    "loss / loss at the centre",
 )
 
 
@@ -158,8 +157,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     several = len({run.model for run in runs}) > 1
     numbers = Numbers()
     with styled():
-        figure, panels = _GRID.figure([_PANEL] * len(rows))
-        for row, (line, members) in enumerate(zip(panels, rows, strict=True)):
+        tall = [_PANEL] * len(rows)
+        figure, grid = rows_of_panels(tall, len(_PANELS))
+        for row, (line, members) in enumerate(zip(grid, rows, strict=True)):
             for axes, draw_panel in zip(line, _PANELS, strict=True):
                 axes.set_xlim(0, max(run.settings["steps"] for run in members))
                 draw_panel(axes, members, numbers)
@@ -168,13 +168,14 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             state_failures(line[0], members, without=("stable",))
             mark_steps(line[::2], run, named=row == 0)
             mark_steps(line[1:2], run, named=False)
-        for axes, title in zip(panels[0], _TITLES, strict=True):
+        for axes, title in zip(grid[0], _TITLES, strict=True):
             axes.set_title(title, pad=14)
-        for axes in panels[-1]:
+        for axes in grid[-1]:
             axes.set_xlabel("optimizer step")
-        share_steps(panels)
+        share_steps(grid)
         shown = dict.fromkeys(p for run in runs for p in run.processes if _has_rod(run, p))
         _key(figure, [DISCRETE, *(p for p in shown if p != DISCRETE)])
+        fit(figure, [row[0] for row in grid], tall)
     return Drawing(figure, numbers.table())
 
 
@@ -325,5 +326,4 @@ def _key(figure: Figure, processes: Sequence[str]) -> None:
         Line2D([], [], markersize=1.8, alpha=0.5, label="below it", **look),
         Line2D([], [], color=INK, linewidth=0.7, label="loss at the centre"),
     ]
-    key(figure, lines_of(processes))
-    key(figure, marks, below=0.21)
+    key(figure, [*lines_of(processes), *marks])

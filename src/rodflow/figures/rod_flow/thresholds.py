@@ -38,7 +38,7 @@ _NARROWEST, _WIDEST = 0.16, 0.6  # half-width of the axis of measured over theor
 _COLUMNS = {"theory": 0.62, "measured": 1.3, "range": 2.35}  # right edges, inches beside the panel
 
 
-_HEADING = "learning rate × sharpness $\\eta S$ [1]"
+_HEADING = "learning rate × sharpness $\\eta S$"
 
 
 def draw(runs: Sequence[StoredRun]) -> Drawing:
@@ -48,7 +48,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     """
     numbers = Numbers()
     with styled():
-        chart = forest(runs, panel=3.0, right=2.5)
+        chart = forest(runs)
         axes = chart.axes
         axes.axvspan(1 - _TOLERANCE, 1 + _TOLERANCE, color="#cfe3f1", linewidth=0, zorder=0.5)
         axes.axvline(1, color=INK, linewidth=0.8, zorder=1)
@@ -61,6 +61,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         for name, offset in _COLUMNS.items():
             chart.write(offset, chart.head, name, fontweight="bold")
         chart.write(_COLUMNS["range"], chart.head + 0.85, _HEADING, color=FAINT)
+        chart.fit()
     return Drawing(chart.figure, numbers.table())
 
 

@@ -1,6 +1,7 @@
 """Toy potentials: where an oscillation grows, on which two-cycle it settles, and how it gets there."""
 
 from collections.abc import Iterable
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MultipleLocator
 
 from rodflow.config.declarations import FigureEntry, no_run
+from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.style import (
     FAINT,
     INK,
@@ -16,7 +18,6 @@ from rodflow.figures.core.style import (
     Numbers,
     key,
     lines_of,
-    new_figure,
     note,
     optimizer_label,
     process_style,
@@ -49,8 +50,7 @@ Everything is dimensionless, :math:`S = Q = 1`, computed in double precision and
 )
 
 
-_WIDTH, _HEIGHT = 7.5, 4.6  # inches
-_LEFT, _RIGHT, _TOP, _BOTTOM, _BETWEEN, _GAP = 0.5, 0.12, 0.55, 0.4, 0.55, 0.72
+_TALL = (1.46, 1.46)  # inches
 
 THEORY = "theory"
 """The process in the table whose numbers are a formula's."""
@@ -64,28 +64,16 @@ def draw(data: xr.Dataset) -> Drawing:
     """
     table = _Table()
     with styled():
-        figure = new_figure(_WIDTH, _HEIGHT)
-        width = (_WIDTH - _LEFT - _RIGHT - _BETWEEN) / 2
-        height = (_HEIGHT - _TOP - _BOTTOM - _GAP) / 2
-        panels = [
-            figure.add_axes(
-                (
-                    (_LEFT + column * (width + _BETWEEN)) / _WIDTH,
-                    (_BOTTOM + (1 - row) * (height + _GAP)) / _HEIGHT,
-                    width / _WIDTH,
-                    height / _HEIGHT,
-                )
-            )
-            for row in range(2)
-            for column in range(2)
-        ]
+        figure, rows = rows_of_panels(_TALL, 2)
+        panels = [*chain(*rows)]
         for axes, optimizer in zip(panels[:2], data["optimizer"].values, strict=True):
             _growth(axes, data.sel(optimizer=optimizer), table)
         _amplitude(panels[2], data, table)
         _trajectory(panels[3], data, table)
         for letter, axes in zip("abcd", panels, strict=True):
             note(axes, letter, (0, 1), shift=(-26, 6), fontsize=9, fontweight="bold")
-        key(figure, lines_of(data["process"].values), below=0)
+        key(figure, lines_of(data["process"].values))
+        fit(figure, [row[0] for row in rows], _TALL)
     return Drawing(figure, table.table())
 
 
@@ -138,7 +126,7 @@ def _growth(axes: Axes, data: xr.Dataset, table: _Table) -> None:
         fontsize=6.5,
     )
     axes.set_xlim(at[0], at[-1])
-    axes.set_xlabel("learning rate × sharpness $\\eta S$ [1]")
+    axes.set_xlabel("learning rate × sharpness $\\eta S$")
     axes.set_ylabel("growth rate [1 / step]")
     momentum = "" if optimizer == "gd" else ", $\\beta$ = 0.5"
     axes.set_title(f"parabola, {optimizer_label(optimizer)}{momentum}", pad=5)
@@ -173,8 +161,8 @@ def _amplitude(axes: Axes, data: xr.Dataset, table: _Table) -> None:
         table.add("gd", process, _at("amplitude", at), values)
     axes.set_xlim(np.floor(10 * at[0]) / 10, np.ceil(10 * at[-1]) / 10)
     axes.set_ylim(0, 1.05 * float(np.nanmax([theory.max(), data["amplitude"].max()])))
-    axes.set_xlabel("learning rate × sharpness $\\eta S$ [1]")
-    axes.set_ylabel("amplitude $X$ [1]")
+    axes.set_xlabel("learning rate × sharpness $\\eta S$")
+    axes.set_ylabel("amplitude $X$")
     axes.set_title("quartic: where the oscillation settles", pad=5)
     axes.legend(loc="upper left", frameon=False, fontsize=6.5, handlelength=1.6, labelspacing=0.35)
 
@@ -215,6 +203,6 @@ def _trajectory(axes: Axes, data: xr.Dataset, table: _Table) -> None:
     axes.set_xlim(-1, steps[-1] + 1)
     axes.xaxis.set_major_locator(MultipleLocator(10))
     axes.set_xlabel("optimizer step")
-    axes.set_ylabel("weight $w$ [1]")
+    axes.set_ylabel("weight $w$")
     eta_sharpness = data.attrs["learning_rate"] * data.attrs["sharpness"]
     axes.set_title(f"quartic: iterates and rod ends, $\\eta S$ = {eta_sharpness:g}", pad=5)

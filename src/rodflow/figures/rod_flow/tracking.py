@@ -15,8 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MultipleLocator
 
 from rodflow.config.declarations import FigureEntry
+from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import (
-    Grid,
     by_row,
     describe_run,
     loss,
@@ -68,7 +68,6 @@ Loss is read from the trajectories (train and flow stages), the rest from ``comp
 _HIGHEST = 2.1  # of sharpness over threshold that is shown
 
 _PANEL = 0.78  # inches
-_GRID = Grid(width=7.5, left=1.35, right=0.65, between=0.42, gap=0.27, top=0.62, bottom=0.42)
 
 
 @dataclass(frozen=True)
@@ -91,9 +90,9 @@ class _Quantity:
 
 
 _QUANTITIES = (
-    _Quantity("loss", "loss [1]", loss, "log", False),
-    _Quantity("sharpness_over_threshold", "sharpness / threshold [1]", sharpness, "linear", True),
-    _Quantity("tracking_error", "tracking error [1]", tracking_error, "log", True),
+    _Quantity("loss", "loss", loss, "log", False),
+    _Quantity("sharpness_over_threshold", "sharpness / threshold", sharpness, "linear", True),
+    _Quantity("tracking_error", "tracking error", tracking_error, "log", True),
 )
 
 
@@ -118,9 +117,11 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     """A grid: one row an optimizer (and model, if there are several), one column a quantity."""
     rows = by_row(runs)
     numbers = Numbers()
+    ends: list[tuple[Axes, list[_Curve]]] = []
     with styled():
-        figure, panels = _GRID.figure([_PANEL] * len(rows))
-        for column, quantity in zip(zip(*panels, strict=True), _QUANTITIES, strict=True):
+        tall = [_PANEL] * len(rows)
+        figure, grid = rows_of_panels(tall, len(_QUANTITIES))
+        for column, quantity in zip(zip(*grid, strict=True), _QUANTITIES, strict=True):
             drawn = [
                 _draw_panel(axes, members, quantity, numbers)
                 for axes, members in zip(column, rows, strict=True)
@@ -132,18 +133,21 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
                         mark_end(axes, curve.process, curve.steps[-1], curve.values[-1])
                 if quantity.name == "sharpness_over_threshold":
                     _name_heights(axes, curves)
-                if quantity.name == "tracking_error":
-                    _name_ends(axes, curves)
+            if quantity.name == "tracking_error":
+                ends = [*zip(column, drawn, strict=True)]
             column[0].set_title(quantity.title, pad=12)
             column[-1].set_xlabel("optimizer step")
         several = len({run.model for run in runs}) > 1
-        for r, (line, members) in enumerate(zip(panels, rows, strict=True)):
+        for r, (line, members) in enumerate(zip(grid, rows, strict=True)):
             run = members[0]
             describe_run(line[0], run, *([model_label(run.model)] if several else []))
             state_failures(line[0], members)
             mark_steps(line, run, named=r == 0)
-        share_steps(panels)
+        share_steps(grid)
         key(figure, lines_of(dict.fromkeys(process for run in runs for process in run.processes)))
+        fit(figure, [row[0] for row in grid], tall)
+        for axes, curves in ends:
+            _name_ends(axes, curves)
     return Drawing(figure, numbers.table())
 
 

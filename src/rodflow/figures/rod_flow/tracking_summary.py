@@ -41,22 +41,23 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     )
     numbers = Numbers()
     with styled():
-        chart = forest(runs, panel=3.6, right=_APART * (len(flows) + 0.6))
+        chart = forest(runs)
         axes = chart.axes
         axes.set_xscale("log")
         axes.axvline(1, color=INK, linewidth=0.8, zorder=1)
         for line in chart.lines:
             _draw_line(chart, line, list(flows), numbers)
-        axes.set_xlabel("tracking error of the stable flow / of the rod flow [1]")
+        axes.set_xlabel("tracking error of the stable flow / of the rod flow")
         for index, flow in enumerate(flows):
             style = process_style(flow)
             chart.write(
                 _offset(index), chart.head, style.short, color=style.color, fontweight="bold"
             )
         if flows:
-            heading = "at the last step [1]"
+            heading = "at the last step"
             chart.write(_offset(len(flows) - 1), chart.head + 0.85, heading, color=FAINT)
         _key(chart)
+        chart.fit()
     return Drawing(chart.figure, numbers.table())
 
 

@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from scipy.interpolate import CubicSpline
 
 from rodflow.config.declarations import FigureEntry, one_of_each_kind
+from rodflow.figures.core.panels import fit, page, rows_of_panels
 from rodflow.figures.core.preconditioner import preconditioner
 from rodflow.figures.core.rows import onset
 from rodflow.figures.core.style import (
@@ -26,8 +27,8 @@ from rodflow.figures.core.style import (
     Drawing,
     Numbers,
     hyperparameters,
+    key,
     model_label,
-    new_figure,
     note,
     note_lines,
     optimizer_label,
@@ -70,13 +71,12 @@ Iterates come from ``onset_window.nc``, flows from their trajectories, sharpness
 _STABLE, _RODS = "stable", ("rod", "rod_unit_step")
 _ALONG, _ACROSS, _ASIDE = "along", "across", "aside"
 _HEIGHTS = {
-    _ACROSS: "across the valley:\nalong the top eigenvector [1]",
-    _ASIDE: "on the valley floor:\ntowards the stable flow [1]",
+    _ACROSS: "across the valley:\nalong the top eigenvector",
+    _ASIDE: "on the valley floor:\ntowards the stable flow",
 }
 
 _COLUMNS = 3
-_WIDTH, _LEFT, _RIGHT, _BETWEEN = 7.5, 0.8, 0.12, 0.5  # inches
-_PANEL, _GAP, _HEAD, _FOOT, _KEY = 1.75, 0.12, 0.5, 0.45, 0.17
+_PANEL = 1.75  # inches
 _PALE = 0.15  # opacity of the area between the ends of the rods
 
 
@@ -149,31 +149,21 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     numbers = Numbers()
     rows = [runs[k : k + _COLUMNS] for k in range(0, len(runs), _COLUMNS)]
     columns = max((len(row) for row in rows), default=1)
-    panel = (_WIDTH - _LEFT - _RIGHT - (_COLUMNS - 1) * _BETWEEN) / _COLUMNS
-    width = _LEFT + columns * (panel + _BETWEEN) - _BETWEEN + _RIGHT
-    block = _HEAD + 2 * _PANEL + _GAP + _FOOT
-    key = 0.08 + _KEY * {1: 5, 2: 3, 3: 1}[columns]
-    height = key + len(rows) * block
+    tall = [_PANEL] * (2 * len(rows))
     several = len({run.model for run in runs}) > 1
     with styled():
-        figure = new_figure(width, height)
-        for r, row in enumerate(rows):
-            top = height - key - r * block - _HEAD
-            for c, run in enumerate(row):
-                left = _LEFT + c * (panel + _BETWEEN)
-                bottoms = (top - _PANEL, top - 2 * _PANEL - _GAP)
-                upper, lower = (
-                    figure.add_axes((left / width, bottom / height, panel / width, _PANEL / height))
-                    for bottom in bottoms
-                )
+        figure, panels = rows_of_panels(tall, columns, width=page(columns, wide=2.6))
+        for row, above, below in zip(rows, panels[::2], panels[1::2], strict=True):
+            for axes in (*above[len(row) :], *below[len(row) :]):
+                axes.remove()
+            for place, (run, upper, lower) in enumerate(zip(row, above, below, strict=False)):
                 _draw_run(upper, lower, run, numbers)
                 _title(upper, run, several=several)
-                if c == 0:
+                if place == 0:
                     upper.set_ylabel(_HEIGHTS[_ACROSS])
                     lower.set_ylabel(_HEIGHTS[_ASIDE])
-                    for axes in (upper, lower):
-                        axes.yaxis.set_label_coords(-0.27, 0.5)
-        _key(figure, runs, (1, 2, 5)[columns - 1])
+        _key(figure, runs)
+        fit(figure, [row[0] for row in panels], tall)
     return Drawing(figure, numbers.table())
 
 
@@ -277,7 +267,7 @@ def _draw_run(upper: Axes, lower: Axes, run: StoredRun, numbers: Numbers) -> Non
     """Both views of a run, or in words why there are none."""
     view = _look(run)
     upper.tick_params(labelbottom=False)
-    lower.set_xlabel("along the direction of motion [1]")
+    lower.set_xlabel("along the direction of motion")
     if isinstance(view, str):
         for axes in (upper, lower):
             axes.set(xticks=[], yticks=[])
@@ -424,7 +414,7 @@ def _title(axes: Axes, run: StoredRun, *, several: bool) -> None:
     note(axes, more, place, shift=(0, 15), ha="center", fontsize=6.5)
 
 
-def _key(figure: Figure, runs: Sequence[StoredRun], columns: int) -> None:
+def _key(figure: Figure, runs: Sequence[StoredRun]) -> None:
     """What the marks are, once, above the panels."""
     grey = process_style(DISCRETE)
     marks: dict[str, Any] = {"marker": "o", "markersize": 2.4, "markerfacecolor": grey.text_color}
@@ -440,11 +430,4 @@ def _key(figure: Figure, runs: Sequence[StoredRun], columns: int) -> None:
         ]
     end: dict[str, Any] = {"marker": "o", "markersize": 3.5, "color": FAINT, "linestyle": "none"}
     handles.append(Line2D([], [], label="sharpness / threshold there", **end))
-    figure.legend(
-        handles=handles,
-        loc="upper center",
-        ncols=columns,
-        frameon=False,
-        handlelength=2.2,
-        columnspacing=1.4,
-    )
+    key(figure, handles)
