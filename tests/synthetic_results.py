@@ -299,6 +299,8 @@ def _trajectory(
     series = {"loss": level * (1 + swing)}
     if process.startswith("rod"):
         series |= {"loss_plus": level * (1 + wobble), "loss_minus": level * (1 - wobble)}
+    if process.startswith("central"):
+        series |= {"averaged_loss": level, "oscillation": is_open(steps) * 0.1}
     if process == "discrete" and not kept.size:
         return _without_snapshots(steps, series, stop)
     away = DRIFT.get(process, 1e-2) * (1 + rng.random((len(kept), 3)))
@@ -412,6 +414,14 @@ def _nowhere(process: str, data: xr.Dataset) -> xr.Dataset:
     return data.map(lambda values: values * np.nan, keep_attrs=True).assign_attrs(data.attrs)
 
 
+def _far_beyond(process: str, data: xr.Dataset) -> xr.Dataset:
+    """Flows whose sharpness is a hundred thousand thresholds."""
+    if process == "discrete":
+        return data
+    far = ("sharpness_over_threshold", "eigenvalue", "raw_sharpness")
+    return data.assign({name: 1e5 * data[name] for name in far})
+
+
 def _one_snapshot(process: str, data: xr.Dataset) -> xr.Dataset:
     """Snapshots so far apart that there is only that of the start."""
     return data.sel(snapshot=[START])
@@ -436,6 +446,7 @@ STATES: dict[str, dict[str, Any]] = {
     "zero Hessian": {"measured": _flat},
     "NaN eigenvectors": {"measured": _unmeasured},
     "NaN sharpness": {"measured": _nowhere},
+    "flows far beyond": {"measured": _far_beyond},
     "one snapshot": {"change": _one_snapshot},
     "no replays": {"replays": {}, "replicas": None},
     "no flows": {"flows": ()},

@@ -121,7 +121,7 @@ def compare(
     extra: dict[str, xr.DataArray] = {}
     if replicas is not None:
         extra |= _floor(replicas, discrete)
-    if iterates is not None:
+    if iterates is not None and "iterate" in discrete:  # as long as it got to a snapshot
         extra["iterate_error"] = _iterate_error(iterates, discrete)
     return xr.Dataset(
         {

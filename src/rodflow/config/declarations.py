@@ -121,6 +121,9 @@ SYMBOLS: Mapping[str, str] = {
 }
 """Formulas of hyperparameters in figures; an optimizer adds those of its own."""
 
+OTHER_SYMBOLS: Mapping[str, str] = {"eps": r"$\epsilon$", "k": "$k$"}
+"""Formulas of hyperparameters that are named only where runs differ in them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:

@@ -201,7 +201,7 @@ def _draw_growth(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> lis
         if factor > 1:
             name = "squared_steps_with_momentum"
             found += _along(axes, run, name, factor * expected, numbers, _MOMENTUM)
-        if not diverged(run):
+        if not diverged(run) and series.sizes["step"]:
             for one in (measured / expected).isel(step=-1):
                 name = str(one["kernel"].item())
                 numbers.add(run, DISCRETE, f"growth_over_squared_steps of {name}", one)
@@ -218,7 +218,7 @@ def _draw_rate(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> list[
         options = run.settings["optimizer"]
         rate = scale_invariance.relative_rate(run.series(DISCRETE), options)
         found += _along(axes, run, "relative_rate", rate, numbers, ("-", 1.2))
-        if not diverged(run):
+        if not diverged(run) and rate.sizes["step"]:
             for one in rate.isel(step=-1):
                 last.setdefault(str(one["kernel"].item()), []).append(float(one))
     by = "^2" if scale_invariance.power(runs[0].settings["optimizer"]) == 2 else ""

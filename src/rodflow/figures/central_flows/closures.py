@@ -68,6 +68,8 @@ Read from ``comparison.nc`` and the trajectories; ``closures.csv`` has every num
 CLOSURE = "closure"
 _PROCESSES = (DISCRETE, "rod", "rod_unit_step", CLOSURE)
 
+_HIGHEST = 2.1  # of sharpness over threshold that is shown
+
 _PANEL, _WIDTH = 0.95, 8.2  # inches
 _COLUMNS = {
     "onset": (0.8, "onset\n"),
@@ -158,8 +160,8 @@ def _panel(
     axes.xaxis.set_major_locator(MaxNLocator(3))
     shown = np.concatenate(drawn)
     if name == "sharpness_over_threshold":
-        axes.set_ylim(0, max(1.3, 1.05 * shown.max(initial=0)))
-        axes.yaxis.set_major_locator(MultipleLocator(0.5 if axes.get_ylim()[1] < 2 else 1))
+        axes.set_ylim(0, np.clip(1.05 * shown.max(initial=0), 1.3, _HIGHEST))
+        axes.yaxis.set_major_locator(MultipleLocator(0.5))
         axes.axhline(1, color=FAINT, linewidth=0.7, zorder=1)
         return
     axes.set_yscale("log")

@@ -20,7 +20,9 @@ TOLERANCE = 0.1
 NOT_REACHED = "threshold not reached"
 """What is said of a run that completed without reaching its threshold."""
 
-_BAND = "#cfe3f1"
+BAND_COLOR = "#cfe3f1"
+"""Of the area near a threshold."""
+
 _DASHED: dict[str, Any] = {"color": INK, "linewidth": 0.8, "linestyle": (0, (4, 2))}
 
 
@@ -65,7 +67,7 @@ def in_gain(run: StoredRun) -> bool:
 def top_of_ratio(runs: Iterable[StoredRun], least: float, most: float) -> float:
     """The upper end of an axis of sharpness over threshold: what runs that completed need, within limits."""
     highest = [float(sharpness(run, DISCRETE).max()) for run in runs if not diverged(run)]
-    return float(np.clip(1.05 * max(highest, default=0.0), least, most))
+    return float(np.clip(1.05 * np.nanmax([0.0, *highest]), least, most))
 
 
 def curve(
@@ -114,7 +116,7 @@ def mark_threshold(axes: Axes, limit: float = 1.0, **look: Any) -> None:
         look: keyword arguments of `Axes.axhline` that are to be others.
     """
     near, far = (1 - TOLERANCE) * limit, (1 + TOLERANCE) * limit
-    axes.axhspan(near, far, color=_BAND, linewidth=0, zorder=0.5)
+    axes.axhspan(near, far, color=BAND_COLOR, linewidth=0, zorder=0.5)
     axes.axhline(limit, **{**_DASHED, "zorder": 1, **look})
 
 
@@ -125,7 +127,7 @@ def threshold_key(**look: Any) -> Line2D:
 
 def band_key(**look: Any) -> Patch:
     """What a key shows of the band around the threshold."""
-    return Patch(color=_BAND, label=f"±{TOLERANCE:.0%}", **look)
+    return Patch(color=BAND_COLOR, label=f"±{TOLERANCE:.0%}", **look)
 
 
 def not_reached_key(runs: Iterable[StoredRun]) -> list[Line2D]:

@@ -34,6 +34,7 @@ PALETTE = dict(
         strict=True,
     )
 )
+PALETTE["indigo"] = "#332288"  # of Tol's muted scheme
 """Colours that the colour-blind tell apart, by name."""
 
 INK, FAINT, BAND = "#262626", "#8c8c8c", "#f0f0f0"

@@ -9,17 +9,12 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 
+from rodflow.config.declarations import OTHER_SYMBOLS, SYMBOLS
 from rodflow.figures.core.style import FAINT, model_label, note, optimizer_label
 from rodflow.store.results import StoredRun
 
 _CRITERIA = {"mse": "squared error", "cross_entropy": "cross-entropy"}
-_SYMBOLS = {
-    "learning_rate": "$\\eta$",
-    "b1": "$\\beta_1$",
-    "b2": "$\\beta_2$",
-    "eps": "$\\epsilon$",
-    "k": "$k$",
-}
+_SYMBOLS = {**SYMBOLS, **OTHER_SYMBOLS}
 _Value = TypeVar("_Value")
 
 

@@ -20,7 +20,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from rodflow.analysis.equilibrium import mean_and_error
-from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.config.declarations import ALONG_RUNS, SYMBOLS, FigureEntry
 from rodflow.figures.core.marks import cross, curve, diverged, late, threshold_key
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import by_row, describe_row, onset, sharpness
@@ -66,7 +66,6 @@ and standard errors in the rows of the first seed.
 
 _LOWEST_TOP, _HIGHEST_TOP = 1.2, 2.1  # of the axis of sharpness over threshold
 _TITLES = ("preconditioned sharpness / threshold", "average over the last quarter")
-_WITH_SYMBOL = ("learning_rate", "momentum", "b1", "b2")
 _ASIDE = 0.035  # how far single seeds stand beside their mean, of the width of the axis
 _ROOM = 0.12  # beside the outermost batch sizes, likewise
 
@@ -162,7 +161,7 @@ def _rows(runs: Sequence[StoredRun]) -> list[tuple[list[str], list[_Batch]]]:
             parts.setdefault(tuple(words_of(run, names)), []).append(run)
         for words, part in parts.items():
             lines = [*hyperparameters(part[0])]
-            lines += [word for word in words if word.split("=")[0] not in _WITH_SYMBOL]
+            lines += [word for word in words if word.split("=")[0] not in SYMBOLS]
             rows.append((lines, _batches(part, words, colors)))
     return rows
 

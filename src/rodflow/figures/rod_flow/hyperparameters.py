@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.figures.core.marks import TOLERANCE, mark_threshold
 from rodflow.figures.core.panels import empty_figure, fit, page
 from rodflow.figures.core.style import (
     BAND,
@@ -75,7 +76,6 @@ _DECAYS = ("momentum", "b1", "b2")
 _STABLE = "stable"
 _ROWS = ("tracking error", "sharpness / threshold", "onset [optimizer step]")
 _MARKERS = {DISCRETE: "o", _STABLE: "^"}
-_TOLERANCE = 0.1
 _HIGHEST = 1.4  # of the stable flow's sharpness over threshold that has a mark, beyond a number
 
 _ERRORS = {"error_last": True, "error_mean": False}  # which of them has filled marks
@@ -257,8 +257,7 @@ def _draw_errors(axes: Axes, key: str, points: Sequence[_Point], flows: Sequence
 
 
 def _draw_sharpness(axes: Axes, key: str, points: Sequence[_Point], flows: Sequence[str]) -> None:
-    axes.axhspan(1 - _TOLERANCE, 1 + _TOLERANCE, color="#cfe3f1", linewidth=0, zorder=0.5)
-    axes.axhline(1, color=INK, linewidth=0.6, zorder=1)
+    mark_threshold(axes, linewidth=0.6, linestyle="-")
     style = process_style(DISCRETE)
     for point in points:
         ends = [point.number(f"late_{end}", DISCRETE) for end in ("lowest", "highest")]
@@ -353,7 +352,7 @@ def _share_heights(columns: Sequence[Sequence[Axes]]) -> None:
     """One vertical axis a row, written at its left end."""
     rows = [*zip(*columns, strict=True)]
     errors, sharpness, onset = (_range(row) for row in rows)
-    low, high = min(sharpness[0], 1 - _TOLERANCE), max(sharpness[1], 1 + _TOLERANCE)
+    low, high = min(sharpness[0], 1 - TOLERANCE), max(sharpness[1], 1 + TOLERANCE)
     limits = [
         (errors[0] / 1.6, errors[1] * 1.6),
         (low - 0.05 * (high - low), high + 0.25 * (high - low)),
@@ -453,7 +452,7 @@ def _norm(values: np.ndarray, colors: str) -> Normalize:
     """Around 1 for a diverging palette, otherwise logarithmic."""
     known = values[np.isfinite(values)]
     if colors.startswith("RdBu"):
-        half = max(2 * _TOLERANCE, *np.abs(known - 1), 0)
+        half = max(2 * TOLERANCE, *np.abs(known - 1), 0)
         return Normalize(1 - half, 1 + half)
     low, high = (known.min(), known.max()) if known.size else (1.0, 1.0)
     return LogNorm(low / 1.5, high * 1.5)

@@ -180,13 +180,14 @@ def _draw_window(
         axes.plot(steps, values, label=f"{process} {quantity}", **look)
         numbers.add(run, process, f"{quantity}_{name}", values, steps)
     axes.margins(x=0.02, y=0.1)
-    axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.yaxis.set_major_locator(MaxNLocator(4))
     axes.ticklabel_format(axis="y", scilimits=(-2, 3), useMathText=True)
     in_phase, compared = steps_in_phase(window["actual"].values, window["predicted"].values, least)
     for quantity, value in {"steps_in_phase": in_phase, "steps_compared": compared}.items():
         numbers.add(run, _FLOW, f"{quantity}_{name}", value)
-    text = f"in phase: {in_phase} of {compared}" if compared else "no oscillation left"
+    text = f"in phase: {in_phase} of {compared}, by chance {compared / 2:g}"
+    text = text if compared else "no oscillation left"
     note(axes, text, (1, 1), shift=(0, 4), ha="right", fontsize=6.5)
 
 
@@ -203,6 +204,7 @@ def _draw_error(axes: Axes, run: StoredRun, data: xr.Dataset, numbers: Numbers) 
         axes.plot(values["step"], values, label=quantity, **look)
         numbers.add(run, _FLOW, quantity, values, values["step"].values)
     axes.axhline(TOLERANCE, color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1, label="5%")
+    axes.axhline(1, label="centre alone", **_CHANCE)
     axes.set_xlim(int(data["step"][0]), run.settings["steps"])
     axes.yaxis.set_major_locator(LogLocator(numticks=5))
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -214,6 +216,7 @@ def _draw_error(axes: Axes, run: StoredRun, data: xr.Dataset, numbers: Numbers) 
 
 
 _COLOR = process_style(_FLOW).color
+_CHANCE: dict[str, Any] = {"color": INK, "linewidth": 0.7, "linestyle": (0, (1, 1.5)), "zorder": 1}
 _LOOKS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     (
         DISCRETE,
@@ -254,5 +257,6 @@ def _key(figure: Figure) -> None:
         Line2D([], [], label="iterate error", **errors),
         Line2D([], [], color=FAINT, linewidth=0.8, label="rod length / that at the restart"),
         Line2D([], [], color=INK, linewidth=0.8, linestyle=(0, (4, 2)), label="5%"),
+        Line2D([], [], label="error of the centre alone", **_CHANCE),
     ]
     key(figure, handles)

@@ -41,17 +41,18 @@ FIGURE = FigureEntry(
 that a model of the dynamics can reach, while the stable flow is far above it. Before the onset nothing
 amplifies rounding, and the distance of the rod flows from the floor is their own error.
 
-How near to the discrete run on the model ``{part}`` a model of the dynamics can be asked to stay. Training at the edge of stability amplifies rounding:
-the *replicas* of a run are the same optimizer on the same data, from weights at :math:`t_0` multiplied element
-by element by :math:`1 + 10^{-7} N(0, 1)`. The grey band goes from the lowest to the highest tracking error of
-the replicas, the grey line is their median: the predictability floor. Over it are drawn the tracking errors of
-the stable flow and of the rod flows, all against the optimizer step: the distance of the midpoint or of the
-flow's centre from the midpoint of the run over the distance that the run has travelled since :math:`t_0`.
-*Right*: the last tracking error of each rod flow over the median last error of the replicas, with lines at 1
-and 2; a bar goes to the ratios with the highest and with the lowest replica in place of the median, and the
-numbers are the ratios (their geometric mean, if there are several seeds). Everything is dimensionless. A mark
-to the left of 1 is a flow that is nearer to the run than most of its replicas are. A run without replicas has
-no band and says so, as does a process that diverged; a cross ends its curve.
+How near to the discrete run on the model ``{part}`` a model of the dynamics can be asked to stay. Training at
+the edge of stability amplifies rounding: the *replicas* of a run are the same optimizer on the same data, from
+weights at :math:`t_0` multiplied element by element by :math:`1 + 10^{-7} N(0, 1)`. The grey band goes from the
+lowest to the highest tracking error of the replicas, the grey line is their median: the predictability floor.
+Over it are drawn the tracking errors of the stable flow and of the rod flows, all against the optimizer step:
+the distance of the midpoint or of the flow's centre from the midpoint of the run over the distance that the run
+has travelled since :math:`t_0`. *Right*: the last tracking error of each rod flow over the median last error of
+the replicas, with lines at 1 and 2; a bar goes to the ratios with the highest and with the lowest replica in
+place of the median, and the numbers are the ratios (their geometric mean, if there are several seeds).
+Everything is dimensionless. A mark to the left of 1 is a flow that is nearer to the run than most of its
+replicas are. A run without replicas has no band and says so, as does a process that diverged; a cross ends its
+curve.
 
 Errors and floors are read from ``comparison.nc``; ``predictability_{part}.csv`` has every number drawn.
 """,
@@ -254,7 +255,6 @@ def _draw_ratios(
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     failures: dict[str, None] = {}
-    look: dict[str, Any]
     for column, flow in enumerate(rods):
         style = process_style(flow)
         found = []

@@ -231,7 +231,8 @@ def _draw_alignments(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) ->
             if values is None:
                 continue
             values = values.where(np.isfinite(values), drop=True)
-            lengths = run.series(process)["rod_length"].sel(step=values["snapshot"].values)
+            # A snapshot may be of the step that diverged, which has no length.
+            lengths = run.series(process)["rod_length"].reindex(step=values["snapshot"].values)
             is_long = lengths.values >= level
             style, size = process_style(process), 4.6 if process == DISCRETE else 2.4
             for name, chosen in {"alignment": is_long, "alignment_short": ~is_long}.items():

@@ -169,6 +169,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
 
 def _look(run: StoredRun) -> _View | str:
     """The run in coordinates, or why there is nothing to see."""
+    if not run.has("onset_window"):
+        return "no iterates stored"
     onset_window = run.onset_window
     steps = onset_window["step"].values
     if len(steps) < 3:
@@ -259,7 +261,7 @@ def _flow_path(flow: str, near: xr.Dataset, frame: _Frame, steps: np.ndarray) ->
         # The length is known at every step; which part of it lies across the valley changes slowly.
         length = np.linalg.norm(extent, axis=1)
         part = np.abs(plus[_ACROSS] - minus[_ACROSS]) / 2 / np.where(length > 0, length, 1)
-        half = np.interp(fine, kept, part) * near["rod_length"].sel(step=fine).values
+        half = np.interp(fine, kept, part) * near["rod_length"].reindex(step=fine).values
     return _Path(flow, fine, places, half, kept[seen], ends)
 
 
@@ -383,7 +385,8 @@ def _name_sharpness(axes: Axes, view: _View, numbers: Numbers) -> None:
     paths[DISCRETE] = (view.steps, view.middles)
     for process, (steps, places) in paths.items():
         known = ratio.sel(process=process, snapshot=slice(int(steps[0]), view.last))
-        ends = known.dropna("snapshot")["snapshot"].values[[0, -1] if process == DISCRETE else [-1]]
+        ends = known.dropna("snapshot")["snapshot"].values
+        ends = np.unique(ends[[0, -1] if process == DISCRETE else [-1]]) if ends.size else ends
         for end in ends:
             value = float(known.sel(snapshot=end))
             numbers.add(view.run, process, "sharpness_over_threshold", value, [end])
