@@ -28,9 +28,9 @@ def lines(axes: Axes, label: str) -> Iterator[Line2D]:
     return (line for line in axes.lines if line.get_label() == label)
 
 
-def panels(drawing: Drawing) -> np.ndarray:
-    """The axes of a figure of three columns, [row, column]."""
-    return np.reshape(np.array(drawing.figure.axes, object), (-1, 3))
+def panels(drawing: Drawing, columns: int = 3) -> np.ndarray:
+    """The axes of a figure of this many columns, [row, column]."""
+    return np.reshape(np.array(drawing.figure.axes, object), (-1, columns))
 
 
 def rows_of(table: pd.DataFrame, process: str, quantity: str) -> pd.DataFrame:

@@ -45,10 +45,10 @@ FIGURE = FigureEntry(
     runs=with_flow("closure"),
     caption=r"""
 *Expected*: up to the threshold both models agree with the run. The closure's rod is then half the drift of a
-step, longer than the oscillation, so that beyond the threshold it does not open (or opens late) and its
-sharpness goes on rising, where the rod flow's opens with that of the run and turns back. The closure's rod
-below the threshold is no error: half a step is what it measures, while the lifted rod's length is the
-oscillation alone.
+step, longer than the oscillation, so that beyond the threshold it does not lengthen (or lengthens late) and its
+sharpness goes on rising, where the rod of the rod flow lengthens with that of the run and turns back. The
+closure's rod below the threshold is no error: half a step is what it measures, while the lifted rod's length is
+the oscillation alone.
 
 Two continuous-time models that both keep a rod, for the runs that have both. The rod flow, as an ODE and in
 unit steps, lifts the optimizer's map to the centre and a signed half-extent. The covariance closure of Regis

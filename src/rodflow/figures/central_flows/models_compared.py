@@ -20,10 +20,11 @@ from rodflow.figures.core.rows import (
     count_words,
     counted,
     describe_run,
-    loss,
+    loss_difference,
     mark_end,
     mark_steps,
     onset,
+    own_loss,
     share_steps,
     sharpness,
     show_on_log_scale,
@@ -58,18 +59,18 @@ Every continuous-time model of the run, on the model ``{part}``: the stable flow
 al. (arXiv 2410.24206) with and without its curvature term :math:`\frac12 \nabla^3 L : \Sigma`, the edge flow of
 Marion (arXiv 2606.18080, gradient descent only), the rod flow of Regis and Chewi (arXiv 2605.06821) as an ODE
 and in unit steps, and their covariance closure (arXiv 2602.01480). One row an optimizer, against the optimizer
-step: full-batch loss, preconditioned sharpness over the stability threshold (shown up to 2.1; line at 1), and
-tracking error, the distance of a flow's centre from the midpoint of the iterates over the distance travelled
-since :math:`t_0`; all dimensionless. The loss has the oscillation averaged out: of the iterates with the
-weights 1/4, 1/2, 1/4; of a flow with a rod the mean over the rod's two ends; of the central flow its prediction
-:math:`L + \langle H, \Sigma \rangle / 2`; of the stable flow the loss itself. Dotted: :math:`t_0`, where the
-flows start; dashed: where the discrete run reaches its threshold; a cross ends the curve of a process that
-diverged. On the right, a line for each flow: geometric mean and last value of the tracking error; by how many
-steps it reaches the threshold later than the discrete run (negative: earlier; "never": not at all); the mean
-number of gradients :math:`\nabla L`, of Hessian-vector products :math:`Hv` and of third derivatives along two
-directions :math:`\nabla^3 L` that it takes in a unit of time, which stands for one step of the optimizer ("–":
-none are counted); and the wall time of that unit over that of a step of the discrete run, both measured in this
-experiment, where other jobs may have run beside them.
+step: full-batch loss of the run, the relative difference of each flow's loss from it, preconditioned sharpness
+over the stability threshold (shown up to 2.1; line at 1), and tracking error, the distance of a flow's centre
+from the midpoint of the iterates over the distance travelled since :math:`t_0`; all dimensionless. The loss has
+the oscillation averaged out: of the iterates with the weights 1/4, 1/2, 1/4; of a flow with a rod the mean over
+the rod's two ends; of the central flow its prediction :math:`L + \langle H, \Sigma \rangle / 2`; of the stable
+flow the loss itself. Dotted: :math:`t_0`, where the flows start; dashed: where the discrete run reaches its
+threshold; a cross ends the curve of a process that diverged. On the right, a line for each flow: geometric mean
+and last value of the tracking error; by how many steps it reaches the threshold later than the discrete run
+(negative: earlier; "never": not at all); the mean number of gradients :math:`\nabla L`, of Hessian-vector
+products :math:`Hv` and of third derivatives along two directions :math:`\nabla^3 L` that it takes in a unit of
+time, which stands for one step of the optimizer ("–": none are counted); and the wall time of that unit over
+that of a step of the discrete run, both measured in this experiment, where other jobs may have run beside them.
 
 Read from ``comparison.nc`` and the trajectories; ``models_compared_{part}.csv`` has every number drawn or
 written.
@@ -79,11 +80,12 @@ written.
 
 _HIGHEST = 2.1  # of sharpness over threshold that is shown
 
-_WIDTH = 10.4  # inches
+_WIDTH = 11.6  # inches
 _PANEL, _LINE = 1.05, 0.145  # inches: height of a row, and of a line of the table beside it
 
 _QUANTITIES: dict[str, tuple[str, Callable[[StoredRun, str], xr.DataArray]]] = {
-    "loss": ("full-batch loss", loss),
+    "loss": ("loss of the run", own_loss),
+    "loss_difference": ("difference of loss", loss_difference),
     "sharpness_over_threshold": ("sharpness / threshold", sharpness),
     "tracking_error": ("tracking error", tracking_error),
 }

@@ -58,6 +58,21 @@ def loss(run: StoredRun, process: str) -> xr.DataArray:
     return at_snapshots(values, series)
 
 
+def own_loss(run: StoredRun, process: str) -> xr.DataArray:
+    """As `loss` of the discrete run; nothing of a flow, whose curve would lie on top: see `loss_difference`."""
+    values = loss(run, DISCRETE)
+    return values if process == DISCRETE else values.isel(snapshot=slice(0))
+
+
+def loss_difference(run: StoredRun, process: str) -> xr.DataArray:
+    """|loss of a flow / loss of the discrete run - 1| at the snapshots that both have; nothing of the run itself."""
+    of_run = loss(run, DISCRETE)
+    if process == DISCRETE or not run.series(process).sizes["step"]:
+        return of_run.isel(snapshot=slice(0))
+    here, there = xr.align(loss(run, process), of_run, join="inner")
+    return abs(here / there - 1)
+
+
 def tracking_error(run: StoredRun, process: str) -> xr.DataArray:
     """The tracking error of a flow, [snapshot]: see `rodflow.analysis.comparison.tracking_error`."""
     return run.comparison["tracking_error"].sel(process=process)

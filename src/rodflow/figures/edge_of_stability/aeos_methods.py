@@ -62,7 +62,7 @@ is dimensionless. :math:`S` is the largest eigenvalue of :math:`P^{-1/2} H P^{-1
 in brown (AdamW, AMSGrad, AdaGrad) :math:`P` is the inverse of the alternating gain, measured along the run,
 which holds the learning rate; the threshold of :math:`S` is then 2. The dashed line is the threshold, the band
 ±10%, the mark at the right the mean over the last quarter of the run, written with the range in the panel
-("held"). A cross ends the curve of a run that diverged.
+("late mean"). A cross ends the curve of a run that diverged.
 
 The curves and averages come from ``comparison.nc``, the thresholds from the sharpness stage;
 ``aeos_methods_{part}.csv`` has every number.

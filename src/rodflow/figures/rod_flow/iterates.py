@@ -35,10 +35,10 @@ FIGURE = FigureEntry(
     needs=("comparison", "trajectories", "iterates"),
     order=9,
     caption=r"""
-*Claim* (after Regis and Chewi, arXiv 2605.06821): the flow predicts not only an average but the iterates,
-phase included, to a few per cent of the rod, for as long as the rod stays open. Where a rod closes, the error
-is divided by next to nothing and the next rod opens from what rounding left, so that phase and timing may be
-lost.
+*Claim* (after Regis and Chewi, arXiv 2605.06821): the flow predicts not only an average but the iterates, phase
+included, to a few per cent of the rod, for as long as the rod stays long. Where a rod shrinks to nothing, the
+error is divided by next to nothing and the next rod grows from what rounding left, so that phase and timing may
+be lost.
 
 Single iterates on the model ``{part}`` and their prediction :math:`Z + (-1)^t X` by the rod flow in unit steps,
 which was started once more from three consecutive iterates at the step named on the left, where the sharpness
@@ -47,10 +47,10 @@ the position along the leading eigenvector at the restart, :math:`v \cdot P^{1/2
 step by step in the first and in the last 40 steps; dots are the optimizer's own iterates, the thin line joins
 the predicted ones. "In phase" counts the steps at which both swing to the same side of the line through their
 neighbours, among those at which the iterates swing by at least 1/10000 of their largest swing after the
-restart. *Right*: the iterate error :math:`\|Z + (-1)^t X - w_t\| / \|X_w\|` (broad line), the rod length over
-that at the restart (thin), and the line at 5%; above the panel for how many steps from the restart on the error
-stays below it without a break. Everything is dimensionless. A run that was below nine tenths of its threshold
-at the restart has nothing to predict and says so.
+restart. *Right*: the iterate error :math:`\|Z + (-1)^t X - w_t\| / \|X_w\|` (broad line), which is 1 for the
+centre alone (dots), the rod length over that at the restart (thin), and the line at 5%; above the panel for how
+many steps from the restart on the error stays below it without a break. Everything is dimensionless. A run that
+was below nine tenths of its threshold at the restart has nothing to predict and says so.
 
 All numbers are read from ``iterates.nc`` (replay stage); ``iterates_{part}.csv`` has every point drawn.
 """,

@@ -33,11 +33,12 @@ threshold by then or did not hold it, which the figure ``tracking`` tells apart.
 
 Where each optimizer holds its sharpness: the dot is the time average, over the last quarter of the discrete
 run, of learning rate times preconditioned sharpness, divided by the largest value that is stable by linear
-theory, and the bar goes from the lowest to the highest value in that time. Both are dimensionless; the numbers
-on the right are not divided. With momentum 0.9 theory says 2 for gradient descent and RMSProp,
-:math:`2(1+\beta)/(1-\beta) = 38` for heavy ball and Adam, and :math:`2(1+\beta)/((1-\beta)(1+2\beta)) = 13.57`
-for Nesterov and NAdam. Where no formula is known (AdamW, AMSGrad, AdaGrad, Yogi) the preconditioner is the
-inverse of the alternating gain, which has the learning rate in it, and the sharpness itself is stable up to 2.
+theory, and the bar goes from the lowest to the highest value in that time. An open mark is a run that never
+reached its threshold, and has no number. Both are dimensionless; the numbers on the right are not divided. With
+momentum 0.9 theory says 2 for gradient descent and RMSProp, :math:`2(1+\beta)/(1-\beta) = 38` for heavy ball
+and Adam, and :math:`2(1+\beta)/((1-\beta)(1+2\beta)) = 13.57` for Nesterov and NAdam. Where no formula is known
+(AdamW, AMSGrad, AdaGrad, Yogi) the preconditioner is the inverse of the alternating gain, which has the
+learning rate in it, and the sharpness itself is stable up to 2.
 
 The averages come from ``comparison.nc``, the thresholds from the sharpness stage; ``thresholds.csv`` has every
 number.

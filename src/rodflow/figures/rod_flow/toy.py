@@ -33,9 +33,8 @@ FIGURE = FigureEntry(
     caption=r"""
 *Claim*: every rate changes its sign exactly at the threshold, 2 and :math:`2(1+\beta)/(1-\beta) = 6`, and
 touches that of the discrete run there. Away from it the models differ: the rod flow agrees to second order in
-the distance, the covariance closure to first. In the quartic the
-amplitude is 0 up to :math:`\eta S = 2`, and :math:`X^2 = S/Q -
-2/(\eta Q)` beyond, for the iterates and for every rod.
+the distance, the covariance closure to first. In the quartic the amplitude is 0 up to :math:`\eta S = 2`, and
+:math:`X^2 = S/Q - 2/(\eta Q)` beyond, for the iterates and for every rod.
 
 What the flows do where everything can be worked out by hand, in one dimension. (a, b) The rate :math:`\log
 |X_{t+1}|/|X_t|` at which an oscillation grows or dies out in the parabola :math:`L = (S/2) w^2`, against

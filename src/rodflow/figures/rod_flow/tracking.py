@@ -1,4 +1,4 @@
-"""How closely the flows follow each optimizer: loss, sharpness and tracking error over training.
+"""How closely the flows follow each optimizer: loss, how far the flows are from it, sharpness and tracking error.
 
 One row an optimizer, seeds on top of each other. A curve that ends because its process diverged
 ends in a cross, and the row says at which step.
@@ -19,9 +19,10 @@ from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import (
     by_row,
     describe_run,
-    loss,
+    loss_difference,
     mark_end,
     mark_steps,
+    own_loss,
     share_steps,
     sharpness,
     show_on_log_scale,
@@ -50,14 +51,14 @@ FIGURE = FigureEntry(
 *Claim*: from the onset on the sharpness of the discrete run stays at the threshold and the rod flows stay with
 it, while the stable flow, :math:`dz/dt = F(z) - z`, leaves it.
 
-Each row is one optimizer on the model ``{part}``; against the optimizer step are drawn the loss, the
-preconditioned sharpness over the stability threshold of linear theory, and the tracking error, that is the
-distance of a flow's centre from the midpoint of the iterates over the distance travelled since :math:`t_0`. All
-three are dimensionless. The loss of the discrete run is averaged over the oscillation with the weights 1/4,
-1/2, 1/4; that of a rod flow is the mean over the two ends of the rod, and that of a central flow its prediction
-:math:`L + \langle H, \Sigma \rangle / 2`. Vertical marks stand at :math:`t_0`, where the flows start from the
-discrete run (dotted), and at the onset, where the discrete run's sharpness first reaches the threshold
-(dashed); a cross ends the curve of a process that diverged.
+Each row is one optimizer on the model ``{part}``; against the optimizer step are drawn the loss of the run, the
+relative difference of each flow's loss from it, the preconditioned sharpness over the stability threshold of
+linear theory, and the tracking error, that is the distance of a flow's centre from the midpoint of the iterates
+over the distance travelled since :math:`t_0`. All are dimensionless. The loss of the discrete run is averaged
+over the oscillation with the weights 1/4, 1/2, 1/4; that of a rod flow is the mean over the two ends of the
+rod, and that of a central flow its prediction :math:`L + \langle H, \Sigma \rangle / 2`. Vertical marks stand
+at :math:`t_0`, where the flows start from the discrete run (dotted), and at the onset, where the discrete run's
+sharpness first reaches the threshold (dashed); a cross ends the curve of a process that diverged.
 
 Loss is read from the trajectories (train and flow stages), the rest from ``comparison.nc``;
 ``tracking_{part}.csv`` has every point drawn.
@@ -67,7 +68,7 @@ Loss is read from the trajectories (train and flow stages), the rest from ``comp
 
 _HIGHEST = 2.1  # of sharpness over threshold that is shown
 
-_PANEL = 0.78  # inches
+_PANEL, _WIDTH = 0.78, 9.0  # inches
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,8 @@ class _Quantity:
 
 
 _QUANTITIES = (
-    _Quantity("loss", "loss", loss, "log", False),
+    _Quantity("loss", "loss of the run", own_loss, "log", False),
+    _Quantity("loss_difference", "difference of loss", loss_difference, "log", True),
     _Quantity("sharpness_over_threshold", "sharpness / threshold", sharpness, "linear", True),
     _Quantity("tracking_error", "tracking error", tracking_error, "log", True),
 )
@@ -120,7 +122,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     ends: list[tuple[Axes, list[_Curve]]] = []
     with styled():
         tall = [_PANEL] * len(rows)
-        figure, grid = rows_of_panels(tall, len(_QUANTITIES))
+        figure, grid = rows_of_panels(tall, len(_QUANTITIES), width=_WIDTH)
         for column, quantity in zip(zip(*grid, strict=True), _QUANTITIES, strict=True):
             drawn = [
                 _draw_panel(axes, members, quantity, numbers)

@@ -45,22 +45,22 @@ FIGURE = FigureEntry(
     caption=r"""
 *Claim* (Regis and Chewi, arXiv 2605.06821): the jumping turns the path aside, towards lower sharpness; the rod
 flow, which knows how far the iterates jump, turns with it, and the stable flow, which does not, goes on uphill
-in sharpness. Rods start from rounding noise, so that they may open some steps later than the oscillation.
+in sharpness. Rods start from rounding noise, so that they may grow some steps later than the oscillation.
 
-What the models are about, in weight space, around the steps where the oscillation opens. Every panel shows the
-optimizer's own iterates, step by step (dots; the scale above counts the steps), the stable flow :math:`dz/dt =
-F(z) - z` (dashed) and the rod flow with centre :math:`Z` and half-extent :math:`X` (thin line; thick segments
-from :math:`Z - X` to :math:`Z + X` at the stored snapshots; the pale area lies between the ends at every step,
-from the stored rod length and the direction interpolated between snapshots). The zero of all axes is the
-midpoint of the iterates at the step that the onset window is about; all lengths are distances in weight space,
-which has no unit, and the vertical axes are stretched. Upper row, *across the valley*: vertical is the leading
-eigenvector of the (preconditioned) Hessian, horizontal the displacement of the midpoint over the window. The
-iterates jump to and fro and the rod spans the jumps. Lower row, *on the valley floor*: the same seen along the
-eigenvector, so that rods are seen end-on; vertical is the direction in which the stable flow ends up away from
-the midpoint, the one that shows its departure best. The distances in the corner are those in all directions.
-The numbers at the dots are sharpness over threshold: of the discrete run where it comes into view and, at the
-step named in the corner, of all three. The three directions are orthogonal in the inner product :math:`a \cdot
-P b` of the optimizer's preconditioner, in which the eigenvectors are.
+What the models are about, in weight space, around the steps where the oscillation sets in. Every panel shows
+the optimizer's own iterates, step by step (dots; the scale above counts the steps), the stable flow
+:math:`dz/dt = F(z) - z` (dashed) and the rod flow with centre :math:`Z` and half-extent :math:`X` (thin line;
+thick segments from :math:`Z - X` to :math:`Z + X` at the stored snapshots; the pale area lies between the ends
+at every step, from the stored rod length and the direction interpolated between snapshots). The zero of all
+axes is the midpoint of the iterates at the step that the onset window is about; all lengths are distances in
+weight space, which has no unit, and the vertical axes are stretched. Upper row, *across the valley*: vertical
+is the leading eigenvector of the (preconditioned) Hessian, horizontal the displacement of the midpoint over the
+window. The iterates jump to and fro and the rod spans the jumps. Lower row, *on the valley floor*: the same
+seen along the eigenvector, so that rods are seen end-on; vertical is the direction in which the stable flow
+ends up away from the midpoint, the one that shows its departure best. The distances in the corner are those in
+all directions. The numbers at the dots are sharpness over threshold: of the discrete run where it comes into
+view and, at the step named in the corner, of all three. The three directions are orthogonal in the inner
+product :math:`a \cdot P b` of the optimizer's preconditioner, in which the eigenvectors are.
 
 Iterates come from ``onset_window.nc``, flows from their trajectories, sharpness from ``comparison.nc``;
 ``weights_plane.csv`` has every coordinate drawn.
