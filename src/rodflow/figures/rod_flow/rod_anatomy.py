@@ -22,10 +22,12 @@ from rodflow.figures.core.rows import (
     describe_run,
     mark_end,
     mark_steps,
+    onset,
     share_steps,
     state_failures,
 )
 from rodflow.figures.core.style import (
+    BAND,
     FAINT,
     INK,
     Drawing,
@@ -53,16 +55,16 @@ leading one is stored, and the cosine is lower.
 
 The rod of each optimizer on the model ``{part}``, measured from three consecutive iterates (discrete run) and
 predicted by the rod flows, against the optimizer step; everything is dimensionless. *Left*: the rod length
-:math:`\|X_w\|`, the norm of the weights' half-extent. Before the onset (dashed) the flow's rod is the rounding
+:math:`\|X_w\|`, the norm of the weights' half-extent. Before the onset (shaded) the flow's rod is the rounding
 noise that seeds it, while what is measured there is the curvature of the path, not an oscillation. The
 horizontal line is a tenth of the longest measured rod from :math:`t_0` (dotted) on; rods above it count as
 long. *Middle*: :math:`|\cos|` of the angle between the rod and the leading eigenvector of the preconditioned
-Hessian :math:`P^{-1/2} H P^{-1/2}`, a dot a snapshot, large for long rods; since the eigenvector lives in the
-coordinates :math:`P^{1/2} w`, the rod is taken there too. The numbers are medians over the long rods. *Right*:
-the loss divided by that at the rod's centre (line at 1): at both ends of each rod flow over its own centre, and
-of the iterates, even and odd steps apart, over the centre of the rod flow in unit steps (of the ODE where there
-is none). Bursts that come early or late have lost their timing to the seeding noise and to chaos. A cross ends
-the curve of a process that diverged.
+Hessian :math:`P^{-1/2} H P^{-1/2}`, a dot a snapshot from the onset on, large for long rods; since the
+eigenvector lives in the coordinates :math:`P^{1/2} w`, the rod is taken there too. The numbers are medians over
+the long rods. *Right*: the loss divided by that at the rod's centre (line at 1): at both ends of each rod flow
+over its own centre, and of the iterates, even and odd steps apart, over the centre of the rod flow in unit
+steps (of the ODE where there is none). Bursts that come early or late have lost their timing to the seeding
+noise and to chaos. A cross ends the curve of a process that diverged.
 
 Lengths, half-extents and losses are read from the trajectories (train and flow stages), eigenvectors from
 ``sharpness/``, the onset from ``comparison.nc``; ``rod_anatomy_{part}.csv`` has every point drawn.
@@ -87,7 +89,7 @@ _TITLES = (
 def alignment(
     trajectory: xr.Dataset, sharpness: xr.Dataset, optimizer: dict[str, Any]
 ) -> xr.DataArray:
-    """|cos| of the angle between the rod P^(1/2) X_w and the leading eigenvector, [snapshot].
+    """|cos| of the angle between the rod P^(1/2) X_w and the stored eigenvectors, [snapshot].
 
     The eigenvector is one of P^(-1/2) H P^(-1/2), so that the rod is taken to the coordinates
     P^(1/2) w, in which this is the Hessian. At the snapshots that both have; NaN of a rod of no
@@ -95,13 +97,16 @@ def alignment(
 
     Args:
         trajectory: with half_extent [snapshot, parameter], and second_moment or gain if there is one.
-        sharpness: with eigenvector [snapshot, parameter], of norm 1.
+        sharpness: with eigenvector [snapshot, parameter], of norm 1, or with several that are orthonormal,
+            [snapshot, eigenvalue_rank, parameter].
         optimizer: the hyperparameters of the run.
     """
     scale = np.sqrt(preconditioner(trajectory, optimizer))
     extent = trajectory["half_extent"].astype(np.float64) * scale
     extent, vector = xr.align(extent, sharpness["eigenvector"], exclude="parameter")
     along = abs((extent * vector).sum("parameter"))
+    if "eigenvalue_rank" in along.dims:  # the part of the rod in the span of all that are stored
+        along = (along**2).sum("eigenvalue_rank") ** 0.5
     length = ((extent**2).sum("parameter")) ** 0.5
     return (along / length.where(length > 0)).drop_vars("parameter", errors="ignore")
 
@@ -168,6 +173,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             state_failures(line[0], members, without=("stable",))
             mark_steps(line[::2], run, named=row == 0)
             mark_steps(line[1:2], run, named=False)
+            if np.isfinite(reached := onset(run)):
+                for axes in line:
+                    axes.axvspan(0, reached, color=BAND, linewidth=0, zorder=0)
         for axes, title in zip(grid[0], _TITLES, strict=True):
             axes.set_title(title, pad=14)
         for axes in grid[-1]:
@@ -222,7 +230,7 @@ def _draw_lengths(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> No
 
 
 def _draw_alignments(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> None:
-    """A dot a snapshot, solid where the rod is long; above, the median of the solid dots."""
+    """A dot a snapshot from the onset on, solid where the rod is long; above, the median of the solid dots."""
     medians: dict[str, list[float]] = {}
     for run in runs:
         level = long_rod(run)
@@ -230,7 +238,10 @@ def _draw_alignments(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) ->
             values = stored_alignment(run, process)
             if values is None:
                 continue
-            values = values.where(np.isfinite(values), drop=True)
+            # Before the onset there is no oscillation: a rod is the curvature of the path, or noise.
+            values = values.where(
+                np.isfinite(values) & (values["snapshot"] >= onset(run)), drop=True
+            )
             # A snapshot may be of the step that diverged, which has no length.
             lengths = run.series(process)["rod_length"].reindex(step=values["snapshot"].values)
             is_long = lengths.values >= level
