@@ -13,6 +13,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullForm
 
 from rodflow.config.declarations import FigureEntry, with_flow
 from rodflow.errors import RodflowError
+from rodflow.figures.core.findings import medians
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import (
     at_snapshots,
@@ -131,7 +132,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         compared = {process for run in shown for process in _compared(run)}
         key(figure, lines_of(sorted(compared, key=_PROCESSES.index)))
         fit(figure, [row[0] for row in rows], tall)
-    return Drawing(figure, numbers.table())
+    table = numbers.table()
+    return Drawing(figure, table, medians(table, "error_last", "the last tracking error"))
 
 
 def _compared(run: StoredRun) -> list[str]:

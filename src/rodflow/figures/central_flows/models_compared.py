@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry, with_flow
+from rodflow.figures.core.findings import medians
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import (
     count_words,
@@ -180,7 +181,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         drawn = lines_of(dict.fromkeys(process for run in runs for process in run.processes))
         key(figure, drawn)
         fit(figure, [row[0] for row in rows], tall)
-    return Drawing(figure, numbers.table())
+    table = numbers.table()
+    return Drawing(figure, table, medians(table, "error_last", "the last tracking error"))
 
 
 def _told(run: StoredRun) -> list[str]:

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from rodflow.config.declarations import FigureEntry
+from rodflow.figures.core.findings import medians
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import describe_run, write_left
 from rodflow.figures.core.style import (
@@ -121,7 +122,10 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             axes.set_xlabel("optimizer step")
         _key(figure)
         fit(figure, [row[0] for row in rows], tall)
-    return Drawing(figure, numbers.table())
+    table = numbers.table()
+    return Drawing(
+        figure, table, medians(table, "steps_predicted", "the number of steps predicted within 5%")
+    )
 
 
 def _has_steps(run: StoredRun) -> bool:
@@ -130,10 +134,10 @@ def _has_steps(run: StoredRun) -> bool:
 
 
 def _name_columns(line: Sequence[Axes]) -> None:
-    titles = (f"first {WINDOW} steps", f"last {WINDOW} steps", "iterate error")
-    line[0].set_ylabel("along the\neigenvector")
+    along = "along the eigenvector,\n"
+    titles = (f"{along}first {WINDOW} steps", f"{along}last {WINDOW} steps", "iterate error")
     for axes, title in zip(line, titles, strict=True):
-        axes.set_title(title, pad=16)
+        axes.set_title(title, pad=24)
 
 
 def _draw_row(line: Sequence[Axes], run: StoredRun, numbers: Numbers) -> None:
@@ -188,7 +192,7 @@ def _draw_window(
         numbers.add(run, _FLOW, f"{quantity}_{name}", value)
     text = f"in phase: {in_phase} of {compared}, by chance {compared / 2:g}"
     text = text if compared else "no oscillation left"
-    note(axes, text, (1, 1), shift=(0, 4), ha="right", fontsize=6.5)
+    note(axes, text, (1, 1), shift=(0, 12), ha="right", fontsize=6.5)  # above the power of ten
 
 
 def _draw_error(axes: Axes, run: StoredRun, data: xr.Dataset, numbers: Numbers) -> None:

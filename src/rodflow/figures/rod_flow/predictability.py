@@ -17,6 +17,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from rodflow.config.declarations import FigureEntry
+from rodflow.figures.core.findings import medians
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import by_row, describe_run, mark_end, share_steps, tracking_error
 from rodflow.figures.core.style import (
@@ -143,7 +144,16 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         _share_ratios([beside for _, beside in grid], rods)
         _key(figure, flows)
         fit(figure, [axes for axes, _ in grid], tall)
-    return Drawing(figure, numbers.table())
+    table = numbers.table()
+    return Drawing(
+        figure,
+        table,
+        medians(
+            table,
+            "error_last_over_median_floor",
+            "the last tracking error over the median of the replicas'",
+        ),
+    )
 
 
 def _draw_errors(

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.figures.core.findings import medians
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.preconditioner import preconditioner
 from rodflow.figures.core.rows import (
@@ -184,7 +185,10 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         shown = dict.fromkeys(p for run in runs for p in run.processes if _has_rod(run, p))
         _key(figure, [DISCRETE, *(p for p in shown if p != DISCRETE)])
         fit(figure, [row[0] for row in grid], tall)
-    return Drawing(figure, numbers.table())
+    table = numbers.table()
+    return Drawing(
+        figure, table, medians(table, "alignment_median", "the median alignment of long rods")
+    )
 
 
 def _has_rod(run: StoredRun, process: str) -> bool:
@@ -276,7 +280,7 @@ def _draw_alignments(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) ->
             process_style(process).text_color,
         )
         note(axes, text, (1, 1), shift=(-24 * place, 3), ha="right", color=color, fontsize=6.5)
-    text, shift = "median of long rods:", (-24 * len(medians), 3)
+    text, shift = "median:", (-24 * len(medians), 3)
     note(axes, text, (1, 1), shift=shift, ha="right", color=FAINT, fontsize=6.5)
 
 

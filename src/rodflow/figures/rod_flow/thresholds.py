@@ -9,6 +9,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.figures.core.findings import share_within
 from rodflow.figures.core.forest import Forest, Line, forest
 from rodflow.figures.core.marks import (
     BAND_COLOR,
@@ -75,7 +76,10 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         chart.write(_COLUMNS["range"], chart.head + 0.85, _HEADING, color=FAINT)
         _key(chart, runs)
         chart.fit()
-    return Drawing(chart.figure, numbers.table())
+    table, limits = numbers.table(), (1 - TOLERANCE, 1 + TOLERANCE)
+    within = "the mean of the last quarter is within 10% of the threshold"
+    shows = share_within(table, "late_mean_over_threshold", *limits, within)
+    return Drawing(chart.figure, table, shows)
 
 
 def _half_width(runs: Sequence[StoredRun]) -> float:

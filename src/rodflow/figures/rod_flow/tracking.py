@@ -15,6 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MultipleLocator
 
 from rodflow.config.declarations import FigureEntry
+from rodflow.figures.core.findings import medians
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import (
     by_row,
@@ -150,7 +151,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         fit(figure, [row[0] for row in grid], tall)
         for axes, curves in ends:
             _name_ends(axes, curves)
-    return Drawing(figure, numbers.table())
+    table = numbers.table()
+    return Drawing(figure, table, medians(table, "tracking_error", "the last tracking error"))
 
 
 def _draw_panel(

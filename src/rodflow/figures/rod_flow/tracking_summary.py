@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib.lines import Line2D
 
 from rodflow.config.declarations import FigureEntry
+from rodflow.figures.core.findings import medians
 from rodflow.figures.core.forest import Forest, Line, forest
 from rodflow.figures.core.style import FAINT, INK, Drawing, Numbers, process_style, styled
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
@@ -58,7 +59,16 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             chart.write(_offset(len(flows) - 1), chart.head + 0.85, heading, color=FAINT)
         _key(chart)
         chart.fit()
-    return Drawing(chart.figure, numbers.table())
+    table = numbers.table()
+    return Drawing(
+        chart.figure,
+        table,
+        medians(
+            table,
+            "error_last_stable_over_flow",
+            "the stable flow's last tracking error over that of the flow",
+        ),
+    )
 
 
 def _offset(column: int) -> float:
