@@ -10,11 +10,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullLocator
 
 from rodflow.config.declarations import FigureEntry, no_run
-from rodflow.figures.core.panels import PAGE, empty_figure
+from rodflow.figures.core.panels import PAGE, empty_figure, fit
 from rodflow.figures.core.style import (
     FAINT,
     INK,
     PALETTE,
+    Dashes,
     Drawing,
     Numbers,
     OfNoRun,
@@ -52,7 +53,7 @@ drawn.
 )
 
 
-_HEIGHT = 5.1  # inches
+_TALL = (0.9, 0.9, 0.9, 0.9)  # inches
 _PANELS = """
 PPPPPBSSSSSS
 PPPPPBSSSSSS
@@ -85,7 +86,7 @@ def draw(data: xr.Dataset) -> Drawing:
     """
     numbers = Numbers()
     with styled():
-        figure = empty_figure(PAGE, _HEIGHT)
+        figure = empty_figure(PAGE, _TALL)
         axes = figure.subplot_mosaic(_PANELS)
         plane, bar, sizes, rates, largest, losses = (axes[name] for name in "PBSRTL")
         _plane(plane, bar, data, numbers)
@@ -94,6 +95,7 @@ def draw(data: xr.Dataset) -> Drawing:
         _training(largest, losses, data, numbers)
         for letter, panel in zip("abcd", (plane, sizes, rates, largest), strict=True):
             note(panel, letter, (0, 1), shift=(-28, 6), fontsize=9, fontweight="bold")
+        fit(figure, [sizes, largest, losses], [2 * _TALL[0], *_TALL[2:]])
     return Drawing(figure, numbers.table())
 
 
@@ -314,7 +316,7 @@ def _rates(axes: Axes, data: xr.Dataset, numbers: Numbers) -> None:
 _BELOW = ("data", "axes fraction")
 
 
-def _boundary(axes: Axes, c: float, dashes: Any, top: float) -> None:
+def _boundary(axes: Axes, c: float, dashes: Dashes, top: float) -> None:
     axes.axvline(c, ymax=top, color=FAINT, linewidth=0.7, linestyle=dashes, zorder=1)
 
 

@@ -25,6 +25,7 @@ from rodflow.figures.core.panels import columns_of_panels, fit
 from rodflow.figures.core.rows import by_row, show_on_log_scale
 from rodflow.figures.core.style import (
     INK,
+    Dashes,
     Drawing,
     Numbers,
     hyperparameters,
@@ -152,7 +153,7 @@ def _along(
     quantity: str,
     values: xr.DataArray,
     numbers: Numbers,
-    look: tuple[Any, float],
+    look: tuple[Dashes, float],
     alpha: float = _DARK,
 ) -> list[_Curve]:
     """Draw a positive quantity of every kernel, given at all steps."""

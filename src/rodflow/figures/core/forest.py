@@ -96,7 +96,8 @@ def forest(runs: Sequence[StoredRun]) -> Forest:
     axes.spines["left"].set_visible(False)
     where = ("axes fraction", "data")
     for index, (optimizer, top, bottom) in enumerate(bands):
-        at, font = (0, (top + bottom) / 2), {"fontsize": 7.5, "fontweight": "bold"}
+        at = (0, (top + bottom) / 2)
+        font: dict[str, Any] = {"fontsize": 7.5, "fontweight": "bold"}
         name = optimizer_label(optimizer)
         note(axes, name, at, coordinates=where, shift=(-left, 0), va="center", **font)
         if index % 2 == 0:

@@ -23,9 +23,15 @@ def page(columns: int, narrow: float = 1.7, wide: float = 4.0) -> float:
     return float(np.clip(PAGE, columns * narrow, max(columns * wide, 0.7 * PAGE)))
 
 
-def empty_figure(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches that lays itself out, known to no pyplot window."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+def empty_figure(width: float, tall: Sequence[float]) -> Figure:
+    """An empty figure that lays itself out, known to no pyplot window.
+
+    Args:
+        width: in inches.
+        tall: heights of its rows of panels, in inches. It is far too high for them until `fit` is called, so that there
+            is room for whatever is written.
+    """
+    figure = Figure(figsize=(width, 3 * sum(tall) + 5), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
@@ -41,7 +47,7 @@ def rows_of_panels(
         width: of the figure, in inches.
         wide: widths of the columns, relative to one another; None: all the same.
     """
-    figure = empty_figure(width, sum(tall) + 1)
+    figure = empty_figure(width, tall)
     grid = figure.add_gridspec(len(tall), count, height_ratios=tall, width_ratios=wide)
     return figure, [
         [figure.add_subplot(grid[row, column]) for column in range(count)]
@@ -53,7 +59,7 @@ def columns_of_panels(
     tall: Sequence[float], count: int, *, width: float | None = None
 ) -> tuple[Figure, list[list[Axes]]]:
     """A figure with panels, [column][row]: as `rows_of_panels`, as wide as its columns need."""
-    figure = empty_figure(page(count) if width is None else width, sum(tall) + 1)
+    figure = empty_figure(page(count) if width is None else width, tall)
     grid = figure.add_gridspec(len(tall), count, height_ratios=tall)
     rows = range(len(tall))
     return figure, [

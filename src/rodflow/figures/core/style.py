@@ -21,6 +21,7 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
 
 from rodflow.config.catalogue import FLOWS, MODELS, OPTIMIZERS
 from rodflow.config.declarations import SYMBOLS
@@ -36,6 +37,9 @@ PALETTE = dict(
 )
 PALETTE["indigo"] = "#332288"  # of Tol's muted scheme
 """Colours that the colour-blind tell apart, by name."""
+
+Dashes = str | tuple[float, tuple[float, ...]]
+"""Of a line, as matplotlib has them."""
 
 INK, FAINT, BAND = "#262626", "#8c8c8c", "#f0f0f0"
 """Colours of text, of marks that stand back, and of areas."""
@@ -110,7 +114,7 @@ class ProcessStyle:
 
 
 def _style(
-    label: str, short: str, color: str, width: float, dashes: Any, zorder: float
+    label: str, short: str, color: str, width: float, dashes: Dashes, zorder: float
 ) -> ProcessStyle:
     line = {"color": color, "linewidth": width, "linestyle": dashes, "zorder": zorder}
     return ProcessStyle(label, short, line)
@@ -277,8 +281,8 @@ class Numbers:
         run: StoredRun | OfNoRun,
         process: str,
         quantity: str | Sequence[str],
-        values: Any,
-        steps: Any = None,
+        values: ArrayLike,
+        steps: Sequence[int] | np.ndarray | None = None,
         unit: str = "1",
     ) -> None:
         """Enter numbers that are about to be drawn.

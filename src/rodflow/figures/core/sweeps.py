@@ -75,7 +75,7 @@ def sweep_name(run: StoredRun, runs: Iterable[StoredRun]) -> str:
     return " ".join(words_of(run, ["learning_rate", *["criterion"] * several]))
 
 
-def plain(value: Any) -> str:
+def plain(value: object) -> str:
     """A setting in few characters, as 1e-8."""
     return f"{value:g}".replace("e-0", "e-") if isinstance(value, int | float) else str(value)
 
@@ -109,7 +109,7 @@ def by_problem(runs: Iterable[StoredRun]) -> list[list[StoredRun]]:
 
 def by_other_settings(runs: Iterable[StoredRun], *names: str) -> list[list[StoredRun]]:
     """The runs of each model, optimizer and choice of all settings but these, in the order given."""
-    groups: dict[tuple[Any, ...], list[StoredRun]] = {}
+    groups: dict[tuple[object, ...], list[StoredRun]] = {}
     for run in runs:
         others = sorted((name, own) for name, own in settings(run).items() if name not in names)
         groups.setdefault((run.model, run.optimizer, *others), []).append(run)

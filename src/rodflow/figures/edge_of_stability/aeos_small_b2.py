@@ -155,7 +155,7 @@ def _figure(
     """An empty figure, and of each block its panels by row and column and the two of the summary."""
     count = max(len(block.decays) for block in blocks)
     tall = [height for block in blocks for height in _tall(block)]
-    figure = empty_figure(page(count), sum(tall))
+    figure = empty_figure(page(count), tall)
     # Twice as many columns as decays, so that the two of the summary have half of the width each.
     grid = figure.add_gridspec(len(tall), 2 * count, height_ratios=tall)
     found, first = [], 0

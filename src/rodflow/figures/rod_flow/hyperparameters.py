@@ -141,7 +141,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
 def _figure(tall: Sequence[float], count: int) -> tuple[Figure, list[list[Axes]], list[list[Axes]]]:
     """An empty figure, its columns of single hyperparameters, and the rows of maps below."""
     wide = max(count, _MAPS)
-    figure = empty_figure(page(wide), sum(tall))
+    figure = empty_figure(page(wide), tall)
     grid = figure.add_gridspec(len(tall), wide, height_ratios=tall)
     columns = [
         [figure.add_subplot(grid[row, column]) for row in range(len(_TALL))]

@@ -6,7 +6,6 @@ without replicas, and a process that diverged, say so.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -22,6 +21,7 @@ from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import by_row, describe_run, mark_end, share_steps, tracking_error
 from rodflow.figures.core.style import (
     INK,
+    Dashes,
     Drawing,
     Numbers,
     key,
@@ -61,7 +61,7 @@ Errors and floors are read from ``comparison.nc``; ``predictability_{part}.csv``
 
 
 _BASELINE = "stable"
-_LINES: tuple[tuple[float, str, Any], ...] = ((1, "floor", "-"), (2, "twice", (0, (4, 2))))
+_LINES: tuple[tuple[float, str, Dashes], ...] = ((1, "floor", "-"), (2, "twice", (0, (4, 2))))
 """Multiples of the floor with a line of their own, its name and dashes."""
 
 _FLOOR, _GREY = "#d9d9d9", "#595959"
