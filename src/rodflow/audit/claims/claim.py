@@ -171,7 +171,7 @@ def judge(
 
 
 def _measured(
-    claim: Claim, source: StoredRun | xr.Dataset, silence: Callable[[], str]
+    claim: Claim, source: StoredRun | xr.Dataset | str, silence: Callable[[], str]
 ) -> Measured | str:
     """The number of a claim in a run or an artifact, or why there is none.
 

@@ -29,8 +29,10 @@ from rodflow.figures.core.rows import (
     tracking_error,
 )
 from rodflow.figures.core.style import (
+    DASHED,
     FAINT,
     INK,
+    THIN,
     Drawing,
     Numbers,
     end_labels,
@@ -273,7 +275,7 @@ def _draw_order(row: _Row) -> None:
     if np.isfinite(slope):
         middle = np.log([*found.values()]).mean() - slope * np.log(rates).mean()
         ends = np.array([rates.min(), rates.max()])
-        look = {"color": INK, "linewidth": 0.8, "linestyle": (0, (4, 2)), "zorder": 2}
+        look = {"color": INK, "linewidth": 0.8, "linestyle": DASHED, "zorder": 2}
         heights = np.exp(middle) * ends**slope
         axes.plot(ends, heights, label="fit", **look)
         row.numbers.add(row.runs[0], FLOW, row.name("fit", row.runs[0]), heights)
@@ -290,7 +292,7 @@ def _draw_sharpness(row: _Row) -> None:
     ]
     axes = row.panels[3]
     show_on_log_scale(axes, np.concatenate([np.ones(1), *shown]))
-    axes.axhline(1, color=FAINT, linewidth=0.7, zorder=1)
+    axes.axhline(1, **THIN)
     axes.set_title("sharpness / threshold", fontsize=7, pad=4)
 
 

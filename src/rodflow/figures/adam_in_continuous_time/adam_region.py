@@ -12,9 +12,11 @@ from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullLoca
 from rodflow.config.declarations import FigureEntry, no_run
 from rodflow.figures.core.panels import PAGE, empty_figure, fit
 from rodflow.figures.core.style import (
+    DASHED,
     FAINT,
     INK,
     PALETTE,
+    SMALL,
     Dashes,
     Drawing,
     Numbers,
@@ -63,7 +65,7 @@ RRRRRRLLLLLL
 """The plane with its bar and the sizes; rates, and the updates above the losses of training."""
 
 _THEORY: dict[str, Any] = {"color": INK, "linewidth": 0.8, "zorder": 1.9}
-_DASHES, _DOTS = (0, (4, 2)), (0, (1, 1.5))
+_DASHES, _DOTS = DASHED, (0, (1, 1.5))
 _INSIDE, _ON, _OUTSIDE = PALETTE["blue"], PALETTE["green"], PALETTE["vermilion"]
 _SHOWN = (0.99, 0.81, 0.7)
 """Values of c whose updates are drawn: inside, on the boundary in discrete time, outside."""
@@ -159,7 +161,7 @@ def _plane(axes: Axes, bar: Axes, data: xr.Dataset, numbers: Numbers) -> None:
         loc="upper left",
         bbox_to_anchor=(0.34, 1),
         frameon=False,
-        fontsize=6.5,
+        fontsize=SMALL,
         handlelength=2,
         labelspacing=0.3,
     )
@@ -216,7 +218,7 @@ def _sizes(axes: Axes, data: xr.Dataset, numbers: Numbers) -> None:
         _marker("gradients that attain it"),
         Line2D([], [], color=INK, label=f"largest of {data.attrs['sequences']} random", **_THIN),
     ]
-    axes.legend(handles=handles, loc="upper left", frameon=False, fontsize=6.5, labelspacing=0.3)
+    axes.legend(handles=handles, loc="upper left", frameon=False, fontsize=SMALL, labelspacing=0.3)
     for c, (place, up), words in zip(_SHOWN, _PLACES, _WORDS, strict=True):
         here = _point(data, c)
         text = f"{words}, $c$ = {c:g}"
@@ -227,7 +229,7 @@ def _sizes(axes: Axes, data: xr.Dataset, numbers: Numbers) -> None:
             at, how = (1.0, end), {"coordinates": ("axes fraction", "data"), "shift": (-2, up)}
         else:
             at, how = place, {}
-        note(axes, text, at, color=_colour(here), fontsize=6.5, ha="right", **how)
+        note(axes, text, at, color=_colour(here), ha="right", **how)
 
 
 def _point(data: xr.Dataset, c: float) -> xr.Dataset:
@@ -302,7 +304,6 @@ def _rates(axes: Axes, data: xr.Dataset, numbers: Numbers) -> None:
             coordinates=_BELOW,
             shift=shift,
             ha=side,
-            fontsize=6.5,
             color="#595959",
         )
     axes.set_xlim(1.01, c.min() - 0.01)
@@ -310,7 +311,9 @@ def _rates(axes: Axes, data: xr.Dataset, numbers: Numbers) -> None:
     axes.set_xlabel("decay $c$ of the second moment")
     axes.set_ylabel("growth rate of $|u_t|$ [1 / step]")
     axes.set_title(f"growth with the worst gradients, $b$ = {b:g}", pad=5)
-    axes.legend(loc="upper left", frameon=False, fontsize=6.5, handlelength=2.4, labelspacing=0.35)
+    axes.legend(
+        loc="upper left", frameon=False, fontsize=SMALL, handlelength=2.4, labelspacing=0.35
+    )
 
 
 _BELOW = ("data", "axes fraction")
@@ -373,6 +376,6 @@ def _training(largest: Axes, losses: Axes, data: xr.Dataset, numbers: Numbers) -
             label=f"Adam, {data.sizes['seed']} seeds",
         ),
     ]
-    largest.legend(handles=handles, loc="upper left", frameon=False, fontsize=6.5)
+    largest.legend(handles=handles, loc="upper left", frameon=False, fontsize=SMALL)
     rate = data.attrs["learning_rate"]
     largest.set_title(f"training, $\\eta$ = {rate:g}, {last} steps of Adam", pad=5)

@@ -27,8 +27,10 @@ from rodflow.figures.core.marks import (
 from rodflow.figures.core.panels import columns_of_panels, fit
 from rodflow.figures.core.rows import loss, sharpness, show_on_log_scale, tracking_error
 from rodflow.figures.core.style import (
+    DASHED,
     FAINT,
     INK,
+    SMALL,
     Drawing,
     Numbers,
     key,
@@ -177,7 +179,7 @@ def _draw_sharpness(column: _Column, numbers: Numbers) -> None:
         if members := column.of(k):
             limit = members[0].threshold
             numbers.add(members[0], DISCRETE, named("threshold", members[0], column.names), limit)
-            look: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (4, 2)), "zorder": 2}
+            look: dict[str, Any] = {"linewidth": 0.8, "linestyle": DASHED, "zorder": 2}
             axes.axhline(limit, color=column.colors[k], label="threshold", **look)
             shown.append(np.array([limit]))
     known = np.concatenate([np.ones(0), *shown])
@@ -204,7 +206,7 @@ def _write_late(axes: Axes, column: _Column, k: float | None, line: int, numbers
     else:
         words = f"{np.mean(values):.3g} × threshold {members[0].threshold:.3g}"
     look: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 6, "color": column.colors[k]}
-    note(axes, f"{formula(_K, k)}: {words}", (1, 1), shift=(-1, -1 - 6.5 * line), **look)
+    note(axes, f"{formula(_K, k)}: {words}", (1, 1), shift=(-1, -1 - SMALL * line), **look)
 
 
 def _draw_errors(column: _Column, numbers: Numbers) -> None:

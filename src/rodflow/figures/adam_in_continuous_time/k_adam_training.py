@@ -19,7 +19,6 @@ from rodflow.figures.core.rows import show_on_log_scale
 from rodflow.figures.core.style import (
     FAINT,
     INK,
-    Dashes,
     Drawing,
     Numbers,
     key,
@@ -66,7 +65,7 @@ Losses are read from the trajectories; ``k_adam_training.csv`` has every point d
 
 _TALL = (1.5, 1.2)  # inches
 _LABELS = ("training loss", "last training loss")
-_DASHES: dict[bool, Dashes] = {False: "-", True: (0, (3, 1.3))}
+_DASHES: dict[bool, Any] = {False: "-", True: (0, (3, 1.3))}
 _KINDS = {"mlp": "MLP", "cnn": "CNN", "vit": "ViT"}
 _DECAYS = {"k_adam": "equal decays", "k_adam_shared": "shared decays"}
 _WINDOWS = 40  # in which a curve is averaged

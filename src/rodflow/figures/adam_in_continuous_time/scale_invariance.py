@@ -185,7 +185,7 @@ def _draw_cosines(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> li
     if worst:
         mantissa, exponent = f"{worst:.1e}".split("e")
         text = f"max $|\\cos(W, g)| = {mantissa} \\cdot 10^{{{int(exponent)}}}$"
-        note(axes, text, (1, 0), shift=(-2, 2), ha="right", va="bottom", fontsize=6.5, bbox=_BOX)
+        note(axes, text, (1, 0), shift=(-2, 2), ha="right", va="bottom", bbox=_BOX)
     return found
 
 
@@ -241,7 +241,7 @@ def _write_ratios(axes: Axes, values: Sequence[Sequence[float]], text: str) -> N
     """At the lower right, words and below them a number a kernel in its colour, of several seeds lowest and highest."""
     if not values:
         return
-    look: dict[str, Any] = {"fontsize": 6.5, "ha": "right", "va": "bottom", "bbox": _BOX}
+    look: dict[str, Any] = {"ha": "right", "va": "bottom", "bbox": _BOX}
     for place, own in enumerate(values):
         ends = dict.fromkeys(f"{value:#.3g}".removesuffix(".") for value in (min(own), max(own)))
         color = _COLORS[place % len(_COLORS)]
@@ -291,7 +291,7 @@ def _head(column: Sequence[Axes], runs: Sequence[StoredRun], *, several: bool) -
         name += f", {model_label(run.model)}"
     column[0].set_title(name, loc="left", pad=13, fontsize=8, fontweight="bold")
     own = ", ".join(hyperparameters(run))
-    note(column[0], own, (0, 1), shift=(0, 3.5), room=False, fontsize=6.5)
+    note(column[0], own, (0, 1), shift=(0, 3.5), room=False)
     words = [
         f"seed {one.seed}: {ending(one)}" if len(runs) > 1 else ending(one)
         for one in runs
@@ -299,7 +299,7 @@ def _head(column: Sequence[Axes], runs: Sequence[StoredRun], *, several: bool) -
     ]
     if words:
         text = "\n".join(words)
-        note(column[-1], text, (1, 1), shift=(-2, -2), ha="right", va="top", fontsize=6.5)
+        note(column[-1], text, (1, 1), shift=(-2, -2), ha="right", va="top")
 
 
 def _key(figure: Figure, runs: Sequence[StoredRun]) -> None:

@@ -26,7 +26,7 @@ from rodflow.figures.core.rows import (
     write_beside,
 )
 from rodflow.figures.core.style import (
-    FAINT,
+    THIN,
     Drawing,
     Numbers,
     error_words,
@@ -164,7 +164,7 @@ def _panel(
     if name == "sharpness_over_threshold":
         axes.set_ylim(0, np.clip(1.05 * shown.max(initial=0), 1.3, _HIGHEST))
         axes.yaxis.set_major_locator(MultipleLocator(0.5))
-        axes.axhline(1, color=FAINT, linewidth=0.7, zorder=1)
+        axes.axhline(1, **THIN)
         return
     axes.set_yscale("log")
     shown = shown[shown > 0] if (shown > 0).any() else np.ones(1)
@@ -180,7 +180,7 @@ def _write_numbers(axes: Axes, run: StoredRun, numbers: Numbers, *, headed: bool
             write_beside(axes, heading, right, 2, fontweight="bold", va="bottom", linespacing=1.0)
     for line, process in enumerate(_compared(run)):
         style, down = process_style(process), -8.0 - 11 * line
-        note(axes, style.short, (1, 1), shift=(8, down), color=style.text_color, fontsize=6.5)
+        note(axes, style.short, (1, 1), shift=(8, down), color=style.text_color)
         if run.status(process) != COMPLETED:
             words = run.status(process).split(":")[0]
             write_beside(axes, words, _COLUMNS["hessian_products"][0], down, color=style.text_color)

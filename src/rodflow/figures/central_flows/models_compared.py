@@ -33,7 +33,7 @@ from rodflow.figures.core.rows import (
     write_beside,
 )
 from rodflow.figures.core.style import (
-    FAINT,
+    THIN,
     Drawing,
     Numbers,
     error_words,
@@ -216,7 +216,7 @@ def _panel(
     if name == "sharpness_over_threshold":
         axes.set_ylim(0, min(_HIGHEST, max(1.3, 1.05 * shown.max(initial=0))))
         axes.yaxis.set_major_locator(MultipleLocator(0.5))
-        axes.axhline(1, color=FAINT, linewidth=0.7, zorder=1)
+        axes.axhline(1, **THIN)
     else:
         show_on_log_scale(axes, shown)
     for process, step, height in lost:
@@ -235,7 +235,7 @@ def _write_numbers(axes: Axes, run: StoredRun, numbers: Numbers) -> None:
     """The errors and costs of each flow, a line each, to the right of a row."""
     for line, process in enumerate(_told(run)):
         style, down = process_style(process), -8 - 72 * _LINE * line
-        name_at: dict[str, Any] = {"shift": (8, down), "fontsize": 6.5, "fontweight": "bold"}
+        name_at: dict[str, Any] = {"shift": (8, down), "fontweight": "bold"}
         note(axes, style.short, (1, 1), color=style.text_color, **name_at)
         columns = _ERRORS | _COSTS
         if run.status(process) != COMPLETED:

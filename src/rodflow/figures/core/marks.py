@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 
 from rodflow.analysis.equilibrium import last_reached
 from rodflow.figures.core.rows import mark_end, onset, sharpness
-from rodflow.figures.core.style import FAINT, INK, Numbers
+from rodflow.figures.core.style import DASHED, FAINT, INK, Numbers
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
 TOLERANCE = 0.1
@@ -23,7 +23,7 @@ NOT_REACHED = "threshold not reached"
 BAND_COLOR = "#cfe3f1"
 """Of the area near a threshold."""
 
-_DASHED: dict[str, Any] = {"color": INK, "linewidth": 0.8, "linestyle": (0, (4, 2))}
+_DASHED: dict[str, Any] = {"color": INK, "linewidth": 0.8, "linestyle": DASHED}
 
 
 def diverged(run: StoredRun) -> bool:

@@ -14,7 +14,10 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from rodflow.figures.core.style import (
+    DASHED,
+    DOTTED,
     FAINT,
+    THIN,
     hyperparameters,
     note,
     note_lines,
@@ -108,7 +111,7 @@ def write_left(
         va: which edge of the words is there.
         font: what is not as usual.
     """
-    note(axes, text, (0, at), shift=(-_LEFT, -down), va=va, **{"fontsize": 6.5, **font})
+    note(axes, text, (0, at), shift=(-_LEFT, -down), va=va, **{**font})
 
 
 def describe_run(axes: Axes, run: StoredRun, *before: str) -> None:
@@ -170,11 +173,11 @@ def mark_steps(line: Sequence[Axes], run: StoredRun, *, named: bool) -> None:
     """
     start, reached = run.settings["start"], onset(run)
     for axes in line:
-        axes.axvline(start, color=FAINT, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1)
+        axes.axvline(start, **THIN, linestyle=DOTTED)
         if named:
             note(axes, "$t_0$", (start, 1), shift=(-1, 2), ha="right", **_STEP)
         if np.isfinite(reached):
-            axes.axvline(reached, color=FAINT, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1)
+            axes.axvline(reached, **THIN, linestyle=DASHED)
             if named:
                 note(axes, "onset", (reached, 1), shift=(1, 2), ha="left", **_STEP)
 
@@ -182,7 +185,6 @@ def mark_steps(line: Sequence[Axes], run: StoredRun, *, named: bool) -> None:
 _STEP: dict[str, Any] = {
     "coordinates": ("data", "axes fraction"),
     "color": FAINT,
-    "fontsize": 6.5,
     "va": "bottom",
 }
 
@@ -200,7 +202,7 @@ def count_words(value: float) -> str:
 
 def write_beside(axes: Axes, text: str, right: float, up: float, **font: Any) -> None:
     """Words whose right edge is this many inches beside the panel, points above its top."""
-    note(axes, text, (1, 1), shift=(72 * right, up), ha="right", fontsize=6.5, **font)
+    note(axes, text, (1, 1), shift=(72 * right, up), ha="right", **font)
 
 
 def show_on_log_scale(axes: Axes, values: np.ndarray) -> None:

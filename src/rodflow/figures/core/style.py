@@ -41,8 +41,18 @@ PALETTE["indigo"] = "#332288"  # of Tol's muted scheme
 Dashes = str | tuple[float, tuple[float, ...]]
 """Of a line, as matplotlib has them."""
 
+DASHED, DOTTED = (0, (4, 2)), (0, (1, 2))
+"""Dashes of lines that say where something is."""
+
+SMALL = 6.5
+"""Size of words beside and in panels, in points."""
+
 INK, FAINT, BAND = "#262626", "#8c8c8c", "#f0f0f0"
 """Colours of text, of marks that stand back, and of areas."""
+
+THIN: dict[str, Any] = {"color": FAINT, "linewidth": 0.7, "zorder": 1}
+REFERENCE: dict[str, Any] = {"color": INK, "linewidth": 0.8, "zorder": 1}
+"""Lines across panels: one that stands back, and one to compare with."""
 
 DPI = 180
 """Resolution of the PNG."""
@@ -56,8 +66,8 @@ _RC: dict[str, Any] = {
     "axes.labelsize": 7,
     "axes.titlesize": 8,
     "legend.fontsize": 7,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
     "axes.linewidth": 0.6,
     "axes.edgecolor": INK,
     "text.color": INK,
@@ -185,7 +195,7 @@ def note(
         xycoords=coordinates,
         textcoords="offset points",
         annotation_clip=False,
-        **font,
+        **{"fontsize": SMALL, **font},
     )
     written.set_in_layout(room)
 
@@ -193,7 +203,7 @@ def note(
 def note_lines(axes: Axes, lines: Iterable[tuple[str, str]]) -> None:
     """Write lines of text, each (words, colour), upwards from the lower left corner of the axes."""
     for place, (text, color) in enumerate(lines):
-        note(axes, text, (0, 0), shift=(3, 2 + 8 * place), color=color, fontsize=6.5)
+        note(axes, text, (0, 0), shift=(3, 2 + 8 * place), color=color)
 
 
 def lines_of(processes: Iterable[str]) -> list[Line2D]:

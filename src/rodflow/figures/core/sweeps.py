@@ -145,4 +145,4 @@ def head_block(axes: Axes, run: StoredRun, names: Sequence[str], *more: str) -> 
     words = [criterion_label(run), *(formula(name, own[name]) for name in common), *more]
     title = f"{optimizer_label(run.optimizer)}, {model_label(run.model)}"
     axes.set_title(title, loc="left", pad=28, fontsize=8, fontweight="bold")
-    note(axes, ", ".join(words), (0, 1), shift=(0, 18), room=False, fontsize=6.5, color=FAINT)
+    note(axes, ", ".join(words), (0, 1), shift=(0, 18), room=False, color=FAINT)

@@ -156,7 +156,7 @@ def _draw_sharpness(block: _Block, numbers: Numbers) -> None:
         _step_axis(axes, block)
         axes.tick_params(labelbottom=False)
         if not members:
-            note(axes, "no run", (0.5, 0.5), ha="center", color=FAINT, fontsize=6.5)
+            note(axes, "no run", (0.5, 0.5), ha="center", color=FAINT)
             axes.set_yticks([])
             continue
         limit = members[0].threshold
@@ -238,7 +238,7 @@ def _draw_late(block: _Block, numbers: Numbers) -> None:
             known = [*map(late, members)]
             if np.isfinite(known).any():
                 look: dict[str, Any] = {"coordinates": ("data", "axes fraction"), "shift": (0, 1)}
-                look |= {"color": block.colors[rate], "ha": "center", "fontsize": 6.5, **turned}
+                look |= {"color": block.colors[rate], "ha": "center", **turned}
                 note(axes, f"{np.nanmean(known):.2f}", (place, 1), **look)
 
 

@@ -36,6 +36,7 @@ from rodflow.figures.core.preconditioner import preconditioner
 from rodflow.figures.core.rows import by_row, onset, show_on_log_scale
 from rodflow.figures.core.rows import sharpness as over_threshold
 from rodflow.figures.core.style import (
+    DASHED,
     FAINT,
     INK,
     Drawing,
@@ -90,7 +91,7 @@ _LOWEST_TOP, _HIGHEST_TOP = 1.5, 2.1  # of the axis of sharpness over threshold
 _LINE = process_style(DISCRETE).text_color
 _BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # below words
 _TALL = (1.15, 1.0, 1.15)  # inches
-_DASHES = {"onset": (0, (4, 2)), "trend": (0, (2, 1))}
+_DASHES = {"onset": DASHED, "trend": (0, (2, 1))}
 
 
 @dataclass(frozen=True)
@@ -262,7 +263,7 @@ def _draw_preconditioner(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers
     if left_out:
         text = f"without the {100 * left_out:.2g}% of the weights\nthat never get a gradient"
         shift = (-2, -12 if factors else -2)
-        note(axes, text, (1, 1), shift=shift, ha="right", va="top", fontsize=6.5, color=FAINT)
+        note(axes, text, (1, 1), shift=shift, ha="right", va="top", color=FAINT)
     return curves
 
 
@@ -360,8 +361,7 @@ def _mark_onsets(column: Sequence[Axes], runs: Sequence[StoredRun], numbers: Num
     if steps:
         where = ("data", "axes fraction")
         place = (min(steps), 1.0)
-        look = {"color": FAINT, "fontsize": 6.5, "va": "bottom"}
-        note(column[0], "onset", place, coordinates=where, shift=(1, 2), **look)
+        note(column[0], "onset", place, coordinates=where, shift=(1, 2), color=FAINT, va="bottom")
 
 
 def _state_failures(column: Sequence[Axes], runs: Sequence[StoredRun]) -> None:
@@ -385,7 +385,7 @@ def _head(axes: Axes, run: StoredRun, *, several: bool) -> None:
     if several:
         name += f", {model_label(run.model)}"
     axes.set_title(name, loc="left", pad=21, fontsize=8, fontweight="bold")
-    note(axes, ", ".join(hyperparameters(run)), (0, 1), shift=(0, 11.5), room=False, fontsize=6.5)
+    note(axes, ", ".join(hyperparameters(run)), (0, 1), shift=(0, 11.5), room=False)
 
 
 def _key(figure: Figure) -> None:

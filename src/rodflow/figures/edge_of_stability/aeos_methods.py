@@ -152,7 +152,7 @@ def _head(axes: Axes, runs: Sequence[StoredRun], *, several: bool) -> None:
     note(axes, ", ".join(own), (0, 1), shift=(0, 10.5), fontsize=6, color=FAINT, **look)
     measured = "$S$" if in_gain(run) else "$\\eta S$"
     limit = f"threshold of {measured}: {run.threshold:.4g}"
-    note(axes, limit, (0, 1), shift=(0, 2), fontsize=6.5, color=_COLORS[in_gain(run)], **look)
+    note(axes, limit, (0, 1), shift=(0, 2), color=_COLORS[in_gain(run)], **look)
     words = [*dict.fromkeys(text for run in runs if (text := _exception(run)))]
     if done := [run for run in runs if np.isfinite(late(run))]:
         mean, low = np.mean([*map(late, done)]), min(late(run, "lowest") for run in done)

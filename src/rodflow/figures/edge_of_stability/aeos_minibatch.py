@@ -26,7 +26,7 @@ from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import by_row, describe_row, onset, sharpness
 from rodflow.figures.core.style import (
     FAINT,
-    INK,
+    REFERENCE,
     Drawing,
     Numbers,
     end_labels,
@@ -128,7 +128,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             _draw_runs(along, batches, numbers)
             sizes.set_ylim(along.get_ylim())
             for axes in (along, sizes):
-                axes.axhline(1, color=INK, linewidth=0.8, zorder=1)
+                axes.axhline(1, **REFERENCE)
             _draw_sizes(sizes, batches, span, numbers)
             _state_failures(along, batches)
             run = batches[0].runs[0]
@@ -235,7 +235,6 @@ def _draw_sizes(
     look: dict[str, Any] = {
         "ha": "right",
         "va": "top",
-        "fontsize": 6.5,
         "color": FAINT,
         "linespacing": 1.1,
     }
@@ -278,7 +277,7 @@ def _draw_late(axes: Axes, batch: _Batch, aside: float, numbers: Numbers) -> Non
         )
     where, shift = ("data", "data"), (0, 6)
     place = (batch.size, max(values))
-    note(axes, f"{mean:.2f}", place, coordinates=where, shift=shift, ha="center", fontsize=6.5)
+    note(axes, f"{mean:.2f}", place, coordinates=where, shift=shift, ha="center")
 
 
 def _name_batches(axes: Axes, batches: Sequence[_Batch]) -> None:
@@ -286,7 +285,7 @@ def _name_batches(axes: Axes, batches: Sequence[_Batch]) -> None:
     found = [(batch, batch.mean) for batch in batches]
     ends = [(b, float(mean[-1])) for b, mean in found if mean is not None and mean.size]
     end_labels(axes, [(height, batch.label, batch.color) for batch, height in ends])
-    note(axes, "batch size", (1, 1), shift=(4, 0), va="top", fontsize=6.5, color=FAINT)
+    note(axes, "batch size", (1, 1), shift=(4, 0), va="top", color=FAINT)
 
 
 def _state_failures(axes: Axes, batches: Sequence[_Batch]) -> None:
@@ -298,7 +297,7 @@ def _state_failures(axes: Axes, batches: Sequence[_Batch]) -> None:
         if diverged(run)
     ]
     if words:
-        note(axes, "\n".join(words), (0, 1), shift=(3, -3), va="top", fontsize=6.5)
+        note(axes, "\n".join(words), (0, 1), shift=(3, -3), va="top")
 
 
 def _key(figure: Figure) -> None:

@@ -207,7 +207,7 @@ def _draw_runs(axes: Axes, block: _Block, runs: Sequence[StoredRun], numbers: Nu
         words = ["no run"]
     low = bool(ends) and max(ends) < _LOW
     for line, text in enumerate(words if low else reversed(words)):
-        look = {"ha": "right", "va": "top" if low else "bottom", "fontsize": 6.5}
+        look = {"ha": "right", "va": "top" if low else "bottom"}
         at, away = (1.0, 1 - TOLERANCE if low else 0.0), -8 * line if low else 2 + 8 * line
         note(axes, text, at, coordinates=("axes fraction", "data"), shift=(-1, away), **look)
 

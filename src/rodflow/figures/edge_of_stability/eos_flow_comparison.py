@@ -29,7 +29,9 @@ from rodflow.figures.core.rows import (
 )
 from rodflow.figures.core.style import (
     BAND,
+    DASHED,
     FAINT,
+    THIN,
     Drawing,
     Numbers,
     error_words,
@@ -187,7 +189,7 @@ def _set_limits(grid: Sequence[Sequence[Axes]], columns: Sequence[Sequence[Store
                 highest = 1.05 * max(1.3, values.max(initial=0))
                 axes.set_ylim(0, min(highest, _HIGHEST))
                 axes.yaxis.set_major_locator(MultipleLocator(0.5))
-                axes.axhline(1, color=FAINT, linewidth=0.7, zorder=1)
+                axes.axhline(1, **THIN)
             else:
                 show_on_log_scale(axes, values)
                 if row == 0:
@@ -227,7 +229,7 @@ def _mark_onsets(column: Sequence[Axes], own: Sequence[StoredRun]) -> None:
             look: dict[str, Any] = {
                 "color": FAINT,
                 "linewidth": 0.7,
-                "linestyle": (0, (4, 2)),
+                "linestyle": DASHED,
                 "zorder": 1,
             }
             axes.axvline(time, label="onset", **look)
@@ -239,7 +241,7 @@ def _mark_onsets(column: Sequence[Axes], own: Sequence[StoredRun]) -> None:
         place = (min(times), 1.0)
         note(
             column[0], words, place, coordinates=where, shift=(shift, 2), ha=side,
-            color=FAINT, fontsize=6.5,
+            color=FAINT
         )  # fmt: skip
 
 
@@ -271,7 +273,7 @@ def _write_numbers(column: Sequence[Axes], own: Sequence[StoredRun]) -> None:
     at, away, side = (0, 3, "left") if left else (1, -2, "right")
     for line, (text, shade) in reversed([*enumerate(texts)]):
         shift = (away, 3 + 8 * line)
-        note(column[0], text, (at, 0), shift=shift, ha=side, color=shade, fontsize=6.5)
+        note(column[0], text, (at, 0), shift=shift, ha=side, color=shade)
     failed = dict.fromkeys(
         (_NAMES[process], status.split(":")[0], process_style(process).text_color)
         for run in own

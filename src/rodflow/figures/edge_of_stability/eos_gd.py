@@ -27,6 +27,7 @@ from rodflow.figures.core.marks import NOT_REACHED, cross, curve, diverged, endi
 from rodflow.figures.core.panels import columns_of_panels, fit
 from rodflow.figures.core.rows import at_snapshots, sharpness, show_on_log_scale
 from rodflow.figures.core.style import (
+    DASHED,
     INK,
     Drawing,
     Numbers,
@@ -218,7 +219,7 @@ def _draw_sharpness(panel: _Panel) -> None:
         drawn.append(panel.plot(line, "raw_sharpness", raw, linewidth=line.width(1.0), zorder=2))
         highest += [1.15 * line.limit, *np.minimum(drawn[-1].values, _HIGHEST * line.limit)]
     for line in {line.color: line for line in reversed(panel.lines)}.values():
-        look: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (4, 2)), "zorder": 2.5}
+        look: dict[str, Any] = {"linewidth": 0.9, "linestyle": DASHED, "zorder": 2.5}
         panel.axes.axhline(line.limit, color=line.color, label="threshold", **look)
         panel.numbers.add(line.run, DISCRETE, f"threshold[{line.name}]", line.limit)
     panel.axes.set_ylim(0, 1.05 * max(highest))
@@ -245,7 +246,7 @@ def _write_table(axes: Axes, lines: Sequence[_Line], numbers: Numbers) -> None:
         "of these,\n$\\bar L$ falls",
     )
     for head, (place, side) in zip(heads, places, strict=True):
-        note(axes, head, (place, 1), shift=(0, height + 6), ha=side, fontsize=6.5)
+        note(axes, head, (place, 1), shift=(0, height + 6), ha=side)
     for row, color in enumerate(colors):
         own = [line for line in lines if line.color == color]
         up = height - _LINE * (row + 1) + 5
@@ -289,7 +290,7 @@ def _key(figure: Figure) -> None:
     looks: list[dict[str, Any]] = [
         {"linewidth": 0.7, "alpha": 0.5, "label": "loss $L$ of each step"},
         {"linewidth": 1.3, "label": f"its {WINDOW}-step average $\\bar L$"},
-        {"linewidth": 0.9, "linestyle": (0, (4, 2)), "label": "threshold $2/\\eta$"},
+        {"linewidth": 0.9, "linestyle": DASHED, "label": "threshold $2/\\eta$"},
     ]
     handles = [Line2D([], [], color=INK, **look) for look in looks]
     key(figure, handles, title=optimizer_label(_OPTIMIZER))

@@ -438,7 +438,6 @@ def _draw_map(axes: Axes, what: _Map, cells: Mapping[tuple[float, ...], Sequence
             coordinates=("data", "data"),
             ha="center",
             va="center",
-            fontsize=6.5,
             color="white" if dark else INK,
         )
     axes.set_title(what.title, fontsize=7)
@@ -503,4 +502,4 @@ def _head(figure: Figure, points: Sequence[_Point], flows: Sequence[str]) -> Non
     )
 
 
-_SMALL: dict[str, Any] = {"fontsize": 6.5, "color": FAINT}
+_SMALL: dict[str, Any] = {"color": FAINT}

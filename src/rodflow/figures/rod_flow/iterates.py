@@ -19,8 +19,10 @@ from rodflow.figures.core.findings import medians
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import describe_run, write_left
 from rodflow.figures.core.style import (
+    DASHED,
     FAINT,
     INK,
+    REFERENCE,
     Drawing,
     Numbers,
     key,
@@ -171,7 +173,7 @@ def _draw_row(line: Sequence[Axes], run: StoredRun, numbers: Numbers) -> None:
     write_left(line[0], text, at=0, va="bottom", color=_GREY)
     if failures:
         color = process_style(_FLOW).text_color
-        note(line[2], "; ".join(failures), (0, 0), shift=(3, 3), color=color, fontsize=6.5)
+        note(line[2], "; ".join(failures), (0, 0), shift=(3, 3), color=color)
 
 
 def _draw_window(
@@ -192,7 +194,7 @@ def _draw_window(
         numbers.add(run, _FLOW, f"{quantity}_{name}", value)
     text = f"in phase: {in_phase} of {compared}, by chance {compared / 2:g}"
     text = text if compared else "no oscillation left"
-    note(axes, text, (1, 1), shift=(0, 12), ha="right", fontsize=6.5)  # above the power of ten
+    note(axes, text, (1, 1), shift=(0, 12), ha="right")  # above the power of ten
 
 
 def _draw_error(axes: Axes, run: StoredRun, data: xr.Dataset, numbers: Numbers) -> None:
@@ -207,7 +209,7 @@ def _draw_error(axes: Axes, run: StoredRun, data: xr.Dataset, numbers: Numbers) 
         values = values.where(np.isfinite(values) & (values > 0), drop=True)
         axes.plot(values["step"], values, label=quantity, **look)
         numbers.add(run, _FLOW, quantity, values, values["step"].values)
-    axes.axhline(TOLERANCE, color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1, label="5%")
+    axes.axhline(TOLERANCE, linestyle=DASHED, **REFERENCE, label="5%")
     axes.axhline(1, label="centre alone", **_CHANCE)
     axes.set_xlim(int(data["step"][0]), run.settings["steps"])
     axes.yaxis.set_major_locator(LogLocator(numticks=5))
@@ -216,7 +218,7 @@ def _draw_error(axes: Axes, run: StoredRun, data: xr.Dataset, numbers: Numbers) 
     count = steps_predicted(data["iterate_error"].values)
     numbers.add(run, _FLOW, "steps_predicted", count)
     text = f"within 5% for {count} of {data.sizes['step']} steps"
-    note(axes, text, (1, 1), shift=(0, 4), ha="right", fontsize=6.5)
+    note(axes, text, (1, 1), shift=(0, 4), ha="right")
 
 
 _COLOR = process_style(_FLOW).color
@@ -260,7 +262,7 @@ def _key(figure: Figure) -> None:
     handles += [
         Line2D([], [], label="iterate error", **errors),
         Line2D([], [], color=FAINT, linewidth=0.8, label="rod length / that at the restart"),
-        Line2D([], [], color=INK, linewidth=0.8, linestyle=(0, (4, 2)), label="5%"),
+        Line2D([], [], color=INK, linewidth=0.8, linestyle=DASHED, label="5%"),
         Line2D([], [], label="error of the centre alone", **_CHANCE),
     ]
     key(figure, handles)

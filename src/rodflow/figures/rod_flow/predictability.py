@@ -20,6 +20,7 @@ from rodflow.figures.core.findings import medians
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import by_row, describe_run, mark_end, share_steps, tracking_error
 from rodflow.figures.core.style import (
+    DASHED,
     INK,
     Dashes,
     Drawing,
@@ -61,7 +62,7 @@ Errors and floors are read from ``comparison.nc``; ``predictability_{part}.csv``
 
 
 _BASELINE = "stable"
-_LINES: tuple[tuple[float, str, Dashes], ...] = ((1, "floor", "-"), (2, "twice", (0, (4, 2))))
+_LINES: tuple[tuple[float, str, Dashes], ...] = ((1, "floor", "-"), (2, "twice", DASHED))
 """Multiples of the floor with a line of their own, its name and dashes."""
 
 _FLOOR, _GREY = "#d9d9d9", "#595959"
@@ -248,12 +249,12 @@ def _share_ratios(column: Sequence[Axes], rods: Sequence[str]) -> None:
     for value, name, _ in _LINES:
         where = ("data", "axes fraction")
         side = "right" if value == 1 else "left"
-        note(column[0], name, (value, 1), coordinates=where, shift=(0, 4), ha=side, fontsize=6.5)
+        note(column[0], name, (value, 1), coordinates=where, shift=(0, 4), ha=side)
     column[-1].set_xlabel("last error / median floor")
     for place, flow in enumerate(rods, start=1):
         style, shift = process_style(flow), (_VALUE * place, 4)
         color = style.text_color
-        note(column[0], style.short, (1, 1), shift=shift, ha="right", color=color, fontsize=6.5)
+        note(column[0], style.short, (1, 1), shift=shift, ha="right", color=color)
 
 
 def _draw_ratios(

@@ -31,6 +31,7 @@ from rodflow.figures.core.style import (
     BAND,
     FAINT,
     INK,
+    THIN,
     Drawing,
     Numbers,
     key,
@@ -218,7 +219,7 @@ def _draw_lengths(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> No
         level = long_rod(run)
         if np.isfinite(level):
             numbers.add(run, DISCRETE, "long_rod", level)
-            axes.axhline(level, color=FAINT, linewidth=0.7, zorder=1, label="long rod")
+            axes.axhline(level, **THIN, label="long rod")
     if not axes.lines:
         _say_missing(axes, "rod length")
         return
@@ -279,9 +280,9 @@ def _draw_alignments(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) ->
             f"{np.mean(found):.2f}" if found else "none",
             process_style(process).text_color,
         )
-        note(axes, text, (1, 1), shift=(-24 * place, 3), ha="right", color=color, fontsize=6.5)
+        note(axes, text, (1, 1), shift=(-24 * place, 3), ha="right", color=color)
     text, shift = "median:", (-24 * len(medians), 3)
-    note(axes, text, (1, 1), shift=shift, ha="right", color=FAINT, fontsize=6.5)
+    note(axes, text, (1, 1), shift=shift, ha="right", color=FAINT)
 
 
 def _draw_losses(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> None:
@@ -313,7 +314,7 @@ def _draw_losses(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> Non
     axes.ticklabel_format(axis="y", useOffset=False)
     if shown.max() > _HIGHEST:
         text = f"up to {shown.max():.2g} \u2191"
-        note(axes, text, (1, 1), shift=(-1, 3), ha="right", fontsize=6.5)
+        note(axes, text, (1, 1), shift=(-1, 3), ha="right")
 
 
 _PANELS: tuple[Callable[[Axes, Sequence[StoredRun], Numbers], None], ...] = (

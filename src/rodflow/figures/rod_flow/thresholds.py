@@ -20,7 +20,16 @@ from rodflow.figures.core.marks import (
     not_reached_key,
 )
 from rodflow.figures.core.rows import sharpness
-from rodflow.figures.core.style import FAINT, INK, Drawing, Numbers, key, process_style, styled
+from rodflow.figures.core.style import (
+    FAINT,
+    INK,
+    REFERENCE,
+    Drawing,
+    Numbers,
+    key,
+    process_style,
+    styled,
+)
 from rodflow.store.results import DISCRETE, StoredRun
 
 FIGURE = FigureEntry(
@@ -64,7 +73,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         chart = forest(runs)
         axes = chart.axes
         axes.axvspan(1 - TOLERANCE, 1 + TOLERANCE, color=BAND_COLOR, linewidth=0, zorder=0.5)
-        axes.axvline(1, color=INK, linewidth=0.8, zorder=1)
+        axes.axvline(1, **REFERENCE)
         half = _half_width(runs)
         axes.set_xlim(1 - half, 1 + half)
         for line in chart.lines:

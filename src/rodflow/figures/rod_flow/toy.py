@@ -12,8 +12,13 @@ from matplotlib.ticker import MultipleLocator
 from rodflow.config.declarations import FigureEntry, no_run
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.style import (
+    DASHED,
+    DOTTED,
     FAINT,
     INK,
+    REFERENCE,
+    SMALL,
+    THIN,
     Drawing,
     Numbers,
     key,
@@ -113,17 +118,10 @@ def _growth(axes: Axes, data: xr.Dataset, table: _Table) -> None:
         rates = data["growth_rate"].sel(process=process).values
         axes.plot(at, rates, label=process, **process_style(process).line)
         table.add(optimizer, process, _at("growth_rate", at), rates)
-    axes.axhline(0, color=FAINT, linewidth=0.7, zorder=1)
-    axes.axvline(threshold, color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
+    axes.axhline(0, **THIN)
+    axes.axvline(threshold, linestyle=DASHED, **REFERENCE)
     table.add(optimizer, THEORY, "threshold", np.array([threshold]))
-    note(
-        axes,
-        f"threshold {threshold:g}",
-        (threshold, 0),
-        coordinates=_BELOW,
-        shift=(3, 3),
-        fontsize=6.5,
-    )
+    note(axes, f"threshold {threshold:g}", (threshold, 0), coordinates=_BELOW, shift=(3, 3))
     axes.set_xlim(at[0], at[-1])
     axes.set_xlabel("learning rate × sharpness $\\eta S$")
     axes.set_ylabel("growth rate [1 / step]")
@@ -137,9 +135,7 @@ _BELOW = ("data", "axes fraction")
 def _amplitude(axes: Axes, data: xr.Dataset, table: _Table) -> None:
     at = data["eta_sharpness"].values
     theory = data["predicted_amplitude"].values
-    axes.plot(
-        at, theory, color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1.9, label=_FORMULA
-    )
+    axes.plot(at, theory, linestyle=DASHED, label=_FORMULA, **REFERENCE | {"zorder": 1.9})
     table.add("gd", THEORY, _at("amplitude", at), theory)
     for process, (marker, size) in zip(data["process"].values, _MARKERS, strict=False):
         values = data["amplitude"].sel(process=process).values
@@ -163,7 +159,9 @@ def _amplitude(axes: Axes, data: xr.Dataset, table: _Table) -> None:
     axes.set_xlabel("learning rate × sharpness $\\eta S$")
     axes.set_ylabel("amplitude $X$")
     axes.set_title("quartic: where the oscillation settles", pad=5)
-    axes.legend(loc="upper left", frameon=False, fontsize=6.5, handlelength=1.6, labelspacing=0.35)
+    axes.legend(
+        loc="upper left", frameon=False, fontsize=SMALL, handlelength=1.6, labelspacing=0.35
+    )
 
 
 _FORMULA = "$X^2 = S/Q - 2/(\\eta Q)$ where that is positive"
@@ -197,8 +195,8 @@ def _trajectory(axes: Axes, data: xr.Dataset, table: _Table) -> None:
     )
     table.add("gd", DISCRETE, "iterate", iterates, steps)
     start = int(data.attrs["start"])
-    axes.axvline(start, color=FAINT, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1)
-    note(axes, "$t_0$", (start, 1), coordinates=_BELOW, shift=(2, -8), fontsize=6.5, color=FAINT)
+    axes.axvline(start, **THIN, linestyle=DOTTED)
+    note(axes, "$t_0$", (start, 1), coordinates=_BELOW, shift=(2, -8), color=FAINT)
     axes.set_xlim(-1, steps[-1] + 1)
     axes.xaxis.set_major_locator(MultipleLocator(10))
     axes.set_xlabel("optimizer step")

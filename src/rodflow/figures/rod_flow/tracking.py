@@ -31,7 +31,7 @@ from rodflow.figures.core.rows import (
     tracking_error,
 )
 from rodflow.figures.core.style import (
-    FAINT,
+    THIN,
     Drawing,
     Numbers,
     end_labels,
@@ -184,7 +184,7 @@ def _set_limits(column: Sequence[Axes], drawn: Sequence[list[_Curve]], quantity:
         if quantity.scale == "linear":
             axes.set_ylim(0, _HIGHEST)
             axes.yaxis.set_major_locator(MultipleLocator(1))
-            axes.axhline(1, color=FAINT, linewidth=0.7, zorder=1)
+            axes.axhline(1, **THIN)
             continue
         show_on_log_scale(axes, values)
 
@@ -197,7 +197,7 @@ def _name_heights(axes: Axes, curves: Sequence[_Curve]) -> None:
         style = process_style(process)
         text = f"{style.short} ends at {curve.values[-1]:.2g} \u2191"
         shift = (-1, 3 + 8 * line)
-        note(axes, text, (1, 0), shift=shift, color=style.text_color, fontsize=6.5, ha="right")
+        note(axes, text, (1, 0), shift=shift, color=style.text_color, ha="right")
 
 
 def _name_ends(axes: Axes, curves: Sequence[_Curve]) -> None:

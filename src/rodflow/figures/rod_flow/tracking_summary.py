@@ -8,7 +8,14 @@ from matplotlib.lines import Line2D
 from rodflow.config.declarations import FigureEntry
 from rodflow.figures.core.findings import medians
 from rodflow.figures.core.forest import Forest, Line, forest
-from rodflow.figures.core.style import FAINT, INK, Drawing, Numbers, process_style, styled
+from rodflow.figures.core.style import (
+    FAINT,
+    REFERENCE,
+    Drawing,
+    Numbers,
+    process_style,
+    styled,
+)
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
 FIGURE = FigureEntry(
@@ -45,7 +52,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         chart = forest(runs)
         axes = chart.axes
         axes.set_xscale("log")
-        axes.axvline(1, color=INK, linewidth=0.8, zorder=1)
+        axes.axvline(1, **REFERENCE)
         for line in chart.lines:
             _draw_line(chart, line, list(flows), numbers)
         axes.set_xlabel("tracking error of the stable flow / of the rod flow")
@@ -114,7 +121,7 @@ def _draw_line(chart: Forest, line: Line, flows: Sequence[str], numbers: Numbers
             chart.write(_offset(column), line.height, text, color=style.color)
     if failures:
         text = "; ".join(dict.fromkeys(failures))
-        chart.write(-0.06, line.height, text, color="#595959", fontsize=6.5)
+        chart.write(-0.06, line.height, text, color="#595959")
 
 
 def _key(chart: Forest) -> None:

@@ -347,7 +347,7 @@ def _mark_steps(axes: Axes, view: _View) -> None:
     scale.set_xticks([*ticks], labels=[*ticks.values()])
     scale.tick_params(color=FAINT, labelcolor=FAINT, length=2, pad=1)
     scale.spines["top"].set_visible(False)
-    note(axes, "step", (0, 1), shift=(-3, 4), ha="right", color=FAINT, fontsize=6.5)
+    note(axes, "step", (0, 1), shift=(-3, 4), ha="right", color=FAINT)
 
 
 def _state_failures(axes: Axes, view: _View) -> None:
@@ -370,12 +370,12 @@ def _name_distances(axes: Axes, view: _View, numbers: Numbers) -> None:
     low, high = axes.get_ylim()
     axes.set_ylim(low - 0.1 * (high - low), high + 0.3 * (high - low))
     heading = f"distance to the midpoint, step {view.last}"
-    note(axes, heading, (0, 1), shift=(4, -4), va="top", color=FAINT, fontsize=6.5)
+    note(axes, heading, (0, 1), shift=(4, -4), va="top", color=FAINT)
     for line, (process, distance) in enumerate(view.distances.items(), start=1):
         style = process_style(process)
         numbers.add(view.run, process, "distance_to_midpoint", distance, [view.last])
         text, shift = f"{style.label}  {distance:.2g}", (4, -4 - 9 * line)
-        note(axes, text, (0, 1), shift=shift, va="top", color=style.text_color, fontsize=6.5)
+        note(axes, text, (0, 1), shift=shift, va="top", color=style.text_color)
 
 
 def _name_sharpness(axes: Axes, view: _View, numbers: Numbers) -> None:
@@ -404,7 +404,6 @@ def _name_sharpness(axes: Axes, view: _View, numbers: Numbers) -> None:
                 ha="left" if below else "center" if process == DISCRETE else "right",
                 va="top" if below else "bottom",
                 color=style.text_color,
-                fontsize=6.5,
             )
 
 
@@ -414,7 +413,7 @@ def _title(axes: Axes, run: StoredRun, *, several: bool) -> None:
     more = ", ".join([*([model_label(run.model)] if several else []), *hyperparameters(run)])
     place = (0.5, 1)
     note(axes, name, place, shift=(0, 24), ha="center", fontsize=7.5, fontweight="bold")
-    note(axes, more, place, shift=(0, 15), ha="center", fontsize=6.5)
+    note(axes, more, place, shift=(0, 15), ha="center")
 
 
 def _key(figure: Figure, runs: Sequence[StoredRun]) -> None:
