@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 from drawn import assert_drawn, lines, rows_of, words
+from rodflow.figures.core.preconditioner import preconditioner_spread
 from rodflow.figures.core.style import Drawing
 from rodflow.figures.edge_of_stability import aeos_curvature
 from rodflow.store import artifact
@@ -114,7 +115,7 @@ def test_the_preconditioner_is_described_by_mean_and_quartiles(
     runs: list[StoredRun], drawing: Drawing
 ) -> None:
     root = np.sqrt(MOMENT) + 1e-8
-    spread = aeos_curvature.preconditioner_spread(runs[1]).isel(snapshot=-1)
+    spread = preconditioner_spread(runs[1]).isel(snapshot=-1)
     assert float(spread["geometric_mean"]) == pytest.approx(np.prod(root) ** (1 / 3))
     assert float(spread["lower_quartile"]) == pytest.approx(2.5)
     assert float(spread["upper_quartile"]) == pytest.approx(3.5)
@@ -123,7 +124,7 @@ def test_the_preconditioner_is_described_by_mean_and_quartiles(
 
 def test_weights_without_a_gradient_are_left_out_and_counted(tmp_path: Path) -> None:
     run = write(tmp_path, "adam", change=moments(np.array([0.0, 4.0, 9.0])))
-    spread = aeos_curvature.preconditioner_spread(run)
+    spread = preconditioner_spread(run)
     np.testing.assert_allclose(spread["geometric_mean"], np.sqrt(6))
     assert spread.attrs["left_out"] == pytest.approx(1 / 3)
     said = " ".join(words(aeos_curvature.draw([run]))).replace("\n", " ")

@@ -32,7 +32,7 @@ from rodflow.figures.core.marks import (
     threshold_key,
 )
 from rodflow.figures.core.panels import columns_of_panels, fit, page
-from rodflow.figures.core.preconditioner import preconditioner
+from rodflow.figures.core.preconditioner import preconditioner_spread
 from rodflow.figures.core.rows import by_row, onset, show_on_log_scale
 from rodflow.figures.core.rows import sharpness as over_threshold
 from rodflow.figures.core.style import (
@@ -107,34 +107,6 @@ class _Curve:
     run: StoredRun
     values: xr.DataArray
     reach: np.ndarray
-
-
-def preconditioner_spread(run: StoredRun) -> xr.Dataset:
-    """Geometric mean and quartiles of P over the weights, along the discrete run, [snapshot].
-
-    Weights that never get a gradient, as those of a pixel that is black in all images, are left out: their second
-    moment stays 0. The attribute `left_out` says which fraction of all they are.
-    """
-    trajectory, given = run.trajectory(DISCRETE), run.settings["optimizer"]
-    kept: np.ndarray | slice = slice(None)
-    left_out = 0.0
-    moment = trajectory.get("second_moment")
-    if moment is not None and "parameter" in moment.dims:
-        moved = (moment > 0).any("snapshot").values
-        if moved.any():
-            kept, left_out = moved, float(1 - moved.mean())
-    rows = []
-    for place in range(trajectory.sizes["snapshot"]):  # one by one, since they are in float64
-        values = np.ravel(preconditioner(trajectory.isel(snapshot=[place]), given).values)[kept]
-        with np.errstate(invalid="ignore"):  # of a run that diverges
-            rows.append([np.exp(np.log(values).mean()), *np.quantile(values, [0.25, 0.75])])
-    table = np.reshape(rows, (-1, 3))
-    names = ("geometric_mean", "lower_quartile", "upper_quartile")
-    return xr.Dataset(
-        {name: ("snapshot", table[:, column]) for column, name in enumerate(names)},
-        {"snapshot": trajectory["snapshot"].values},
-        {"left_out": left_out},
-    )
 
 
 def growth_after_onset(run: StoredRun, values: xr.DataArray) -> float:

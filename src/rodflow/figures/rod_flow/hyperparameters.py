@@ -4,14 +4,12 @@ The first run is the base. One column a hyperparameter, with the base and the ru
 it in that one alone; below, maps of two hyperparameters at once where runs differ in both.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -21,7 +19,6 @@ from rodflow.figures.core.panels import empty_figure, fit, page
 from rodflow.figures.core.style import (
     BAND,
     FAINT,
-    INK,
     Drawing,
     Numbers,
     ProcessStyle,
@@ -32,6 +29,17 @@ from rodflow.figures.core.style import (
     optimizer_label,
     process_style,
     styled,
+)
+from rodflow.figures.rod_flow.hyperparameter_maps import draw_maps
+from rodflow.figures.rod_flow.hyperparameter_points import (
+    STABLE,
+    TITLES,
+    Point,
+    cells_of,
+    comparable,
+    gain,
+    rod_flows,
+    varied_in,
 )
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
@@ -65,17 +73,9 @@ all of them, each named after what its run changes.
 )
 
 
-_TITLES = {
-    "learning_rate": "learning rate $\\eta$",
-    "momentum": "momentum $\\beta$",
-    "b1": "momentum decay $\\beta_1$",
-    "b2": "second-moment decay $\\beta_2$",
-    "eps": "$\\epsilon$",
-}
 _DECAYS = ("momentum", "b1", "b2")
-_STABLE = "stable"
 _ROWS = ("tracking error", "sharpness / threshold", "onset [optimizer step]")
-_MARKERS = {DISCRETE: "o", _STABLE: "^"}
+_MARKERS = {DISCRETE: "o", STABLE: "^"}
 _HIGHEST = 1.4  # of the stable flow's sharpness over threshold that has a mark, beyond a number
 
 _ERRORS = {"error_last": True, "error_mean": False}  # which of them has filled marks
@@ -84,44 +84,21 @@ _TALL, _MAP = (1.15, 1.15, 1.15), 1.0  # inches
 _MAPS = 3  # side by side
 
 
-@dataclass(frozen=True)
-class _Point:
-    """A run and in what it differs from the base: hyperparameter -> value."""
-
-    run: StoredRun
-    changed: dict[str, float]
-
-    @property
-    def name(self) -> str:
-        """For the table, such as "b1=0.5"."""
-        return " ".join(f"{key}={value:g}" for key, value in self.changed.items()) or "base"
-
-    def value(self, key: str) -> float:
-        """Of a hyperparameter."""
-        return float(self.run.settings["optimizer"][key])
-
-    def number(self, quantity: str, process: str) -> float:
-        """From the comparison; NaN of a process that did not complete, whose steps are others."""
-        if self.run.status(process) != COMPLETED or self.run.status(DISCRETE) != COMPLETED:
-            return np.nan
-        return float(self.run.comparison[quantity].sel(process=process))
-
-
 def draw(runs: Sequence[StoredRun]) -> Drawing:
     """Columns of single hyperparameters, and maps of pairs; runs of another optimizer are left out.
 
     Args:
         runs: the base, then those with other hyperparameters of the same model and optimizer.
     """
-    points = _points(runs)
+    points = comparable(runs)
     flows = [
         process
         for process in runs[0].processes
         if process != DISCRETE and all(process in point.run.processes for point in points)
     ]
-    keys = _varied(points, 1) or ["learning_rate"]
-    pairs = [*combinations(_varied(points, 2), 2)]
-    maps = [(pair, cells) for pair in pairs if (cells := _cells(points, pair))]
+    keys = varied_in(points, 1) or ["learning_rate"]
+    pairs = [*combinations(varied_in(points, 2), 2)]
+    maps = [(pair, cells) for pair in pairs if (cells := cells_of(points, pair))]
     numbers = Numbers()
     for point in points:
         _enter(point, flows, numbers)
@@ -132,7 +109,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             _draw_column(column, key, points, flows)
         _share_heights(columns)
         for row, (pair, cells) in zip(below, maps, strict=True):
-            _draw_maps(row, pair, cells, flows)
+            draw_maps(row, pair, cells, flows)
         _head(figure, points, flows)
         fit(figure, [*columns[0], *(row[0] for row in below)], tall)
     return Drawing(figure, numbers.table())
@@ -151,45 +128,7 @@ def _figure(tall: Sequence[float], count: int) -> tuple[Figure, list[list[Axes]]
     return figure, columns, [[figure.add_subplot(grid[r, c]) for c in range(_MAPS)] for r in rows]
 
 
-def _points(runs: Sequence[StoredRun]) -> list[_Point]:
-    """The runs that the first one can be compared with, and in what they differ from it."""
-    base = runs[0]
-    given = base.settings["optimizer"]
-    points = []
-    for run in runs:
-        if (run.model, run.optimizer) != (base.model, base.optimizer):
-            continue
-        own = run.settings["optimizer"]
-        changed = sorted((key for key in given if own[key] != given[key]), key=_order)
-        points.append(_Point(run, {key: own[key] for key in changed}))
-    return points
-
-
-def _varied(points: Sequence[_Point], count: int) -> list[str]:
-    """The hyperparameters of runs that differ from the base in `count` of them, in order."""
-    found = {key for point in points if len(point.changed) == count for key in point.changed}
-    return sorted(found, key=_order)
-
-
-def _order(key: str) -> int:
-    """Where a hyperparameter stands among others."""
-    return [*_TITLES, key].index(key)
-
-
-def _cells(
-    points: Sequence[_Point], pair: tuple[str, str]
-) -> dict[tuple[float, ...], list[_Point]]:
-    """The runs by their values of two hyperparameters; empty if none differs in both."""
-    if not any({*point.changed} == {*pair} for point in points):
-        return {}
-    cells: dict[tuple[float, ...], list[_Point]] = {}
-    for point in points:
-        if {*point.changed} <= {*pair}:
-            cells.setdefault(tuple(point.value(key) for key in pair), []).append(point)
-    return cells
-
-
-def _enter(point: _Point, flows: Sequence[str], numbers: Numbers) -> None:
+def _enter(point: Point, flows: Sequence[str], numbers: Numbers) -> None:
     """Every number of a run, in the table, under its name."""
 
     def add(process: str, quantity: str, value: float) -> None:
@@ -202,19 +141,8 @@ def _enter(point: _Point, flows: Sequence[str], numbers: Numbers) -> None:
             add(process, quantity, point.number(quantity, process))
     for quantity in ("late_lowest", "late_highest"):
         add(DISCRETE, quantity, point.number(quantity, DISCRETE))
-    for flow in _rods(flows):
-        add(flow, "error_last_stable_over_flow", _gain(point, flow))
-
-
-def _rods(flows: Sequence[str]) -> list[str]:
-    return [flow for flow in flows if flow != _STABLE]
-
-
-def _gain(point: _Point, flow: str) -> float:
-    """The last tracking error of the stable flow over that of another; NaN without a stable flow."""
-    if _STABLE not in point.run.processes:
-        return np.nan
-    return point.number("error_last", _STABLE) / point.number("error_last", flow)
+    for flow in rod_flows(flows):
+        add(flow, "error_last_stable_over_flow", gain(point, flow))
 
 
 def _place(key: str, value: float) -> float:
@@ -223,7 +151,7 @@ def _place(key: str, value: float) -> float:
 
 
 def _draw_column(
-    column: Sequence[Axes], key: str, points: Sequence[_Point], flows: Sequence[str]
+    column: Sequence[Axes], key: str, points: Sequence[Point], flows: Sequence[str]
 ) -> None:
     """Errors, sharpness and onset against one hyperparameter."""
     alone = sorted(
@@ -240,7 +168,7 @@ def _draw_column(
     _draw_errors(errors, key, alone, flows)
     _draw_sharpness(sharpness, key, alone, flows)
     _draw_onset(onset, key, alone, flows)
-    errors.set_title(_TITLES.get(key, key), pad=12)
+    errors.set_title(TITLES.get(key, key), pad=12)
     where = ("data", "axes fraction")
     base = _place(key, points[0].value(key)), 1.0
     note(errors, "base", base, coordinates=where, shift=(0, 2), ha="center", **_SMALL)
@@ -249,37 +177,37 @@ def _draw_column(
     _state_failures(errors, key, alone, flows)
 
 
-def _draw_errors(axes: Axes, key: str, points: Sequence[_Point], flows: Sequence[str]) -> None:
+def _draw_errors(axes: Axes, key: str, points: Sequence[Point], flows: Sequence[str]) -> None:
     axes.set_yscale("log")
     for flow in flows:
         for name, filled in _ERRORS.items():
             _plot(axes, key, points, flow, name, filled=filled)
 
 
-def _draw_sharpness(axes: Axes, key: str, points: Sequence[_Point], flows: Sequence[str]) -> None:
+def _draw_sharpness(axes: Axes, key: str, points: Sequence[Point], flows: Sequence[str]) -> None:
     mark_threshold(axes, linewidth=0.6, linestyle="-")
     style = process_style(DISCRETE)
     for point in points:
         ends = [point.number(f"late_{end}", DISCRETE) for end in ("lowest", "highest")]
         x = [_place(key, point.value(key))] * 2
         axes.plot(x, ends, color=style.color, linewidth=3, zorder=2, label="range")
-    for process in (DISCRETE, *_rods(flows)):
+    for process in (DISCRETE, *rod_flows(flows)):
         _plot(axes, key, points, process, "late_mean", filled=process == DISCRETE)
-    if _STABLE not in flows:
+    if STABLE not in flows:
         return
-    far = [point for point in points if point.number("late_mean", _STABLE) > _HIGHEST]
+    far = [point for point in points if point.number("late_mean", STABLE) > _HIGHEST]
     near = [point for point in points if point not in far]
     if near:
-        _plot(axes, key, near, _STABLE, "late_mean", filled=False)
+        _plot(axes, key, near, STABLE, "late_mean", filled=False)
     for point in far:
-        text = f"{point.number('late_mean', _STABLE):.2g} \u2191"
+        text = f"{point.number('late_mean', STABLE):.2g} \u2191"
         place, where = (_place(key, point.value(key)), 1.0), ("data", "axes fraction")
-        color = process_style(_STABLE).text_color
+        color = process_style(STABLE).text_color
         font = _SMALL | {"color": color, "ha": "center", "va": "top"}
         note(axes, text, place, coordinates=where, shift=(0, -1), **font)
 
 
-def _draw_onset(axes: Axes, key: str, points: Sequence[_Point], flows: Sequence[str]) -> None:
+def _draw_onset(axes: Axes, key: str, points: Sequence[Point], flows: Sequence[str]) -> None:
     for process in (DISCRETE, *flows):
         _plot(axes, key, points, process, "onset", filled=process == DISCRETE)
     for point in points:
@@ -293,7 +221,7 @@ def _draw_onset(axes: Axes, key: str, points: Sequence[_Point], flows: Sequence[
 
 
 def _plot(
-    axes: Axes, key: str, points: Sequence[_Point], process: str, quantity: str, *, filled: bool
+    axes: Axes, key: str, points: Sequence[Point], process: str, quantity: str, *, filled: bool
 ) -> None:
     """Marks of all runs, and a line through those of the first seed of each value."""
     style = process_style(process)
@@ -319,7 +247,7 @@ def _plot(
     )
 
 
-def _state_failures(axes: Axes, key: str, points: Sequence[_Point], flows: Sequence[str]) -> None:
+def _state_failures(axes: Axes, key: str, points: Sequence[Point], flows: Sequence[str]) -> None:
     """In words, at their place, which processes did not complete."""
     for point in points:
         failed = [
@@ -375,96 +303,7 @@ def _range(row: Sequence[Axes]) -> tuple[float, float]:
     return (float(values.min()), float(values.max())) if values.size else (0.5, 2.0)
 
 
-@dataclass(frozen=True)
-class _Map:
-    """What a map shows: its title, colours, the format of its numbers, and the number of a run."""
-
-    title: str
-    palette: str
-    digits: str
-    of: Callable[[_Point], float]
-
-
-def _maps(flow: str | None) -> list[_Map]:
-    """Error of a flow, gain over the stable flow, and sharpness."""
-    late = _Map(
-        "sharpness / threshold", "RdBu_r", ".2f", lambda point: point.number("late_mean", DISCRETE)
-    )
-    if flow is None:
-        return [late]
-    title = f"last tracking error, {process_style(flow).label}"
-    return [
-        _Map(title, "Purples", ".2g", lambda point: point.number("error_last", flow)),
-        _Map("the stable flow's over it", "Greens", ".2g", lambda point: _gain(point, flow)),
-        late,
-    ]
-
-
-def _draw_maps(
-    panels: Sequence[Axes],
-    pair: tuple[str, str],
-    cells: Mapping[tuple[float, ...], Sequence[_Point]],
-    flows: Sequence[str],
-) -> None:
-    """All maps of two hyperparameters, side by side."""
-    maps = _maps(next(iter(_rods(flows)), None))
-    for axes in panels[len(maps) :]:
-        axes.set_visible(False)
-    for axes, what in zip(panels, maps, strict=False):
-        _draw_map(axes, what, cells)
-        axes.set_xlabel(_TITLES.get(pair[0], pair[0]))
-        axes.tick_params(length=0, labelleft=axes is panels[0])
-    panels[0].set_ylabel(_TITLES.get(pair[1], pair[1]))
-
-
-def _draw_map(axes: Axes, what: _Map, cells: Mapping[tuple[float, ...], Sequence[_Point]]) -> None:
-    """A number a cell, in colours and in words; of several seeds their geometric mean."""
-    across, up = (sorted({key[axis] for key in cells}) for axis in range(2))
-    values = np.full((len(up), len(across)), np.nan)
-    for (x, y), members in cells.items():
-        numbers = [what.of(point) for point in members]
-        values[up.index(y), across.index(x)] = np.exp(np.mean(np.log(numbers)))
-    norm = _norm(values, what.palette)
-    image = axes.pcolormesh(values, cmap=what.palette, norm=norm, edgecolors="white")
-    for (row, column), value in np.ndenumerate(values):
-        known = bool(np.isfinite(value))
-        dark = known and np.mean(image.to_rgba(value)[:3]) < 0.55
-        note(
-            axes,
-            f"{value:{what.digits}}"
-            if known
-            else _missing(cells.get((across[column], up[row]), [])),
-            (column + 0.5, row + 0.5),
-            coordinates=("data", "data"),
-            ha="center",
-            va="center",
-            color="white" if dark else INK,
-        )
-    axes.set_title(what.title, fontsize=7)
-    axes.set_xticks(np.arange(len(across)) + 0.5, labels=[f"{value:g}" for value in across])
-    axes.set_yticks(np.arange(len(up)) + 0.5, labels=[f"{value:g}" for value in up])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
-def _norm(values: np.ndarray, colors: str) -> Normalize:
-    """Around 1 for a diverging palette, otherwise logarithmic."""
-    known = values[np.isfinite(values)]
-    if colors.startswith("RdBu"):
-        half = max(2 * TOLERANCE, *np.abs(known - 1), 0)
-        return Normalize(1 - half, 1 + half)
-    low, high = (known.min(), known.max()) if known.size else (1.0, 1.0)
-    return LogNorm(low / 1.5, high * 1.5)
-
-
-def _missing(points: Sequence[_Point]) -> str:
-    """Why a cell has no number."""
-    statuses = [point.run.status(process) for point in points for process in point.run.processes]
-    failed = [status.split(" at ")[0].split(":")[0] for status in statuses if status != COMPLETED]
-    return failed[0] if failed else "no run" if not points else "none"
-
-
-def _head(figure: Figure, points: Sequence[_Point], flows: Sequence[str]) -> None:
+def _head(figure: Figure, points: Sequence[Point], flows: Sequence[str]) -> None:
     """Whose figure it is and what the marks are, once, above the panels."""
     base = points[0].run
     own = "base: " + ", ".join(hyperparameters(base))
