@@ -5,7 +5,8 @@ from collections.abc import Callable
 import pytest
 
 from drawn import words
-from rodflow.audit.claims import CLAIMS, judge
+from rodflow.audit.claims.catalogue import CLAIMS
+from rodflow.audit.claims.claim import judge
 from rodflow.config.catalogue import FIGURES
 from rodflow.figures.core.style import Drawing
 from rodflow.store.results import StoredRun

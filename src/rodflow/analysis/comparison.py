@@ -90,26 +90,15 @@ def compare(
         [snapshot], from the stored weights of both sides.
     """
     discrete = trajectories[DISCRETE]
-    errors, ratios, rows = {}, {}, {}
-    for process, data in trajectories.items():
-        ratio = sharpness[process]["sharpness_over_threshold"]
-        ratios[process] = ratio
-        end = last_quarter(ratio, steps)
-        row = {
-            "onset": onset(ratio, start),
-            "late_mean": float(end.mean()) if end.size else np.nan,
-            "late_lowest": float(end.min()) if end.size else np.nan,
-            "late_highest": float(end.max()) if end.size else np.nan,
-            "error_mean": np.nan,
-            "error_last": np.nan,
-        }
-        if process != DISCRETE and data.sizes["snapshot"] > 1:
-            errors[process] = error = tracking_error(data, discrete)
-            row |= {
-                "error_mean": float(geometric_mean(error)),
-                "error_last": float(error.isel(snapshot=-1)) if error.size else np.nan,
-            }
-        rows[process] = row
+    ratios = {process: sharpness[process]["sharpness_over_threshold"] for process in trajectories}
+    errors = {
+        process: tracking_error(data, discrete)
+        for process, data in trajectories.items()
+        if process != DISCRETE and data.sizes["snapshot"] > 1
+    }
+    rows = {
+        process: _row(ratio, errors.get(process), start, steps) for process, ratio in ratios.items()
+    }
     processes = list(trajectories)
     table = {
         name: ("process", [rows[p][name] for p in processes], {"long_name": text, "units": "1"})
@@ -136,6 +125,21 @@ def compare(
         coords={"process": names},
         attrs={"title": f"flows against {discrete.attrs['title']}"},
     )
+
+
+def _row(
+    ratio: xr.DataArray, error: xr.DataArray | None, start: int, steps: int
+) -> dict[str, float]:
+    """The numbers of one process; NaN where there is nothing to take one from."""
+    end = last_quarter(ratio, steps)
+    found = dict.fromkeys(_COLUMNS, np.nan) | {"onset": onset(ratio, start)}
+    if end.size:
+        found |= {"late_mean": float(end.mean())}
+        found |= {"late_lowest": float(end.min()), "late_highest": float(end.max())}
+    if error is not None and error.size:
+        found |= {"error_mean": float(geometric_mean(error))}
+        found |= {"error_last": float(error.isel(snapshot=-1))}
+    return found
 
 
 _COLUMNS = {
