@@ -61,10 +61,10 @@ class Forest:
         low, high = self.axes.get_ylim()
         fit(self.figure, [self.axes], [(high - low) * _LINE])
 
-    @property
-    def head(self) -> float:
-        """The height of a heading of a column of text."""
-        return self.axes.get_ylim()[1] + 0.9
+    def write_head(self, offset: float, text: str, *, line: int = 0, **font: Any) -> None:
+        """A heading of a column of text: as `write`, above the panel, in this line from below."""
+        shift = (72 * offset, 6 + 12 * line)
+        note(self.axes, text, (1, 1), shift=shift, ha="right", **font)
 
 
 def forest(runs: Sequence[StoredRun]) -> Forest:

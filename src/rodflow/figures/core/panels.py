@@ -7,6 +7,7 @@ The engine makes room for all that is written beside the panels, and for a key a
     fit(figure, [row[0] for row in rows], [0.8, 0.8])
 """
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -76,10 +77,26 @@ def fit(figure: Figure, column: Sequence[Axes], tall: Sequence[float]) -> None:
         tall: how high each is to be, in inches.
     """
     figure.align_ylabels()
+    for _ in range(_PASSES):  # what is written beside a panel moves with its height
+        height = figure.get_figheight()
+        if _laid_out(figure):
+            have = sum(axes.get_position().height for axes in column) * height
+            figure.set_figheight(height + sum(tall) - have)
+        else:  # the words alone are higher than the figure
+            figure.set_figheight(2 * height)
+    if not _laid_out(figure):
+        figure.set_figheight(2 * figure.get_figheight())
+        _laid_out(figure)
+
+
+_PASSES = 3
+
+
+def _laid_out(figure: Figure) -> bool:
+    """Lay a figure out; whether there was room for that."""
     engine = figure.get_layout_engine()
     assert engine is not None
-    for _ in range(2):  # what is written beside a panel moves with its height
+    with warnings.catch_warnings(record=True) as found:
+        warnings.simplefilter("always")
         engine.execute(figure)
-        have = sum(axes.get_position().height for axes in column) * figure.get_figheight()
-        figure.set_figheight(figure.get_figheight() + sum(tall) - have)
-    engine.execute(figure)
+    return not found

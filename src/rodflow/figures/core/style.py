@@ -203,7 +203,7 @@ def note(
 def note_lines(axes: Axes, lines: Iterable[tuple[str, str]]) -> None:
     """Write lines of text, each (words, colour), upwards from the lower left corner of the axes."""
     for place, (text, color) in enumerate(lines):
-        note(axes, text, (0, 0), shift=(3, 2 + 8 * place), color=color)
+        note(axes, text, (0, 0), shift=(3, 2 + 8 * place), room=False, color=color)
 
 
 def lines_of(processes: Iterable[str]) -> list[Line2D]:

@@ -193,7 +193,7 @@ def _draw_errors(
                 diverged.append((flow, int(steps[-1]), float(values[-1])))
     for line, (text, color) in enumerate(dict.fromkeys(words)):
         shift = (3, -1 - 7.5 * line)
-        note(axes, text, (0, 1), shift=shift, va="top", color=color, fontsize=6)
+        note(axes, text, (0, 1), shift=shift, va="top", room=False, color=color, fontsize=6)
     return _Panel(axes, np.concatenate(settled), diverged)
 
 
@@ -306,7 +306,17 @@ def _draw_ratios(
             shift, color = (_VALUE * (column + 1), 0), style.text_color
             note(axes, text, (1, 0.5), shift=shift, ha="right", va="center", color=color)
     words = "\n".join(failures)
-    note(axes, words, (0, 0.5), shift=(3, 0), va="center", color=_GREY, fontsize=6, bbox=_BOX)
+    note(
+        axes,
+        words,
+        (0, 0.5),
+        shift=(3, 0),
+        va="center",
+        color=_GREY,
+        fontsize=6,
+        bbox=_BOX,
+        room=False,
+    )
 
 
 def _reasons(run: StoredRun, flow: str) -> list[str]:

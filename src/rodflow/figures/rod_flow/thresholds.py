@@ -81,8 +81,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_xlabel("measured / theory")
         for name, offset in _COLUMNS.items():
-            chart.write(offset, chart.head, name, fontweight="bold")
-        chart.write(_COLUMNS["range"], chart.head + 0.85, _HEADING, color=FAINT)
+            chart.write_head(offset, name, fontweight="bold")
+        chart.write_head(_COLUMNS["range"], _HEADING, color=FAINT, line=1)
         _key(chart, runs)
         chart.fit()
     table, limits = numbers.table(), (1 - TOLERANCE, 1 + TOLERANCE)

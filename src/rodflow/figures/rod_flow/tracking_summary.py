@@ -58,12 +58,10 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         axes.set_xlabel("tracking error of the stable flow / of the rod flow")
         for index, flow in enumerate(flows):
             style = process_style(flow)
-            chart.write(
-                _offset(index), chart.head, style.short, color=style.color, fontweight="bold"
-            )
+            chart.write_head(_offset(index), style.short, color=style.color, fontweight="bold")
         if flows:
             heading = "at the last step"
-            chart.write(_offset(len(flows) - 1), chart.head + 0.85, heading, color=FAINT)
+            chart.write_head(_offset(len(flows) - 1), heading, color=FAINT, line=1)
         _key(chart)
         chart.fit()
     table = numbers.table()
@@ -121,7 +119,7 @@ def _draw_line(chart: Forest, line: Line, flows: Sequence[str], numbers: Numbers
             chart.write(_offset(column), line.height, text, color=style.color)
     if failures:
         text = "; ".join(dict.fromkeys(failures))
-        chart.write(-0.06, line.height, text, color="#595959")
+        chart.write(-0.06, line.height, text, room=False, color="#595959")
 
 
 def _key(chart: Forest) -> None:
