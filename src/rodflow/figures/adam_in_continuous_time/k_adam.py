@@ -163,7 +163,7 @@ def _draw_loss(column: _Column, numbers: Numbers) -> None:
     for line, (k, words) in enumerate(failed):
         look: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 6}
         look |= {"shift": (-1, -1 - 7 * line), "color": column.colors[k]}
-        note(axes, f"{formula(_K, k)}: {words}", (1, 1), **look)
+        note(axes, f"{formula(_K, k)}: {words}", (1, 1), room=False, **look)
 
 
 def _draw_sharpness(column: _Column, numbers: Numbers) -> None:
@@ -206,7 +206,14 @@ def _write_late(axes: Axes, column: _Column, k: float | None, line: int, numbers
     else:
         words = f"{np.mean(values):.3g} × threshold {members[0].threshold:.3g}"
     look: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 6, "color": column.colors[k]}
-    note(axes, f"{formula(_K, k)}: {words}", (1, 1), shift=(-1, -1 - SMALL * line), **look)
+    note(
+        axes,
+        f"{formula(_K, k)}: {words}",
+        (1, 1),
+        shift=(-1, -1 - SMALL * line),
+        room=False,
+        **look,
+    )
 
 
 def _draw_errors(column: _Column, numbers: Numbers) -> None:
@@ -235,7 +242,7 @@ def _draw_errors(column: _Column, numbers: Numbers) -> None:
     for line, (k, flow, words) in enumerate(dict.fromkeys(failed)):
         look: dict[str, Any] = {"fontsize": 6, "color": column.colors[k], "va": "bottom"}
         text = f"{formula(_K, k)}: {process_style(flow).short} {words}"
-        note(axes, text, (0, 0), shift=(2, 2 + 7 * line), **look)
+        note(axes, text, (0, 0), shift=(2, 2 + 7 * line), room=False, **look)
 
 
 def _step_axis(axes: Axes, column: _Column, *, last: bool = False) -> None:

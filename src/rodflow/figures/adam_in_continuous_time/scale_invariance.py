@@ -185,7 +185,7 @@ def _draw_cosines(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> li
     if worst:
         mantissa, exponent = f"{worst:.1e}".split("e")
         text = f"max $|\\cos(W, g)| = {mantissa} \\cdot 10^{{{int(exponent)}}}$"
-        note(axes, text, (1, 0), shift=(-2, 2), ha="right", va="bottom", bbox=_BOX)
+        note(axes, text, (1, 0), shift=(-2, 2), ha="right", va="bottom", bbox=_BOX, room=False)
     return found
 
 
@@ -246,8 +246,8 @@ def _write_ratios(axes: Axes, values: Sequence[Sequence[float]], text: str) -> N
         ends = dict.fromkeys(f"{value:#.3g}".removesuffix(".") for value in (min(own), max(own)))
         color = _COLORS[place % len(_COLORS)]
         up = 2 + 8 * (len(values) - 1 - place)
-        note(axes, " to ".join(ends), (1, 0), shift=(-2, up), color=color, **look)
-    note(axes, text, (1, 0), shift=(-2, 2 + 8 * len(values)), **look)
+        note(axes, " to ".join(ends), (1, 0), shift=(-2, up), color=color, room=False, **look)
+    note(axes, text, (1, 0), shift=(-2, 2 + 8 * len(values)), room=False, **look)
 
 
 def _share_axes(
@@ -299,7 +299,7 @@ def _head(column: Sequence[Axes], runs: Sequence[StoredRun], *, several: bool) -
     ]
     if words:
         text = "\n".join(words)
-        note(column[-1], text, (1, 1), shift=(-2, -2), ha="right", va="top")
+        note(column[-1], text, (1, 1), shift=(-2, -2), ha="right", va="top", room=False)
 
 
 def _key(figure: Figure, runs: Sequence[StoredRun]) -> None:

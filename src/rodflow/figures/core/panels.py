@@ -89,7 +89,7 @@ def fit(figure: Figure, column: Sequence[Axes], tall: Sequence[float]) -> None:
         _laid_out(figure)
 
 
-_PASSES = 3
+_PASSES = 2
 
 
 def _laid_out(figure: Figure) -> bool:

@@ -111,7 +111,7 @@ def write_left(
         va: which edge of the words is there.
         font: what is not as usual.
     """
-    note(axes, text, (0, at), shift=(-_LEFT, -down), va=va, **{**font})
+    note(axes, text, (0, at), shift=(-_LEFT, -down), va=va, **font)
 
 
 def describe_run(axes: Axes, run: StoredRun, *before: str) -> None:

@@ -184,7 +184,7 @@ def _name_peaks(axes: Axes, block: _Block, beyond: Mapping[float, tuple[float, f
         where: dict[str, Any] = {"coordinates": ("data", "axes fraction"), "va": "top"}
         where |= {"ha": "left" if early else "right", "shift": (4 if early else -4, -7 * line)}
         text = f"up to {value:.3g} \u2191"
-        note(axes, text, (step, 1), color=block.colors[rate], fontsize=6, **where)
+        note(axes, text, (step, 1), color=block.colors[rate], fontsize=6, room=False, **where)
 
 
 def _say(axes: Axes, block: _Block, runs: Sequence[StoredRun]) -> None:
@@ -193,7 +193,7 @@ def _say(axes: Axes, block: _Block, runs: Sequence[StoredRun]) -> None:
     for line, (rate, words) in enumerate(reversed(found)):
         look: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": 6}
         look |= {"color": block.colors[rate], "shift": (-1, 2 + 7 * line)}
-        note(axes, f"{plain(rate)}: {words}", (1, 0), **look)
+        note(axes, f"{plain(rate)}: {words}", (1, 0), room=False, **look)
 
 
 def _step_axis(axes: Axes, block: _Block) -> None:

@@ -235,7 +235,7 @@ def _draw_preconditioner(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers
     if left_out:
         text = f"without the {100 * left_out:.2g}% of the weights\nthat never get a gradient"
         shift = (-2, -12 if factors else -2)
-        note(axes, text, (1, 1), shift=shift, ha="right", va="top", color=FAINT)
+        note(axes, text, (1, 1), shift=shift, ha="right", va="top", color=FAINT, room=False)
     return curves
 
 
@@ -282,7 +282,7 @@ def _write_growth(axes: Axes, factors: Sequence[float]) -> None:
 def _write(axes: Axes, text: str, *, up: bool) -> None:
     """Words at the right end of a panel, at its upper or lower edge."""
     va, shift = ("top", (-2, -2)) if up else ("bottom", (-2, 3))
-    note(axes, text, (1, up), shift=shift, ha="right", va=va, bbox=_BOX)
+    note(axes, text, (1, up), shift=shift, ha="right", va=va, bbox=_BOX, room=False)
 
 
 def _share_heights(
@@ -348,7 +348,7 @@ def _state_failures(column: Sequence[Axes], runs: Sequence[StoredRun]) -> None:
     if words:
         text = "\n".join(words)
         look: dict[str, Any] = {"ha": "right", "va": "bottom", "color": _LINE, "bbox": _BOX}
-        note(column[1], text, (1, 0), shift=(-3, 4), zorder=4, **look)
+        note(column[1], text, (1, 0), shift=(-3, 4), zorder=4, room=False, **look)
 
 
 def _head(axes: Axes, run: StoredRun, *, several: bool) -> None:

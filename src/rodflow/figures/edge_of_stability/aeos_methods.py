@@ -159,7 +159,16 @@ def _head(axes: Axes, runs: Sequence[StoredRun], *, several: bool) -> None:
         high = max(late(run, "highest") for run in done)
         words.append(f"late mean {mean:.2f} ({low:.2f} to {high:.2f})")
     for line, text in enumerate(reversed(words)):
-        note(axes, text, (1, 1), shift=(-1, -7.5 * line), ha="right", va="top", fontsize=6)
+        note(
+            axes,
+            text,
+            (1, 1),
+            shift=(-1, -7.5 * line),
+            ha="right",
+            va="top",
+            fontsize=6,
+            room=False,
+        )
 
 
 def _exception(run: StoredRun) -> str:

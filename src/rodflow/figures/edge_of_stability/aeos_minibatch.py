@@ -297,7 +297,7 @@ def _state_failures(axes: Axes, batches: Sequence[_Batch]) -> None:
         if diverged(run)
     ]
     if words:
-        note(axes, "\n".join(words), (0, 1), shift=(3, -3), va="top")
+        note(axes, "\n".join(words), (0, 1), shift=(3, -3), va="top", room=False)
 
 
 def _key(figure: Figure) -> None:

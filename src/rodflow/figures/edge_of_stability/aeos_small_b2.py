@@ -209,7 +209,15 @@ def _draw_runs(axes: Axes, block: _Block, runs: Sequence[StoredRun], numbers: Nu
     for line, text in enumerate(words if low else reversed(words)):
         look = {"ha": "right", "va": "top" if low else "bottom"}
         at, away = (1.0, 1 - TOLERANCE if low else 0.0), -8 * line if low else 2 + 8 * line
-        note(axes, text, at, coordinates=("axes fraction", "data"), shift=(-1, away), **look)
+        note(
+            axes,
+            text,
+            at,
+            coordinates=("axes fraction", "data"),
+            shift=(-1, away),
+            room=False,
+            **look,
+        )
 
 
 def _digits(value: float) -> str:
@@ -244,7 +252,14 @@ def _draw_summary(block: _Block, panels: Sequence[Axes], numbers: Numbers) -> No
     spread.set_ylim(0, max(spread.get_ylim()[1], 0.02))
     spread.set_ylabel("its standard\ndeviation")
     if not np.isfinite([*map(_settled, block.runs)]).any():
-        note(spread, "no run stayed at the threshold", (0.5, 0.5), ha="center", color=FAINT)
+        note(
+            spread,
+            "no run stayed at the threshold",
+            (0.5, 0.5),
+            ha="center",
+            color=FAINT,
+            room=False,
+        )
 
 
 def _settled(run: StoredRun) -> float:

@@ -273,7 +273,7 @@ def _write_numbers(column: Sequence[Axes], own: Sequence[StoredRun]) -> None:
     at, away, side = (0, 3, "left") if left else (1, -2, "right")
     for line, (text, shade) in reversed([*enumerate(texts)]):
         shift = (away, 3 + 8 * line)
-        note(column[0], text, (at, 0), shift=shift, ha=side, color=shade)
+        note(column[0], text, (at, 0), shift=shift, ha=side, color=shade, room=False)
     failed = dict.fromkeys(
         (_NAMES[process], status.split(":")[0], process_style(process).text_color)
         for run in own

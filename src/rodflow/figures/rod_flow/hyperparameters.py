@@ -269,6 +269,7 @@ def _say(axes: Axes, place: float, words: Sequence[tuple[ProcessStyle, str]]) ->
             coordinates=("data", "axes fraction"),
             shift=(16 * (index - (len(words) - 1) / 2), 3),
             rotation=90,
+            room=False,
             ha="center",
             va="bottom",
             fontsize=6,

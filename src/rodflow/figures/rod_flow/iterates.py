@@ -159,7 +159,7 @@ def _draw_row(line: Sequence[Axes], run: StoredRun, numbers: Numbers) -> None:
             axes.set_xticks([])
             axes.set_yticks([])
         text = "; ".join(failures)
-        note(line[0], text, (0, 1), va="top", color=_GREY)
+        note(line[0], text, (0, 1), va="top", color=_GREY, room=False)
         return
     first = data.isel(step=slice(None, WINDOW))
     last = data.isel(step=slice(-WINDOW, None))
@@ -173,7 +173,7 @@ def _draw_row(line: Sequence[Axes], run: StoredRun, numbers: Numbers) -> None:
     write_left(line[0], text, at=0, va="bottom", color=_GREY)
     if failures:
         color = process_style(_FLOW).text_color
-        note(line[2], "; ".join(failures), (0, 0), shift=(3, 3), color=color)
+        note(line[2], "; ".join(failures), (0, 0), shift=(3, 3), color=color, room=False)
 
 
 def _draw_window(

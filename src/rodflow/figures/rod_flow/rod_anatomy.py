@@ -325,7 +325,7 @@ _PANELS: tuple[Callable[[Axes, Sequence[StoredRun], Numbers], None], ...] = (
 
 
 def _say_missing(axes: Axes, what: str) -> None:
-    note(axes, f"no {what} stored", (0.5, 0.5), ha="center", va="center", color=FAINT)
+    note(axes, f"no {what} stored", (0.5, 0.5), ha="center", va="center", color=FAINT, room=False)
     axes.set_yticks([])
 
 

@@ -197,7 +197,7 @@ def _name_heights(axes: Axes, curves: Sequence[_Curve]) -> None:
         style = process_style(process)
         text = f"{style.short} ends at {curve.values[-1]:.2g} \u2191"
         shift = (-1, 3 + 8 * line)
-        note(axes, text, (1, 0), shift=shift, color=style.text_color, ha="right")
+        note(axes, text, (1, 0), shift=shift, color=style.text_color, ha="right", room=False)
 
 
 def _name_ends(axes: Axes, curves: Sequence[_Curve]) -> None:

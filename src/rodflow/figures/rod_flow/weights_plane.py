@@ -106,7 +106,14 @@ def _draw_run(upper: Axes, lower: Axes, run: StoredRun, numbers: Numbers) -> Non
     if isinstance(view, str):
         for axes in (upper, lower):
             axes.set(xticks=[], yticks=[])
-        note(upper, view, (0.03, 0.94), va="top", color=process_style(DISCRETE).text_color)
+        note(
+            upper,
+            view,
+            (0.03, 0.94),
+            va="top",
+            color=process_style(DISCRETE).text_color,
+            room=False,
+        )
         return
     _enter(view, numbers)
     for axes, height in ((upper, ACROSS), (lower, ASIDE)):
@@ -117,7 +124,14 @@ def _draw_run(upper: Axes, lower: Axes, run: StoredRun, numbers: Numbers) -> Non
             _draw_view(axes, view, height)
         else:
             axes.set(yticks=[])
-            note(axes, "no stable flow to compare with", (0.03, 0.94), va="top", color=FAINT)
+            note(
+                axes,
+                "no stable flow to compare with",
+                (0.03, 0.94),
+                va="top",
+                color=FAINT,
+                room=False,
+            )
     for path in view.flows:
         if path.half is not None:
             y, color = path.places[ACROSS], process_style(path.process).color
@@ -203,12 +217,12 @@ def _name_distances(axes: Axes, view: View, numbers: Numbers) -> None:
     low, high = axes.get_ylim()
     axes.set_ylim(low - 0.1 * (high - low), high + 0.3 * (high - low))
     heading = f"distance to the midpoint, step {view.last}"
-    note(axes, heading, (0, 1), shift=(4, -4), va="top", color=FAINT)
+    note(axes, heading, (0, 1), shift=(4, -4), va="top", color=FAINT, room=False)
     for line, (process, distance) in enumerate(view.distances.items(), start=1):
         style = process_style(process)
         numbers.add(view.run, process, "distance_to_midpoint", distance, [view.last])
         text, shift = f"{style.label}  {distance:.2g}", (4, -4 - 9 * line)
-        note(axes, text, (0, 1), shift=shift, va="top", color=style.text_color)
+        note(axes, text, (0, 1), shift=shift, va="top", color=style.text_color, room=False)
 
 
 def _name_sharpness(axes: Axes, view: View, numbers: Numbers) -> None:
