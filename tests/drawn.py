@@ -18,8 +18,14 @@ def words(drawing: Drawing) -> list[str]:
         for axes in drawing.figure.axes
         for part in (axes.title, axes.xaxis.label, axes.yaxis.label)
     ]
+    labels += [axes.get_title(loc="left") for axes in drawing.figure.axes]
     legends = [*drawing.figure.legends, *(axes.get_legend() for axes in drawing.figure.axes)]
-    keys = [text.get_text() for legend in legends if legend for text in legend.get_texts()]
+    keys = [
+        text.get_text()
+        for legend in legends
+        if legend
+        for text in (legend.get_title(), *legend.get_texts())
+    ]
     return [word for word in [*texts, *labels, *keys] if word]
 
 
