@@ -16,7 +16,7 @@ from rodflow.figures.core.style import Drawing, optimizer_label, process_style
 from rodflow.store.results import StoredRun
 from synthetic_results import write_run
 
-QUANTITIES = ["loss", "sharpness_over_threshold", "tracking_error"]
+QUANTITIES = ["loss", "loss_difference", "sharpness_over_threshold", "tracking_error"]
 GD = ("stable", "central", "edge", "rod")
 ADAPTIVE = ("stable", "central", "central_unregularised", "rod")
 COUNTED = {
