@@ -48,7 +48,7 @@ def drawing(runs: list[StoredRun]) -> Drawing:
 
 def names(drawing: Drawing) -> list[str]:
     """The titles of the panels."""
-    return [axes.texts[0].get_text() for axes in drawing.figure.axes]
+    return [axes.get_title(loc="left") for axes in drawing.figure.axes]
 
 
 def test_panels_are_in_the_order_of_the_table_of_optimizers(drawing: Drawing) -> None:
