@@ -47,7 +47,8 @@ def write_results(
         if f"{kind}.nc" in plan.expected_files(experiment):
             artifact.write(data, root / f"{kind}.nc", kind=kind, root=root)
     for figure in plan.figures(experiment):
-        save((draw or drawn)(figure, root), root / figure.stem)
+        caption = FIGURES[figure.name].captioned(figure.part)
+        save((draw or drawn)(figure, root), root / figure.stem, caption)
     write_manifest(root, accept=True)
     return root
 
@@ -119,7 +120,7 @@ def iterates(discrete: xr.Dataset) -> xr.Dataset:
 
 
 def onset_window(discrete: xr.Dataset) -> xr.Dataset:
-    """The snapshots of a run, as if they were steps around the opening of its rod."""
+    """The snapshots of a run, as if they were steps around its oscillation onset."""
     steps = discrete[["iterate"]].rename(snapshot="step").drop_vars("step")
     return steps.assign_attrs(title="onset_window", onset=40.0, centre=40, status="completed")
 

@@ -18,8 +18,14 @@ def words(drawing: Drawing) -> list[str]:
         for axes in drawing.figure.axes
         for part in (axes.title, axes.xaxis.label, axes.yaxis.label)
     ]
+    labels += [axes.get_title(loc="left") for axes in drawing.figure.axes]
     legends = [*drawing.figure.legends, *(axes.get_legend() for axes in drawing.figure.axes)]
-    keys = [text.get_text() for legend in legends if legend for text in legend.get_texts()]
+    keys = [
+        text.get_text()
+        for legend in legends
+        if legend
+        for text in (legend.get_title(), *legend.get_texts())
+    ]
     return [word for word in [*texts, *labels, *keys] if word]
 
 
@@ -28,9 +34,9 @@ def lines(axes: Axes, label: str) -> Iterator[Line2D]:
     return (line for line in axes.lines if line.get_label() == label)
 
 
-def panels(drawing: Drawing) -> np.ndarray:
-    """The axes of a figure of three columns, [row, column]."""
-    return np.reshape(np.array(drawing.figure.axes, object), (-1, 3))
+def panels(drawing: Drawing, columns: int = 3) -> np.ndarray:
+    """The axes of a figure of this many columns, [row, column]."""
+    return np.reshape(np.array(drawing.figure.axes, object), (-1, columns))
 
 
 def rows_of(table: pd.DataFrame, process: str, quantity: str) -> pd.DataFrame:

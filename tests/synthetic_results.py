@@ -48,6 +48,7 @@ def write_run(
     settings: dict[str, Any] | None = None,
     kernels: bool = False,
     change: Callable[[str, xr.Dataset], xr.Dataset] = lambda process, data: data,
+    measured: Callable[[str, xr.Dataset], xr.Dataset] = lambda process, data: data,
     compared: Callable[[xr.Dataset], xr.Dataset] = lambda data: data,
 ) -> StoredRun:
     """Store every artifact of one run.
@@ -65,6 +66,7 @@ def write_run(
         settings: others than usual.
         kernels: whether the discrete run is of a network with scale-invariant kernels.
         change: what to make of the trajectory of a process before it is stored.
+        measured: what to make of its sharpness.
         compared: what to make of the comparison before it is stored.
     """
     folder = root / model / optimizer / f"seed{seed}"
@@ -96,12 +98,12 @@ def write_run(
             data = with_kernels(data)
         data = change(process, data)
         limit = THRESHOLDS.get(optimizer, 2.0) / settings["optimizer"]["learning_rate"]
-        measured = _sharpness(process, data, limit, rng)
+        found = measured(process, _sharpness(process, data, limit, rng))
         status = data.attrs["status"]
         artifact.write(data, folder / f"{process}.nc", **where, status=status)
         path = folder / "sharpness" / f"{process}.nc"
-        artifact.write(measured, path, **where | {"kind": "sharpness"})
-        trajectories[process], sharpness[process] = data, measured
+        artifact.write(found, path, **where | {"kind": "sharpness"})
+        trajectories[process], sharpness[process] = data, found
     numbers = compare(trajectories, sharpness, start=START, steps=STEPS)
     if replicas is not None:
         numbers = _with_floor(numbers, replicas)
@@ -177,7 +179,7 @@ def iterates(*, status: str = "", last: int = STEPS, flip: int = 10**6) -> xr.Da
 
 
 def onset_window(*, status: str = "", first: int = 70, last: int = 130) -> xr.Dataset:
-    """Every iterate of the discrete run from one step to another, around the opening of the rod."""
+    """Every iterate of the discrete run from one step to another, around the oscillation onset."""
     steps = _steps(first, last, status)
     jump = np.where(is_open(steps), 0.1, 1e-4) * (-1.0) ** steps
     variables = {
@@ -287,7 +289,8 @@ def _trajectory(
 ) -> xr.Dataset:
     first = 1 if process == "discrete" else START
     steps = np.arange(first, stop or STEPS + 1)
-    kept = np.arange(first - (first - START) % -EVERY, steps[-1] + 1, EVERY)
+    # A snapshot is taken before its step is, so there is one at a step that diverges.
+    kept = np.arange(first - (first - START) % -EVERY, (stop or STEPS) + 1, EVERY)
     level = 0.4 * np.exp(-steps / 70) + 1e-3
     if stop:
         level = level * 10.0 ** np.clip(3 * (steps - stop + 12), 0, 38)
@@ -296,6 +299,10 @@ def _trajectory(
     series = {"loss": level * (1 + swing)}
     if process.startswith("rod"):
         series |= {"loss_plus": level * (1 + wobble), "loss_minus": level * (1 - wobble)}
+    if process.startswith("central"):
+        series |= {"averaged_loss": level, "oscillation": is_open(steps) * 0.1}
+    if process == "discrete" and not kept.size:
+        return _without_snapshots(steps, series, stop)
     away = DRIFT.get(process, 1e-2) * (1 + rng.random((len(kept), 3)))
     snapshots = {"weights": _midpoint(kept) + away * np.maximum(kept - START, 0)[:, None] / STEPS}
     for count, values in COUNTS.items():
@@ -315,6 +322,21 @@ def _trajectory(
         process=process,
         title=process,
         attributes={"status": ended, "step_time_s": STEP_TIMES.get(process, 1e-3)},
+    )
+
+
+def _without_snapshots(steps: np.ndarray, series: dict, stop: int | None) -> xr.Dataset:
+    """A discrete run that diverged before its first snapshot, as `rodflow.stages.training` labels it."""
+    weights, attributes = np.zeros((0, 3), np.float32), {"status": f"diverged at step {stop}"}
+    series = series | {"rod_length": np.full(len(steps), 1e-4)}
+    return trajectory(
+        steps,
+        {name: values.astype(np.float32) for name, values in series.items()},
+        np.zeros(0, int),
+        {"weights": weights},
+        process="discrete",
+        title="discrete",
+        attributes=attributes,
     )
 
 
@@ -364,8 +386,75 @@ def _sharpness(
 def _with_floor(numbers: xr.Dataset, replicas: np.ndarray) -> xr.Dataset:
     """Replicas whose tracking error rises to LEVEL times a number each."""
     at = numbers["snapshot"].values
+    if np.sum(at >= START) < 2:  # as `rodflow.analysis.comparison.compare` has it
+        return numbers
     floor = replicas[:, None] * np.where(at > START, LEVEL * at / at[-1], np.nan)
     numbers["floor"] = (("replica", "snapshot"), floor)
     numbers["floor_last"] = ("replica", floor[:, -1])
     numbers["floor_mean"] = geometric_mean(numbers["floor"])
     return numbers
+
+
+# Every way in which a run can end or be empty
+
+
+def _unmeasured(process: str, data: xr.Dataset) -> xr.Dataset:
+    """Eigenvectors that the solver did not find."""
+    return data.assign(eigenvector=data["eigenvector"] * np.nan)
+
+
+def _flat(process: str, data: xr.Dataset) -> xr.Dataset:
+    """A Hessian that is exactly zero."""
+    zeros = ("sharpness_over_threshold", "eigenvalue", "raw_sharpness")
+    return data.assign({name: 0 * data[name] for name in zeros})
+
+
+def _nowhere(process: str, data: xr.Dataset) -> xr.Dataset:
+    """A search that gave NaN at every snapshot."""
+    return data.map(lambda values: values * np.nan, keep_attrs=True).assign_attrs(data.attrs)
+
+
+def _far_beyond(process: str, data: xr.Dataset) -> xr.Dataset:
+    """Flows whose sharpness is a hundred thousand thresholds."""
+    if process == "discrete":
+        return data
+    far = ("sharpness_over_threshold", "eigenvalue", "raw_sharpness")
+    return data.assign({name: 1e5 * data[name] for name in far})
+
+
+def _one_snapshot(process: str, data: xr.Dataset) -> xr.Dataset:
+    """Snapshots so far apart that there is only that of the start."""
+    return data.sel(snapshot=[START])
+
+
+EVERY_FLOW = ("stable", "rod", "rod_unit_step", "closure", "central", "edge", "adam_continuous")
+
+STATES: dict[str, dict[str, Any]] = {
+    "at step 1": {"diverged": {"discrete": 1}},
+    "before the first snapshot": {"diverged": {"discrete": 5}},
+    "at a snapshot before the start": {"diverged": {"discrete": 10}},
+    "before the start": {"diverged": {"discrete": 12}},
+    "at the start": {"diverged": {"discrete": START}},
+    "after the start": {"diverged": {"discrete": START + 1}},
+    "at a snapshot": {"diverged": {"discrete": 100}},
+    "in the last quarter": {"diverged": {"discrete": 171}},
+    "flows at the start": {"diverged": dict.fromkeys(EVERY_FLOW, START)},
+    "flows after the start": {"diverged": dict.fromkeys(EVERY_FLOW, START + 1)},
+    "flows at a snapshot": {"diverged": dict.fromkeys(EVERY_FLOW, 100)},
+    "one flow": {"diverged": {"rod": 57}},
+    "all at the start": {"diverged": dict.fromkeys(("discrete", *EVERY_FLOW), START)},
+    "zero Hessian": {"measured": _flat},
+    "NaN eigenvectors": {"measured": _unmeasured},
+    "NaN sharpness": {"measured": _nowhere},
+    "flows far beyond": {"measured": _far_beyond},
+    "one snapshot": {"change": _one_snapshot},
+    "no replays": {"replays": {}, "replicas": None},
+    "no flows": {"flows": ()},
+}
+"""What may be wrong with a run, as arguments of `write_run`."""
+
+
+def write_state(root: Path, state: str, optimizer: str = "gd", **options: Any) -> StoredRun:
+    """A run with every flow in one of the `STATES`, with kernels where it got to a step."""
+    chosen = {"flows": EVERY_FLOW, "kernels": True} | STATES[state] | options
+    return write_run(root, optimizer, **chosen)

@@ -137,7 +137,7 @@ def test_comparison_measures_the_mean_and_last_error_of_flows_only(compared):
 
 
 def test_comparison_averages_the_sharpness_of_the_last_quarter(compared):
-    rows = compared[["held", "held_lowest", "held_highest"]].to_dataframe()
+    rows = compared[["late_mean", "late_lowest", "late_highest"]].to_dataframe()
     np.testing.assert_allclose(rows.loc["discrete"], [1.15, 1.1, 1.2])
     np.testing.assert_allclose(rows.loc["rod"], [1.15, 1.0, 1.3])
 
@@ -150,7 +150,7 @@ def test_flow_that_diverges_counts_as_far_as_it_came(compared):
     stable = compared.sel(process="stable")
     expected = 0.5 * np.sqrt(3) / np.linalg.norm(RUN[2] - RUN[1])
     assert float(stable["error_last"]) == pytest.approx(expected)
-    assert np.isnan([stable["held"], stable["held_lowest"], stable["held_highest"]]).all()
+    assert np.isnan([stable["late_mean"], stable["late_lowest"], stable["late_highest"]]).all()
     assert stable["tracking_error"].dropna("snapshot")["snapshot"].values.tolist() == [20]
 
 
@@ -159,7 +159,7 @@ def test_flow_that_never_left_its_start_has_no_error(snapshots):
     trajectories = {"discrete": DISCRETE, "rod": trajectory(RUN[1 : 1 + snapshots])}
     ratios = {"discrete": sharpness(np.ones(6), first=0), "rod": sharpness(np.ones(snapshots))}
     found = compare(trajectories, ratios, start=START, steps=STEPS).sel(process="rod")
-    assert np.isnan([found["error_mean"], found["error_last"], found["held"]]).all()
+    assert np.isnan([found["error_mean"], found["error_last"], found["late_mean"]]).all()
     assert found["tracking_error"].isnull().all()
 
 

@@ -75,7 +75,7 @@ def test_data_made_again_at_another_time_are_the_same(one, two):
     [
         ("rod.nc", "loss", 1.01, 1.1, "of its norm"),
         ("sharpness/rod.nc", "sharpness_over_threshold", 0.99, 0.9, "of its norm"),
-        ("comparison.nc", "held", 1.01, 1.1, "of its norm"),
+        ("comparison.nc", "late_mean", 1.01, 1.1, "of its norm"),
         ("comparison.nc", "error_last", 2.0, 4.0, "as a factor"),
         ("comparison.nc", "onset", 0.0, 0.0, "of the length of the run"),
     ],
@@ -194,7 +194,7 @@ def test_other_verdict_is_named_with_its_number(two, tmp_path):
             }
             for k, x in enumerate(numbers)
         ]
-        claim = {"id": "held", "allowed": "0.9 to 1.1", "findings": findings}
+        claim = {"id": "late_mean", "allowed": "0.9 to 1.1", "findings": findings}
         (root / "audit.json").write_text(json.dumps({"claims": [claim]}))
     fault = (
         "run 0: reproduced (0.91, 0.9 to 1.1 allowed) and not reproduced (0.89, 0.9 to 1.1 allowed)"

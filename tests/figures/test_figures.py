@@ -1,5 +1,6 @@
 """Figures: what is drawn is what is tabled, the same bytes every time, failures included."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,16 +12,19 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+from docutils.core import publish_string
+from matplotlib.figure import Figure
 
 import synthetic_results
 from drawn import assert_drawn, lines, panels, rows_of, words
 from rodflow.config.catalogue import FIGURES
 from rodflow.config.code import closure
+from rodflow.figures.core.rows import loss
 from rodflow.figures.core.style import Drawing, Numbers, optimizer_label, process_style, save
 from rodflow.figures.core.style import _spread as spread
 from rodflow.figures.rod_flow import tracking
 from rodflow.store.results import StoredRun
-from synthetic_results import FLOWS, STEPS
+from synthetic_results import EVERY_FLOW, FLOWS, STEPS
 
 NAMES = list(FIGURES)
 OF_RUNS = [name for name, entry in ((n, FIGURES[n]) for n in FIGURES) if not entry.of_no_run]
@@ -115,11 +119,24 @@ def test_unknown_figure_is_named() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_figure_has_a_caption_that_names_its_model_and_table(name: str) -> None:
-    caption = (ROOT / "workflow" / "report" / f"{name}.rst").read_text()
-    of_part = "{{ snakemake.params.part }}"
-    assert (f"``{of_part}``" in caption) == (FIGURES[name].per == "model")
-    part = {"experiment": "", "sweeps": "", "model": f"_{of_part}", "sweep": f"_{of_part}"}
-    assert f"``{name}{part[FIGURES[name].per]}.csv``" in caption
+    entry = FIGURES[name]
+    part = "" if entry.per in ("experiment", "sweeps") else "vit"
+    claim, reading, source = entry.captioned(part, "All runs do.").strip().split("\n\n")
+    assert claim.endswith("All runs do.")
+    assert ("``vit``" in claim + reading) == (entry.per == "model")
+    assert f"``{name}{'_' if part else ''}{part}.csv``" in source
+    assert not re.search(r"{{|{%|{part}", claim + reading + source)
+
+
+def test_the_caption_is_stored_beside_the_figure(runs: list[StoredRun], tmp_path: Path) -> None:
+    save(draw("thresholds", runs), tmp_path / "it", "Words.\n")
+    assert (tmp_path / "it.rst").read_text() == "Words.\n"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_caption_is_sound_markup(name: str) -> None:
+    text = FIGURES[name].captioned("mlp")
+    publish_string(text, writer="null", settings_overrides={"halt_level": 1, "report_level": 1})
 
 
 def test_no_figure_draws_another_again() -> None:
@@ -189,16 +206,25 @@ def test_tracking_draws_what_its_table_says(
 ) -> None:
     drawing = drawn("tracking")
     table, count = drawing.table, 0
-    quantities = ["loss", "sharpness_over_threshold", "tracking_error"]
-    for run, row in zip(runs, panels(drawing), strict=True):
+    quantities = ["loss", "loss_difference", "sharpness_over_threshold", "tracking_error"]
+    for run, row in zip(runs, panels(drawing, 4), strict=True):
         own = table[table["optimizer"] == run.optimizer]
         for quantity, axes in zip(quantities, row, strict=True):
             for process in run.processes:
                 (line,) = lines(axes, process)
                 count += assert_drawn(line, rows_of(own, process, quantity))
     assert count == len(table) > 0
-    errors = table[table["quantity"] == "tracking_error"]
-    assert {*errors["process"]} == {*CLOSURE}
+    shown = table.groupby("quantity")["process"].agg(set)
+    assert shown["tracking_error"] == shown["loss_difference"] == {*CLOSURE}
+    assert shown["loss"] == {"discrete"}
+
+
+def test_the_difference_of_loss_is_relative_to_the_run(runs: list[StoredRun]) -> None:
+    found = tracking.loss_difference(runs[0], "rod").dropna("snapshot")
+    here, there = (
+        loss(runs[0], name).sel(snapshot=found["snapshot"]) for name in ("rod", "discrete")
+    )
+    np.testing.assert_allclose(found, abs(here - there) / there, rtol=1e-6)
 
 
 def test_tracking_takes_errors_and_sharpness_from_the_comparison(
@@ -215,21 +241,21 @@ def test_tracking_takes_errors_and_sharpness_from_the_comparison(
 
 def test_loss_of_iterates_has_no_oscillation(runs: list[StoredRun]) -> None:
     at = runs[0].series("discrete")["loss"]
-    averaged = tracking.loss(runs[0], "discrete").dropna("snapshot")
+    averaged = loss(runs[0], "discrete").dropna("snapshot")
     steps = averaged["snapshot"].values
     expected = (at.sel(step=steps - 1).values + at.sel(step=steps + 1).values) / 4
     np.testing.assert_allclose(averaged, expected + at.sel(step=steps).values / 2, rtol=1e-6)
     rod = runs[0].series("rod").sel(step=steps[steps >= 20])
-    ends = tracking.loss(runs[0], "rod").sel(snapshot=steps[steps >= 20])
+    ends = loss(runs[0], "rod").sel(snapshot=steps[steps >= 20])
     np.testing.assert_allclose(ends, (rod["loss_plus"] + rod["loss_minus"]) / 2, rtol=1e-6)
     np.testing.assert_allclose(averaged.sel(snapshot=ends["snapshot"]), ends, rtol=2e-3)
 
 
 def test_a_diverged_process_is_marked(drawn: Callable[[str], Drawing]) -> None:
     drawing = drawn("tracking")
-    whole, diverged = panels(drawing)
+    whole, diverged = panels(drawing, 4)
     assert "stable flow diverged at step 133" in words(drawing)
-    for axes in diverged:
+    for axes in diverged[1:]:  # the first is of the run alone
         (cross,) = lines(axes, "stable diverged")
         (curve,) = lines(axes, "stable")
         assert cross.get_marker() == "x"
@@ -301,12 +327,12 @@ def test_thresholds_draws_and_writes_both_numbers(
     table = drawing.table.set_index(["optimizer", "quantity"])["value"]
     assert table["adam", "threshold"] == pytest.approx(38)
     drawn = [line.get_xdata()[0] for line in lines(axes, "mean")]
-    ratios = [table[run.optimizer, "held_over_threshold"] for run in runs]
+    ratios = [table[run.optimizer, "late_mean_over_threshold"] for run in runs]
     np.testing.assert_array_equal(drawn, ratios)
     for bar, run in zip(lines(axes, "range"), runs, strict=True):
-        ends = [table[run.optimizer, f"held_{end}_over_threshold"] for end in ("lowest", "highest")]
+        ends = [table[run.optimizer, f"late_{end}_over_threshold"] for end in ("lowest", "highest")]
         np.testing.assert_array_equal(bar.get_xdata(), ends)
-        assert f"{table[run.optimizer, 'held']:.4g}" in words(drawing)
+        assert f"{table[run.optimizer, 'late_mean']:.4g}" in words(drawing)
         assert f"{table[run.optimizer, 'threshold']:.4g}" in words(drawing)
 
 
@@ -328,7 +354,7 @@ def test_summary_draws_what_its_table_says(
 @pytest.mark.parametrize("name", NAMES)
 def test_labels_and_units_are_there(name: str, drawn: Callable[[str], Drawing]) -> None:
     text, table = "\n".join(words(drawn(name))), drawn(name).table
-    assert "[1]" in text
+    assert "[1]" not in text
     assert all(optimizer_label(optimizer) in text for optimizer in table["optimizer"])
     if name in OF_MANY:
         expected = {"gd"} if name == "tracking_summary" else {"gd", "adam"}
@@ -339,21 +365,38 @@ def test_labels_and_units_are_there(name: str, drawn: Callable[[str], Drawing]) 
         assert "optimizer step" in text and "onset" in text and "$\\eta$ = 0.1" in text
 
 
+def assert_inside(figure: Figure) -> None:
+    """Check that nothing that is written is cut off at the edge of a figure."""
+    figure.draw_without_rendering()
+    legends = [axes.get_legend() for axes in figure.axes if axes.get_legend()]
+    axes_of = [axes for axes in figure.axes if axes.get_visible()]
+    texts = [text for axes in axes_of for text in (*axes.texts, axes.title, axes._left_title)]
+    labels = [axis.label for axes in axes_of for axis in (axes.xaxis, axes.yaxis)]
+    parts = [*texts, *labels, *figure.legends, *legends]
+    for part in parts:
+        box = part.get_window_extent()
+        assert box.width == 0 or (box.x0 >= -1 and box.x1 <= figure.bbox.x1 + 1), part
+        assert box.height == 0 or (box.y0 >= -1 and box.y1 <= figure.bbox.y1 + 1), part
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_text_stays_inside_the_figure(name: str, drawn: Callable[[str], Drawing]) -> None:
-    figure = drawn(name).figure
-    figure.draw_without_rendering()
-    texts = [text for axes in figure.axes for text in axes.texts]
-    for part in [*texts, *figure.legends]:
-        box = part.get_window_extent()
-        assert box.x0 >= 0 and box.x1 <= figure.bbox.x1, part
-        assert box.y0 >= 0 and box.y1 <= figure.bbox.y1, part
+    assert_inside(drawn(name).figure)
+
+
+def test_a_key_of_every_flow_stays_inside_the_figure(tmp_path: Path) -> None:
+    run = write_run(tmp_path, flows=EVERY_FLOW)
+    for name in ("tracking", "models_compared", "predictability", "rod_anatomy"):
+        drawing = draw(name, [run])
+        keys = [text.get_text() for legend in drawing.figure.legends for text in legend.get_texts()]
+        assert len(keys) > 6
+        assert_inside(drawing.figure)
 
 
 def test_steps_are_written_below_rows_that_differ_from_the_next(tmp_path: Path) -> None:
     runs = [write_run(tmp_path, name, flows=()) for name in ("gd", "nesterov")]
     drawing = draw("tracking", runs)
-    upper, lower = panels(drawing)
+    upper, lower = panels(drawing, 4)
     assert upper[0].get_xlim() == lower[0].get_xlim() == (0, STEPS)
     assert not upper[0].xaxis.get_tick_params()["labelbottom"]
     assert lower[0].xaxis.get_tick_params()["labelbottom"]

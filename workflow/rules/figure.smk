@@ -21,12 +21,13 @@ for figure in FIGURES:
         output:
             png=report(
                 f"{ROOT}/{figure.stem}.png",
-                caption=f"../report/{figure.name}.rst",
+                caption=str(Path(ROOT, f"{figure.stem}.rst").absolute()),
                 category="Figures",
                 labels={"figure": figure.name} | ({"of": figure.part} if figure.part else {}),
             ),
             pdf=f"{ROOT}/{figure.stem}.pdf",
             csv=f"{ROOT}/{figure.stem}.csv",
+            caption=f"{ROOT}/{figure.stem}.rst",
         params:
             code=digest(FIGURE_KINDS.module(figure.name)),
             figure=figure.name,
@@ -37,5 +38,5 @@ for figure in FIGURES:
         log:
             f"{ROOT}/logs/figure-{figure.stem.removeprefix('figures/')}.log",
         shell:
-            "python {input.script} --root {ROOT} --figure {params.figure} --sources {params.sources}"
+            "python {input.script} --root {ROOT} --figure {params.figure} --part '{params.part}' --sources {params.sources}"
             " --output {output.png} 2> {log}"

@@ -1,4 +1,4 @@
-"""Draw one figure from stored artifacts: PNG, PDF and the CSV of what was drawn."""
+"""Draw one figure from stored artifacts: PNG, PDF, the CSV of what was drawn, and the caption."""
 
 import stage
 
@@ -8,9 +8,10 @@ def main() -> None:
     from rodflow.figures.core.style import save
     from rodflow.store.results import drawn_from
 
-    args = stage.arguments(__doc__, figure={}, sources=stage.PATHS)
+    args = stage.arguments(__doc__, figure={}, part={}, sources=stage.PATHS)
     drawing = FIGURES.load(args.figure).draw(drawn_from(args.sources))
-    save(drawing, args.output.with_suffix(""))
+    caption = FIGURES[args.figure].captioned(args.part, drawing.shows)
+    save(drawing, args.output.with_suffix(""), caption)
 
 
 stage.run(main)

@@ -4,7 +4,7 @@ Definitions (docs/theory.md, what is measured):
 
 * tracking error ||w_flow(t) - wbar_t|| / ||wbar_t - wbar_t0||, wbar the midpoint of the discrete run;
 * onset: the first snapshot from t0 on at which the sharpness reaches the threshold;
-* held: time average of sharpness over threshold in the last quarter of the run.
+* late mean: time average of sharpness over threshold in the last quarter of the run.
 """
 
 from collections.abc import Mapping
@@ -45,7 +45,7 @@ def onset(ratio: xr.DataArray, start: int) -> float:
 def oscillation_onset(length: xr.DataArray, since: int, longest: float | None = None) -> float:
     """The first step from `since` on at which a rod is half as long as the longest from there; NaN if there is none.
 
-    From the onset on the oscillation grows, but from the size of rounding: it opens later.
+    From the onset on the oscillation grows, but from the size of rounding, so that it sets in later.
 
     Args:
         length: of the rod, [step].
@@ -90,26 +90,15 @@ def compare(
         [snapshot], from the stored weights of both sides.
     """
     discrete = trajectories[DISCRETE]
-    errors, ratios, rows = {}, {}, {}
-    for process, data in trajectories.items():
-        ratio = sharpness[process]["sharpness_over_threshold"]
-        ratios[process] = ratio
-        end = last_quarter(ratio, steps)
-        row = {
-            "onset": onset(ratio, start),
-            "held": float(end.mean()) if end.size else np.nan,
-            "held_lowest": float(end.min()) if end.size else np.nan,
-            "held_highest": float(end.max()) if end.size else np.nan,
-            "error_mean": np.nan,
-            "error_last": np.nan,
-        }
-        if process != DISCRETE and data.sizes["snapshot"] > 1:
-            errors[process] = error = tracking_error(data, discrete)
-            row |= {
-                "error_mean": float(geometric_mean(error)),
-                "error_last": float(error.isel(snapshot=-1)) if error.size else np.nan,
-            }
-        rows[process] = row
+    ratios = {process: sharpness[process]["sharpness_over_threshold"] for process in trajectories}
+    errors = {
+        process: tracking_error(data, discrete)
+        for process, data in trajectories.items()
+        if process != DISCRETE and data.sizes["snapshot"] > 1
+    }
+    rows = {
+        process: _row(ratio, errors.get(process), start, steps) for process, ratio in ratios.items()
+    }
     processes = list(trajectories)
     table = {
         name: ("process", [rows[p][name] for p in processes], {"long_name": text, "units": "1"})
@@ -121,7 +110,7 @@ def compare(
     extra: dict[str, xr.DataArray] = {}
     if replicas is not None:
         extra |= _floor(replicas, discrete)
-    if iterates is not None:
+    if iterates is not None and "iterate" in discrete:  # as long as it got to a snapshot
         extra["iterate_error"] = _iterate_error(iterates, discrete)
     return xr.Dataset(
         {
@@ -138,13 +127,28 @@ def compare(
     )
 
 
+def _row(
+    ratio: xr.DataArray, error: xr.DataArray | None, start: int, steps: int
+) -> dict[str, float]:
+    """The numbers of one process; NaN where there is nothing to take one from."""
+    end = last_quarter(ratio, steps)
+    found = dict.fromkeys(_COLUMNS, np.nan) | {"onset": onset(ratio, start)}
+    if end.size:
+        found |= {"late_mean": float(end.mean())}
+        found |= {"late_lowest": float(end.min()), "late_highest": float(end.max())}
+    if error is not None and error.size:
+        found |= {"error_mean": float(geometric_mean(error))}
+        found |= {"error_last": float(error.isel(snapshot=-1))}
+    return found
+
+
 _COLUMNS = {
     "error_mean": "geometric mean of the tracking error over the run",
     "error_last": "tracking error at the last snapshot",
     "onset": "first step from t0 on at which the sharpness reaches the threshold",
-    "held": "time average of sharpness over threshold in the last quarter of the run",
-    "held_lowest": "lowest sharpness over threshold in the last quarter of the run",
-    "held_highest": "highest sharpness over threshold in the last quarter of the run",
+    "late_mean": "time average of sharpness over threshold in the last quarter of the run",
+    "late_lowest": "lowest sharpness over threshold in the last quarter of the run",
+    "late_highest": "highest sharpness over threshold in the last quarter of the run",
 }
 
 

@@ -40,6 +40,8 @@ def last_reached(ratio: xr.DataArray) -> float:
 
 def moving_average(loss: xr.DataArray, window: int = WINDOW) -> xr.DataArray:
     """Means over `window` steps, [step], each at the last of them."""
+    if loss.sizes["step"] < window:
+        return loss.astype(np.float64).isel(step=slice(0))
     return loss.astype(np.float64).rolling(step=window).mean().dropna("step")
 
 

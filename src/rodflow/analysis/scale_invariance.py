@@ -33,7 +33,7 @@ def has_kernels(series: xr.Dataset) -> bool:
 def growth(series: xr.Dataset) -> xr.DataArray:
     """||W_t||^2 - ||W_0||^2, [step, kernel]."""
     squared = series["squared_norm"].astype(np.float64)
-    return squared - squared.isel(step=0, drop=True)
+    return squared - squared.isel(step=slice(1)).sum("step", skipna=False)
 
 
 def squared_steps(series: xr.Dataset) -> xr.DataArray:
@@ -64,7 +64,9 @@ def power(optimizer: Mapping[str, Any]) -> int:
 def relative_rate(series: xr.Dataset, optimizer: Mapping[str, Any]) -> xr.DataArray:
     """The effective learning rate of the direction over that at step 0, [step, kernel]."""
     squared = series["squared_norm"].astype(np.float64)
-    return (squared / squared.isel(step=0, drop=True)) ** (-power(optimizer) / 2)
+    return (squared / squared.isel(step=slice(1)).sum("step", skipna=False)) ** (
+        -power(optimizer) / 2
+    )
 
 
 def step_cosine(series: xr.Dataset) -> xr.DataArray:

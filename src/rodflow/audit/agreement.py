@@ -307,7 +307,7 @@ def _compare_figures(found: Agreement, path: str) -> None:
     elif path.endswith(".csv"):
         _compare_tables(found, path, kind)
     else:
-        found.notes.append(f"{path}: not the same picture to the last byte")
+        found.notes.append(f"{path}: not the same to the last byte")
 
 
 def _compare_tables(found: Agreement, path: str, kind: str) -> None:

@@ -121,6 +121,9 @@ SYMBOLS: Mapping[str, str] = {
 }
 """Formulas of hyperparameters in figures; an optimizer adds those of its own."""
 
+OTHER_SYMBOLS: Mapping[str, str] = {"eps": r"$\epsilon$", "k": "$k$"}
+"""Formulas of hyperparameters that are named only where runs differ in them."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Optimizer:
@@ -388,12 +391,25 @@ class FigureEntry:
             "onset_window"; or one of `OF_NO_RUN`.
         order: where it stands in the schema.
         runs: which of the runs are drawn.
+        caption: reStructuredText in three paragraphs: the claim to look for, how to read the figure, and what it is
+            drawn from. `{part}` stands for the model or sweep that the figure is of.
     """
 
     per: Literal["experiment", "model", "sweep", "sweeps"]
     needs: tuple[str, ...]
     order: int
     runs: Choice[Any] = every_run
+    caption: str = ""
+
+    def captioned(self, part: str, shows: str = "") -> str:
+        """The caption of one figure.
+
+        Args:
+            part: the model or sweep that it is of, or "".
+            shows: sentences on what its runs show, which follow the claim.
+        """
+        claim, *others = self.caption.replace("{part}", part).strip().split("\n\n")
+        return "\n\n".join([f"{claim} {shows}".strip(), *others]) + "\n"
 
     @property
     def of_no_run(self) -> bool:

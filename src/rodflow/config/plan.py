@@ -13,8 +13,8 @@ from rodflow.config import declarations
 from rodflow.config.catalogue import FIGURES
 from rodflow.config.experiment import Experiment, Run, shared
 
-SUFFIXES = ("pdf", "png", "csv")
-"""What a figure is stored as: vector and pixel graphics, and the numbers drawn."""
+SUFFIXES = ("pdf", "png", "csv", "rst")
+"""What a figure is stored as: vector and pixel graphics, the numbers drawn, and the caption."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,6 @@ A figure is a module of one of the folders here, with a declaration of what it i
     drawing = FIGURES.load("thresholds").draw(stored_runs("results/digits"))
     save(drawing, "results/digits/figures/thresholds")
 
-with `FIGURES` of `rodflow.config.catalogue` and `save` of `rodflow.figures.core.style`. Its caption is in
-`workflow/report/`.
+with `FIGURES` of `rodflow.config.catalogue` and `save` of `rodflow.figures.core.style`. The declaration holds the
+caption too.
 """

@@ -34,9 +34,9 @@ HYPERPARAMETERS = {
     "adam": {"learning_rate": 5e-3, "b1": 0.9, "b2": 0.99, "eps": 1e-8},
 }
 GOOD = {
-    "held": dict.fromkeys(PROCESSES, 1.02),
-    "held_lowest": dict.fromkeys(PROCESSES, 0.95),
-    "held_highest": dict.fromkeys(PROCESSES, 1.08),
+    "late_mean": dict.fromkeys(PROCESSES, 1.02),
+    "late_lowest": dict.fromkeys(PROCESSES, 0.95),
+    "late_highest": dict.fromkeys(PROCESSES, 1.08),
     "error_mean": dict(zip(PROCESSES, (np.nan, 4e-2, 3e-4, 1e-4, 1e-3, 2e-3), strict=True)),
     "error_last": dict(zip(PROCESSES, (np.nan, 8e-2, 4e-4, 1e-4, 2e-3, 3e-3), strict=True)),
     "status": dict.fromkeys(PROCESSES, "completed"),
@@ -88,7 +88,7 @@ class MadeUpRun(StoredRun):
 
 
 def make(optimizer: str, changes: dict | None = None, /, **settings) -> MadeUpRun:
-    """A run whose numbers agree with every claim, but for changes such as {"held.rod": 2}."""
+    """A run whose numbers agree with every claim, but for changes such as {"late_mean.rod": 2}."""
     chosen = settings_of(optimizer) | settings
     steps = chosen["steps"]
     onset = {process: 0.3 * steps + 10 * ("rod" in process) for process in PROCESSES}
@@ -169,7 +169,7 @@ def judged(name: str, *runs: StoredRun) -> Judgement:
 
 FAILURES = {
     "threshold-reached": {"nadam": {"onset.discrete": np.nan}},
-    "threshold-held": {"adam": {"held.discrete": 0.89}},
+    "threshold-held": {"adam": {"late_mean.discrete": 0.89}},
     "rod-below-stable": {"nesterov": {"error_last.rod": 0.09}},
     "rod_unit_step-below-stable": {"heavy_ball": {"error_last.rod_unit_step": 0.08}},
     "rod_unit_step-without-momentum": {
@@ -293,8 +293,8 @@ def test_run_that_never_reaches_its_threshold_says_how_far_it_came():
     reached = finding("threshold-reached", run)
     assert (reached.verdict, reached.measured) == ("not reproduced", math.inf)
     assert "at most 0.8 of it" in reached.note
-    held = finding("threshold-held", run)
-    assert held.verdict == "not reached" and "never reached" in held.note
+    late = finding("threshold-held", run)
+    assert late.verdict == "not reached" and "never reached" in late.note
 
 
 def test_threshold_reached_in_the_last_quarter_is_too_late_to_be_held():
@@ -378,7 +378,7 @@ def test_one_exact_step_does_not_make_the_loss_exact():
     "name", ["threshold-held", "rod-below-stable", "digits-rod-gd-mean", "digits-rod-gd"]
 )
 def test_nan_agrees_with_nothing(name):
-    changes = dict.fromkeys(["error_last.rod", "error_mean.rod", "held.discrete"], np.nan)
+    changes = dict.fromkeys(["error_last.rod", "error_mean.rod", "late_mean.discrete"], np.nan)
     assert finding(name, make("gd", changes)).verdict != "reproduced"
 
 

@@ -69,9 +69,9 @@ def make(
     processes = ["discrete", "stable"]
     numbers = {
         "onset": reached[0] if reached.size else np.nan,
-        "held": late.mean(),
-        "held_lowest": late.min(),
-        "held_highest": late.max(),
+        "late_mean": late.mean(),
+        "late_lowest": late.min(),
+        "late_highest": late.max(),
     }
     settings = {
         "batch_size": batch,

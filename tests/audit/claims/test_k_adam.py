@@ -22,7 +22,9 @@ def write(root: Path, chosen: dict[str, Any], held: float = 1.0, nearer: float =
     def compared(data: xr.Dataset) -> xr.Dataset:
         last = data["error_last"].copy()
         last.loc["stable"], last.loc["rod_unit_step"] = 0.1, 0.1 / nearer
-        levels = {name: data[name] * 0 + held for name in ("held", "held_lowest", "held_highest")}
+        levels = {
+            name: data[name] * 0 + held for name in ("late_mean", "late_lowest", "late_highest")
+        }
         return data.assign(error_last=last, onset=data["onset"] * 0 + 60, **levels)
 
     limit = THRESHOLD[chosen["b1"]] / 0.1

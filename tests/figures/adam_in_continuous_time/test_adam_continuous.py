@@ -93,7 +93,7 @@ def test_at_the_edge_of_stability_the_sharpness_takes_the_place_of_the_order(
     drawing: Drawing, runs: list[StoredRun]
 ) -> None:
     axes = panel(drawing, 3)[1]
-    assert axes.get_title() == "sharpness / threshold [1]"
+    assert axes.get_title() == "sharpness / threshold"
     (line,) = lines(axes, f"{FLOW} sharpness_over_threshold")
     stored = runs[-1].comparison["sharpness_over_threshold"].sel(process=FLOW).dropna("snapshot")
     np.testing.assert_array_equal(line.get_ydata(), stored)

@@ -92,7 +92,7 @@ def test_without_flows_a_column_ends_at_its_sharpness(drawing: Drawing) -> None:
 def test_what_is_held_is_a_multiple_of_the_threshold(
     drawing: Drawing, runs: list[StoredRun]
 ) -> None:
-    level = float(runs[0].comparison["held"].sel(process="discrete"))
+    level = float(runs[0].comparison["late_mean"].sel(process="discrete"))
     words_of_one = f"$k$ = 1: {level:.3g} × threshold {runs[0].threshold:.3g}"
     assert words_of_one in words(drawing)
 

@@ -16,7 +16,7 @@ from rodflow.figures.core.style import Drawing, optimizer_label, process_style
 from rodflow.store.results import StoredRun
 from synthetic_results import write_run
 
-QUANTITIES = ["loss", "sharpness_over_threshold", "tracking_error"]
+QUANTITIES = ["loss", "loss_difference", "sharpness_over_threshold", "tracking_error"]
 GD = ("stable", "central", "edge", "rod")
 ADAPTIVE = ("stable", "central", "central_unregularised", "rod")
 COUNTED = {
@@ -87,7 +87,7 @@ def test_only_models_with_a_central_flow_have_the_figure() -> None:
 
 def test_every_run_is_a_row_and_every_flow_a_line(drawing: Drawing, runs: list[StoredRun]) -> None:
     drawn = 0
-    for run, row in zip(runs, panels(drawing), strict=True):
+    for run, row in zip(runs, panels(drawing, 4), strict=True):
         own = drawing.table[drawing.table["optimizer"] == run.optimizer]
         for quantity, axes in zip(QUANTITIES, row, strict=True):
             for process in run.processes:
@@ -152,7 +152,7 @@ def test_a_flow_that_diverged_says_so_in_place_of_its_errors(drawing: Drawing) -
     assert "diverged at step 133" in words(drawing)
     whole = drawing.table.query("optimizer == 'rmsprop' and process == 'central' and step.isna()")
     assert {*whole["quantity"]} == {*COUNTED["central"], "step_time_over_discrete"}
-    for axes in panels(drawing)[2]:
+    for axes in panels(drawing, 4)[2][1:]:  # the first is of the run alone
         (cross,) = lines(axes, "central diverged")
         assert axes.get_ylim()[0] <= cross.get_ydata()[0] <= axes.get_ylim()[1]
 

@@ -35,7 +35,7 @@ def write(root: Path, rate: float, b1: float, **more: Any) -> StoredRun:
 
 def halved(numbers: xr.Dataset) -> xr.Dataset:
     """A comparison of a run that stays below its threshold."""
-    for name in ("sharpness_over_threshold", "held", "held_lowest", "held_highest"):
+    for name in ("sharpness_over_threshold", "late_mean", "late_lowest", "late_highest"):
         numbers[name] = numbers[name] / 2
     return numbers.assign(onset=numbers["onset"] * np.nan)
 
@@ -52,8 +52,9 @@ def drawing(runs: list[StoredRun]) -> Drawing:
 
 
 def test_there_is_one_column_for_each_decay_with_its_threshold(drawing: Drawing) -> None:
-    titles = [axes.get_title() for axes in panels(drawing)[0]]
-    assert titles == [f"$\\beta_1$ = {b1:g}: threshold {limit(b1):g}" for b1 in DECAYS]
+    for axes, b1 in zip(panels(drawing)[0], DECAYS, strict=True):
+        heading = f"$\\beta_1$ = {b1:g}: threshold {limit(b1):g}"
+        assert heading in [text.get_text() for text in axes.texts]
     assert panels(drawing).shape == (3, len(DECAYS))
 
 
@@ -95,11 +96,11 @@ def test_sharpness_is_in_units_of_the_learning_rate(
 def test_held_numbers_come_from_the_comparison(drawing: Drawing, runs: list[StoredRun]) -> None:
     for run, b1 in zip(runs, DECAYS, strict=False):
         stored = run.comparison.sel(process="discrete")
-        for end in ("", "_lowest", "_highest"):
-            name = f"held{end}_over_threshold[learning_rate=0.001 b1={b1:g}]"
+        for end in ("mean", "lowest", "highest"):
+            name = f"late_{end}_over_threshold[learning_rate=0.001 b1={b1:g}]"
             (value,) = rows_of(drawing.table, "discrete", name)["value"]
-            assert value == float(stored[f"held{end}"])
-        assert f"{float(stored['held']):.2f}" in words(drawing)
+            assert value == float(stored[f"late_{end}"])
+        assert f"{float(stored['late_mean']):.2f}" in words(drawing)
 
 
 def test_seeds_share_a_colour_and_their_mean_is_written(tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_seeds_share_a_colour_and_their_mean_is_written(tmp_path: Path) -> None:
     top, _, last = drawing.figure.axes
     curves = [*lines(top, "learning_rate_x_sharpness[learning_rate=0.001 b1=0.9]")]
     assert len(curves) == 2 and len({line.get_color() for line in curves}) == 1
-    marks = [float(line.get_ydata()[0]) for line in lines(last, "held")]
+    marks = [float(line.get_ydata()[0]) for line in lines(last, "late_mean")]
     assert f"{np.mean(marks):.2f}" in words(drawing)
 
 
@@ -117,14 +118,16 @@ def test_a_diverged_run_is_said_in_words_and_has_no_held_number(tmp_path: Path) 
     drawing = aeos_adam.draw([write(tmp_path, 0.001, 0.9), lost])
     top, _, last = drawing.figure.axes
     assert "0.004: diverged at step 133" in words(drawing)
-    assert len([*lines(top, "discrete diverged")]) == len([*lines(last, "held")]) == 1
+    assert len([*lines(top, "discrete diverged")]) == len([*lines(last, "late_mean")]) == 1
 
 
 def test_a_run_below_its_threshold_is_said_in_words_and_has_an_open_mark(tmp_path: Path) -> None:
     drawing = aeos_adam.draw([write(tmp_path, 0.001, 0.9, compared=halved)])
     assert "0.001: threshold not reached" in words(drawing)
     assert "threshold not reached" in words(drawing)  # the key
-    (mark,) = (m for label in ("held", "_beyond") for m in lines(drawing.figure.axes[2], label))
+    (mark,) = (
+        m for label in ("late_mean", "_beyond") for m in lines(drawing.figure.axes[2], label)
+    )
     assert mark.get_markerfacecolor() == "white"
 
 

@@ -9,6 +9,7 @@ import pytest
 import xarray as xr
 
 from drawn import assert_drawn, lines, rows_of, words
+from rodflow.figures.core.preconditioner import preconditioner_spread
 from rodflow.figures.core.style import Drawing
 from rodflow.figures.edge_of_stability import aeos_curvature
 from rodflow.store import artifact
@@ -105,16 +106,16 @@ def test_the_average_of_the_last_quarter_is_that_of_the_comparison(
     runs: list[StoredRun], drawing: Drawing
 ) -> None:
     for run in runs:
-        held = float(run.comparison["held"].sel(process="discrete"))
-        assert number(drawing, run.optimizer, "held") == held
-        assert f"average of the last quarter: {held:.2f}" in words(drawing)
+        late = float(run.comparison["late_mean"].sel(process="discrete"))
+        assert number(drawing, run.optimizer, "late_mean") == late
+        assert f"average of the last quarter: {late:.2f}" in words(drawing)
 
 
 def test_the_preconditioner_is_described_by_mean_and_quartiles(
     runs: list[StoredRun], drawing: Drawing
 ) -> None:
     root = np.sqrt(MOMENT) + 1e-8
-    spread = aeos_curvature.preconditioner_spread(runs[1]).isel(snapshot=-1)
+    spread = preconditioner_spread(runs[1]).isel(snapshot=-1)
     assert float(spread["geometric_mean"]) == pytest.approx(np.prod(root) ** (1 / 3))
     assert float(spread["lower_quartile"]) == pytest.approx(2.5)
     assert float(spread["upper_quartile"]) == pytest.approx(3.5)
@@ -123,7 +124,7 @@ def test_the_preconditioner_is_described_by_mean_and_quartiles(
 
 def test_weights_without_a_gradient_are_left_out_and_counted(tmp_path: Path) -> None:
     run = write(tmp_path, "adam", change=moments(np.array([0.0, 4.0, 9.0])))
-    spread = aeos_curvature.preconditioner_spread(run)
+    spread = preconditioner_spread(run)
     np.testing.assert_allclose(spread["geometric_mean"], np.sqrt(6))
     assert spread.attrs["left_out"] == pytest.approx(1 / 3)
     said = " ".join(words(aeos_curvature.draw([run]))).replace("\n", " ")
@@ -138,7 +139,7 @@ def test_a_run_that_diverged_says_so_and_has_no_factor(
     drawing.figure.draw_without_rendering()
     assert "diverged at step 150" in words(drawing)
     found = {*drawing.table.query("optimizer == 'adam'")["quantity"]}
-    assert not found & {"raw_sharpness_growth", "held", "raw_sharpness_trend"}
+    assert not found & {"raw_sharpness_growth", "late_mean", "raw_sharpness_trend"}
     assert all([*lines(axes, "discrete diverged")] for axes in drawing.figure.axes[3:])
 
 
@@ -163,11 +164,11 @@ def test_seeds_share_a_column_and_give_a_range(runs: list[StoredRun], tmp_path: 
     assert len(drawing.figure.axes) == 3
     assert len([*lines(drawing.figure.axes[0], "raw_sharpness")]) == 3
     assert "seed 1: threshold not reached" in words(drawing)
-    held = sorted(
-        f"{float(run.comparison['held'].sel(process='discrete')):.2f}"
+    late = sorted(
+        f"{float(run.comparison['late_mean'].sel(process='discrete')):.2f}"
         for run in (runs[1], other, more)
     )
-    expected = held[0] if held[0] == held[-1] else f"{held[0]} to {held[-1]}"
+    expected = late[0] if late[0] == late[-1] else f"{late[0]} to {late[-1]}"
     assert f"average of the last quarter: {expected}" in words(drawing)
 
 

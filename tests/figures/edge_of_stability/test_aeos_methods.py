@@ -19,7 +19,7 @@ def of_gain(run: StoredRun) -> StoredRun:
 
 def low(numbers: xr.Dataset) -> xr.Dataset:
     """A comparison of a run at a third of its threshold."""
-    for name in ("sharpness_over_threshold", "held", "held_lowest", "held_highest"):
+    for name in ("sharpness_over_threshold", "late_mean", "late_lowest", "late_highest"):
         numbers[name] = numbers[name] / 3
     return numbers.assign(onset=numbers["onset"] * np.nan)
 
@@ -48,7 +48,7 @@ def drawing(runs: list[StoredRun]) -> Drawing:
 
 def names(drawing: Drawing) -> list[str]:
     """The titles of the panels."""
-    return [axes.texts[0].get_text() for axes in drawing.figure.axes]
+    return [axes.get_title(loc="left") for axes in drawing.figure.axes]
 
 
 def test_panels_are_in_the_order_of_the_table_of_optimizers(drawing: Drawing) -> None:
@@ -77,12 +77,12 @@ def test_thresholds_are_written_with_what_they_limit(drawing: Drawing) -> None:
 
 def test_what_is_held_comes_from_the_comparison(drawing: Drawing, runs: list[StoredRun]) -> None:
     row = runs[1].comparison.sel(process="discrete")
-    mean, lowest, highest = (float(row[f"held{end}"]) for end in ("", "_lowest", "_highest"))
-    assert f"held {mean:.2f} ({lowest:.2f} to {highest:.2f})" in words(drawing)
-    (mark,) = lines(drawing.figure.axes[1], "held")
+    mean, lowest, highest = (float(row[f"late_{end}"]) for end in ("mean", "lowest", "highest"))
+    assert f"late mean {mean:.2f} ({lowest:.2f} to {highest:.2f})" in words(drawing)
+    (mark,) = lines(drawing.figure.axes[1], "late_mean")
     assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (STEPS, mean)
     (value,) = rows_of(
-        drawing.table[drawing.table["optimizer"] == "adam"], "discrete", "held_over_threshold"
+        drawing.table[drawing.table["optimizer"] == "adam"], "discrete", "late_mean_over_threshold"
     )["value"]
     assert value == mean
 
@@ -90,10 +90,12 @@ def test_what_is_held_comes_from_the_comparison(drawing: Drawing, runs: list[Sto
 def test_seeds_share_a_panel_and_their_mean_is_written(
     drawing: Drawing, runs: list[StoredRun]
 ) -> None:
-    held = [float(run.comparison["held"].sel(process="discrete")) for run in runs[2:4]]
+    late = [float(run.comparison["late_mean"].sel(process="discrete")) for run in runs[2:4]]
     axes = drawing.figure.axes[2]
     assert len([*lines(axes, "sharpness_over_threshold")]) == 2
-    assert any(text.get_text().startswith(f"held {np.mean(held):.2f} (") for text in axes.texts)
+    assert any(
+        text.get_text().startswith(f"late mean {np.mean(late):.2f} (") for text in axes.texts
+    )
 
 
 def test_a_run_below_its_threshold_says_how_far_it_came(
@@ -107,4 +109,4 @@ def test_a_diverged_run_is_said_in_words_and_ends_in_a_cross(drawing: Drawing) -
     assert "diverged at step 133" in words(drawing)
     axes = drawing.figure.axes[0]
     assert len([*lines(axes, "discrete diverged")]) == 1
-    assert not [*lines(axes, "held")]
+    assert not [*lines(axes, "late_mean")]

@@ -23,7 +23,7 @@ def write(root: Path, size: int | None, seed: int = 0, **options: Any) -> Stored
         if size is None:
             return numbers
         share = size / SAMPLES
-        scaled = {k: share * numbers[k] for k in ("held", "sharpness_over_threshold")}
+        scaled = {k: share * numbers[k] for k in ("late_mean", "sharpness_over_threshold")}
         return numbers.assign(onset=numbers["onset"] * np.nan, **scaled)
 
     given = {"model": "mlp", "replicas": None, "replays": {}, "compared": lower} | options
@@ -43,8 +43,8 @@ def drawing(runs: list[StoredRun]) -> Drawing:
     return aeos_minibatch.draw(runs)
 
 
-def held(run: StoredRun) -> float:
-    return float(run.comparison["held"].sel(process="discrete"))
+def late(run: StoredRun) -> float:
+    return float(run.comparison["late_mean"].sel(process="discrete"))
 
 
 def ticks(drawing: Drawing, panel: int = 1) -> list[str]:
@@ -79,10 +79,10 @@ def test_averages_stand_at_their_batch_size_from_the_smallest_on(
     assert [label.split("\n")[0] for label in ticks(drawing)] == ["16", "250", "500"]
     for name, own in {"full": runs[:3], "250": runs[3:6], "16": runs[6:]}.items():
         (dots,) = lines(sizes, f"batch_size={name}")
-        np.testing.assert_array_equal(dots.get_ydata(), [held(run) for run in own])
+        np.testing.assert_array_equal(dots.get_ydata(), [late(run) for run in own])
         (mean,) = lines(sizes, f"mean batch_size={name}")
-        assert mean.get_ydata()[0] == np.mean([held(run) for run in own])
-        assert f"{np.mean([held(run) for run in own]):.2f}" in words(drawing)
+        assert mean.get_ydata()[0] == np.mean([late(run) for run in own])
+        assert f"{np.mean([late(run) for run in own]):.2f}" in words(drawing)
 
 
 def test_the_standard_error_is_that_of_the_mean() -> None:
@@ -127,7 +127,7 @@ def test_a_batch_size_whose_runs_all_diverged_keeps_its_place(
     drawing = aeos_minibatch.draw([*runs, bad])
     drawing.figure.draw_without_rendering()
     assert ticks(drawing)[1] == "50\n\ndiverged"
-    assert not any(q.startswith("held[batch_size=50]") for q in drawing.table["quantity"])
+    assert not any(q.startswith("late_mean[batch_size=50]") for q in drawing.table["quantity"])
 
 
 def test_models_and_learning_rates_have_rows_of_their_own(
@@ -139,8 +139,8 @@ def test_models_and_learning_rates_have_rows_of_their_own(
     assert len(drawing.figure.axes) == 2 * 3
     text = "\n".join(words(drawing))
     assert "MLP" in text and "CNN" in text and "$\\eta$ = 0.2" in text
-    assert "held[learning_rate=0.2 batch_size=16]" in {*drawing.table["quantity"]}
-    assert "held[batch_size=16]" in {*drawing.table["quantity"]}
+    assert "late_mean[learning_rate=0.2 batch_size=16]" in {*drawing.table["quantity"]}
+    assert "late_mean[batch_size=16]" in {*drawing.table["quantity"]}
     assert (
         not drawing.table.dropna(subset="step")
         .duplicated(["model", "optimizer", "seed", "quantity", "step"])

@@ -16,7 +16,7 @@ from rodflow.figures.edge_of_stability import eos_gd
 from rodflow.store.results import StoredRun
 from synthetic_results import write_run
 
-CURVES = [["loss", "loss_averaged"], ["raw_sharpness"], ["sharpness_over_threshold"]]
+CURVES = [["loss", "loss_averaged"], ["raw_sharpness"]]
 
 
 def write_edge_run(
@@ -55,7 +55,7 @@ def drawing(runs: list[StoredRun]) -> Drawing:
 
 def columns(drawing: Drawing) -> list[list[Axes]]:
     axes = drawing.figure.axes
-    return [axes[first : first + 3] for first in range(0, len(axes), 3)]
+    return [axes[first : first + 2] for first in range(0, len(axes), 2)]
 
 
 def name(run: StoredRun) -> str:
@@ -80,11 +80,11 @@ def test_each_run_has_one_line_and_seeds_share_a_colour(drawing: Drawing) -> Non
             assert high.get_color() == other.get_color() != low.get_color()
     assert [len([*lines(axes, own[0])]) for axes, own in zip(second, CURVES, strict=True)] == [
         2
-    ] * 3
+    ] * 2
 
 
 def test_dashed_lines_stand_at_two_over_the_step_size(drawing: Drawing) -> None:
-    (_, first, _), (_, second, _) = columns(drawing)
+    (_, first), (_, second) = columns(drawing)
     heights = [
         {line.get_ydata()[0] for line in lines(axes, "threshold")} for axes in (first, second)
     ]

@@ -79,13 +79,14 @@ def test_every_point_is_stored_and_in_the_table(runs: list[StoredRun], drawing: 
                 assert_drawn(line, here)
                 np.testing.assert_array_equal(here["step"], window["step"])
                 np.testing.assert_array_equal(here["value"], window[quantity])
-        error, length, limit = row[2].lines
+        error, length, limit, chance = row[2].lines
         here = rows_of(table, "rod_unit_step", "iterate_error")
         np.testing.assert_array_equal(error.get_ydata(), here["value"])
         np.testing.assert_array_equal(here["value"], run.iterates["iterate_error"])
         here = rows_of(table, "rod_unit_step", "rod_length_over_first")
         np.testing.assert_array_equal(length.get_ydata(), here["value"])
         assert here["value"].iloc[0] == 1 and limit.get_ydata()[0] == 0.05
+        assert chance.get_ydata()[0] == 1
     assert (drawing.table["unit"] == "1").all()
 
 
@@ -140,5 +141,5 @@ def test_models_and_seeds_have_rows_of_their_own(tmp_path: Path) -> None:
 
 def test_axes_are_named(drawing: Drawing) -> None:
     axes = drawing.figure.axes
-    assert all("[1]" in panel.get_title() for panel in axes[:3])
+    assert all(panel.get_title() for panel in axes[:3])
     assert all(panel.get_xlabel() == "optimizer step" for panel in axes[-3:])

@@ -11,7 +11,7 @@ from drawn import assert_drawn, lines, panels, rows_of, words
 from rodflow.figures.core.style import Drawing
 from rodflow.figures.rod_flow import rod_anatomy
 from rodflow.store.results import StoredRun
-from synthetic_results import START, write_run
+from synthetic_results import write_run
 
 RODS = ("rod", "rod_unit_step")
 
@@ -89,6 +89,15 @@ def test_a_gain_is_read_from_the_stored_run(tmp_path: Path) -> None:
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def test_a_rod_in_the_span_of_the_stored_eigenvectors_is_aligned() -> None:
+    data = trajectory_of([0.6, 0.8], None)
+    both = xr.DataArray([np.eye(2)], dims=("snapshot", "eigenvalue_rank", "parameter"))
+    stored = xr.Dataset({"eigenvector": both}, {"snapshot": [7]})
+    assert float(rod_anatomy.alignment(data, stored, {})[0]) == pytest.approx(1)
+    first = stored.isel(eigenvalue_rank=[0])
+    assert float(rod_anatomy.alignment(data, first, {})[0]) == pytest.approx(0.6)
+
+
 def test_a_rod_of_no_length_has_no_direction() -> None:
     none = trajectory_of([0.0, 0.0], None)
     assert np.isnan(rod_anatomy.alignment(none, SHARPNESS, {}))[0]
@@ -124,7 +133,7 @@ def test_only_long_rods_count_and_they_are_aligned(drawing: Drawing) -> None:
         np.testing.assert_allclose(table.loc[quantity, "value"], expected, atol=1e-6)
     assert synthetic_results.is_open(table.loc["alignment", "step"].to_numpy(int)).all()
     assert not synthetic_results.is_open(table.loc["alignment_short", "step"].to_numpy(int)).any()
-    assert table.loc["alignment_short", "step"].min() >= START
+    assert table.loc[["alignment", "alignment_short"], "step"].min() == 100  # the onset
     assert words(drawing).count("1.00") == 6
 
 
@@ -182,5 +191,5 @@ def test_no_weights_are_kept_in_memory(runs: list[StoredRun], drawing: Drawing) 
 
 def test_axes_are_named(drawing: Drawing) -> None:
     row = panels(drawing)
-    assert all("[1]" in axes.get_title() for axes in row[0])
+    assert all(axes.get_title() for axes in row[0])
     assert all(axes.get_xlabel() == "optimizer step" for axes in row[-1])

@@ -18,8 +18,8 @@ FIRST, LAST, CENTRE = 80, 160, 121
 JUMP, SPEED, DEPARTURE = 0.05, 0.01, 0.001
 ACROSS = np.array([1.0, 1.0, 0.0, 0.0]) / np.sqrt(2)
 ASIDE = np.array([0.0, 0.0, 1.0, 0.0])
-METRIC = np.array([4.0, 1.0, 9.0, 1.0])
-ALONG = np.array([1.0, -4.0, 0.0, 0.0]) / np.sqrt(17)  # ACROSS . METRIC ALONG = 0
+PRECONDITIONER = np.array([4.0, 1.0, 9.0, 1.0])
+ALONG = np.array([1.0, -4.0, 0.0, 0.0]) / np.sqrt(17)  # ACROSS . PRECONDITIONER ALONG = 0
 
 
 def centre(steps: np.ndarray) -> np.ndarray:
@@ -50,9 +50,9 @@ def write_plane(
             variables["half_extent"] = (both, extent)
             variables["rod_length"] = ("step", np.full(data.sizes["step"], JUMP))
         if process == "discrete" and optimizer == "adam":
-            variables["second_moment"] = (both, np.tile(METRIC**2, (len(kept), 1)))
+            variables["second_moment"] = (both, np.tile(PRECONDITIONER**2, (len(kept), 1)))
         if process == "discrete" and optimizer == "yogi":
-            variables["gain"] = (both, np.tile(1 / METRIC, (len(kept), 1)))
+            variables["gain"] = (both, np.tile(1 / PRECONDITIONER, (len(kept), 1)))
         return data.drop_dims("parameter").assign(variables)
 
     steps = np.arange(FIRST, LAST + 1) if steps is None else steps

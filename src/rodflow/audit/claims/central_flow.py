@@ -71,13 +71,13 @@ def departure(run: StoredRun) -> Measured:
     width = (
         run.series(FLOW)["oscillation"].rename(step="snapshot").reindex(snapshot=ratio["snapshot"])
     )
-    held = ratio[(ratio["snapshot"] > onset) & (width > 0)]
-    if held.size < 2:
+    engaged = ratio[(ratio["snapshot"] > onset) & (width > 0)]
+    if engaged.size < 2:
         raise NotApplicable("the central flow is not at its threshold")
-    steps = held["snapshot"].values
+    steps = engaged["snapshot"].values
     return Measured(
-        float(abs(held[1:] - 1).max()),
-        f"{held.size - 1} snapshots from step {steps[1]} to {steps[-1]}",
+        float(abs(engaged[1:] - 1).max()),
+        f"{engaged.size - 1} snapshots from step {steps[1]} to {steps[-1]}",
     )
 
 

@@ -170,7 +170,9 @@ def judge(
     return judged
 
 
-def _measured(claim: Claim, source: Any, silence: Callable[[], str]) -> Measured | str:
+def _measured(
+    claim: Claim, source: StoredRun | xr.Dataset | str, silence: Callable[[], str]
+) -> Measured | str:
     """The number of a claim in a run or an artifact, or why there is none.
 
     Args:

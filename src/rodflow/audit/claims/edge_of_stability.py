@@ -128,7 +128,7 @@ def late(run: StoredRun) -> Measured:
     demand(run, DISCRETE)
     size = artifact.settings(run.comparison)["batch_size"]
     note = "full batch" if size is None else f"batches of {size}"
-    return Measured(float(run.comparison["held"].sel(process=DISCRETE)), note)
+    return Measured(float(run.comparison["late_mean"].sel(process=DISCRETE)), note)
 
 
 def by_batch(

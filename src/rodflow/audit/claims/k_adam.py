@@ -43,14 +43,14 @@ def _alternates(run: StoredRun) -> bool:
     return run.threshold >= 0.999 * alternating
 
 
-def held_alternating(run: StoredRun) -> Measured:
+def late_mean_alternating(run: StoredRun) -> Measured:
     """Time average of sharpness over threshold in the last quarter, where the motion alternates."""
     if not _alternates(run):
         raise NotApplicable("a slow rotation becomes unstable first")
     return equilibrium(run)
 
 
-def held_rotating(run: StoredRun) -> Measured:
+def late_mean_rotating(run: StoredRun) -> Measured:
     """The same where a slow rotation becomes unstable before."""
     if _alternates(run):
         raise NotApplicable("the motion alternates")
@@ -231,7 +231,7 @@ CLAIMS: tuple[Claim, ...] = (
             "10% of 2 ((1 + b1) / (1 - b1))^k / eta."
         ),
         quantity="time average of sharpness over threshold in the last quarter",
-        measure=held_alternating,
+        measure=late_mean_alternating,
         allowed=Bound(0.9, 1.1),
     ),
     Claim(
@@ -243,7 +243,7 @@ CLAIMS: tuple[Claim, ...] = (
             "takes the second moments to be at rest."
         ),
         quantity="time average of sharpness over threshold in the last quarter",
-        measure=held_rotating,
+        measure=late_mean_rotating,
         allowed=Bound(0.9, 1.1),
     ),
     Claim(

@@ -8,6 +8,7 @@ import numpy as np
 
 from rodflow.analysis.comparison import oscillation_onset
 from rodflow.audit.claims.claim import Measure, Measured, NotApplicable, at_most
+from rodflow.config.catalogue import OPTIMIZERS
 from rodflow.store import artifact
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
@@ -55,7 +56,11 @@ def digits_mlp(**chosen: Any) -> Callable[[Mapping[str, Any]], str]:
     return about
 
 
-NON_MOMENTUM = ("gd", "rmsprop_scalar", "rmsprop")
+_OF_THEORY = {name: OPTIMIZERS[name] for name in OPTIMIZERS if OPTIMIZERS[name].order <= 9}
+NON_MOMENTUM = tuple(name for name, one in _OF_THEORY.items() if one.momentum == "")
+ADAPTIVE_MOMENTUM = tuple(
+    name for name, one in _OF_THEORY.items() if one.adaptive and one.momentum != ""
+)
 DIGITS_GD = digits_mlp(name="gd", learning_rate=0.1, start=20, steps=1000)
 DIGITS_RMSPROP = digits_mlp(name="rmsprop", learning_rate=1e-3, b2=0.99, start=30, steps=600)
 DIGITS_ADAM = digits_mlp(name="adam", learning_rate=5e-3, b1=0.9, b2=0.99, start=50, steps=600)
@@ -114,10 +119,10 @@ def equilibrium(run: StoredRun) -> Measured:
     """Time average of sharpness over threshold in the last quarter of the discrete run."""
     if (time := onset_time(run)).value not in at_most(LATEST_ONSET):
         raise NotApplicable(time.note if math.isinf(time.value) else f"reached only at {time.note}")
-    if math.isnan(held := _of(run, "held", DISCRETE)):
+    if math.isnan(mean := _of(run, "late_mean", DISCRETE)):
         raise NotApplicable("no sharpness was measured in the last quarter")
-    lowest, highest = (_of(run, f"held_{end}", DISCRETE) for end in ("lowest", "highest"))
-    return Measured(held, f"between {lowest:.3g} and {highest:.3g}")
+    lowest, highest = (_of(run, f"late_{end}", DISCRETE) for end in ("lowest", "highest"))
+    return Measured(mean, f"between {lowest:.3g} and {highest:.3g}")
 
 
 def stable_over(flow: str) -> Measure:

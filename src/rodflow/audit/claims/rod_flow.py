@@ -2,6 +2,7 @@
 
 from rodflow.audit.claims.claim import MEDIAN, Bound, Claim, above, at_least, at_most, share
 from rodflow.audit.claims.measures import (
+    ADAPTIVE_MOMENTUM,
     DIGITS_ADAM,
     DIGITS_GD,
     DIGITS_RMSPROP,
@@ -26,7 +27,6 @@ ROD_FLOWS = {"rod": "rod flow", "rod_unit_step": "rod flow in unit steps"}
 
 _REGIS_CHEWI = "Regis and Chewi 2026 (arXiv 2605.06821)"
 _THRESHOLDS = f"Cohen et al. 2021 (arXiv 2103.00065), 2022 (arXiv 2207.14484), {_REGIS_CHEWI}"
-_ADAPTIVE_MOMENTUM = ("adam_scalar", "adam", "nadam_scalar", "nadam")
 _RATIO = "last tracking error of the stable flow over that of the {}"
 
 CLAIMS: tuple[Claim, ...] = (
@@ -79,7 +79,7 @@ CLAIMS: tuple[Claim, ...] = (
         )
         for group, names, factor in (
             ("without-momentum", NON_MOMENTUM, 50),
-            ("adaptive-momentum", _ADAPTIVE_MOMENTUM, 10),
+            ("adaptive-momentum", ADAPTIVE_MOMENTUM, 10),
         )
     ),
     *(

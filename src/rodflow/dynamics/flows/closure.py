@@ -47,7 +47,7 @@ FLOW = Flow(
     label="covariance closure",
     short="closure",
     order=4,
-    color="orange",
+    color="indigo",
     dashes=(0, (5, 1.5, 1, 1.5)),
     series={**ROD, **GRADIENTS, **PRODUCTS},
 )

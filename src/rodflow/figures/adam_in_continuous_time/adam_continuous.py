@@ -19,6 +19,7 @@ from matplotlib.ticker import NullLocator
 
 from rodflow.analysis.convergence import below_edge, order, rate, series
 from rodflow.config.declarations import FigureEntry, with_flow
+from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import (
     at_snapshots,
     failures,
@@ -28,14 +29,15 @@ from rodflow.figures.core.rows import (
     tracking_error,
 )
 from rodflow.figures.core.style import (
+    DASHED,
     FAINT,
     INK,
+    THIN,
     Drawing,
     Numbers,
     end_labels,
     key,
     model_label,
-    new_figure,
     note,
     note_lines,
     optimizer_label,
@@ -43,7 +45,6 @@ from rodflow.figures.core.style import (
     styled,
 )
 from rodflow.figures.core.sweeps import (
-    add_panel,
     color_key,
     formula,
     hyperparameter,
@@ -54,7 +55,31 @@ from rodflow.figures.core.sweeps import (
 from rodflow.store.results import DISCRETE, StoredRun
 
 FIGURE = FigureEntry(
-    per="sweeps", needs=("comparison", "trajectories"), order=23, runs=with_flow("adam_continuous")
+    per="sweeps",
+    needs=("comparison", "trajectories"),
+    order=23,
+    runs=with_flow("adam_continuous"),
+    caption=r"""
+With decays fixed, :math:`\eta\tau_i` shrinks with the learning rate and both descriptions tend to a descent
+along the sign of the gradient; with :math:`\eta\tau_i` fixed they tend to the same differential equation, of
+which Adam is a step of first order. The flow has no threshold: at the edge of stability it goes on to ever
+larger sharpness, and the distance no longer shrinks.
+
+Adam and AdamW (dots, at most twelve a curve) beside their form in continuous time (lines), one row a series of
+runs that train for the same learning rate times steps, one colour a learning rate, everything dimensionless.
+The flow begins at step 0 with the initial weights; iterates are midpoints of three. *First panel*: how far
+three weights are from where the run is at :math:`t_0 = 1`: the one of median displacement, the one that turns
+back farthest, and the one at which iterates and flow end farthest apart, all chosen at the largest learning
+rate. *Second*: full-batch loss. *Third*: tracking error :math:`\Vert w_\mathrm{flow} - \bar w \Vert / \Vert
+\bar w - \bar w(t_0) \Vert` against time :math:`\eta t`, with :math:`\bar w` the midpoint; a diamond is where
+the run reaches its stability threshold. *Fourth*: the last tracking error against the learning rate, with the
+slope of the least-squares line through the logarithms; of a series that reaches its threshold instead the
+preconditioned sharpness of both, over the threshold. The continuous time constants are :math:`\tau_i = \beta_i
+/ (1 - \beta_i)` steps.
+
+Drawn from ``discrete.nc``, ``adam_continuous.nc`` and ``comparison.nc``; ``adam_continuous.csv`` has every
+point.
+""",
 )
 
 
@@ -62,9 +87,8 @@ FLOW = "adam_continuous"
 WEIGHTS = ("median", "turns", "worst")
 """The weights that are drawn: of median displacement, turning back farthest, and with flow and run farthest apart."""
 
-_WIDE, _BESIDE, _TALL = (2.0, 1.35, 1.35, 1.25), (0.95, 0.52, 0.55), 1.2  # inches
-_LEFT, _RIGHT, _TOP, _GAP, _FOOT = 0.62, 0.1, 0.72, 0.64, 0.4
-_TITLES = ("$w - w(t_0)$ of three weights [1]", "loss [1]", "distance [1]", "last distance [1]")
+_TALL, _WIDTH, _WIDE = 1.2, 8.6, (2.0, 1.35, 1.35, 1.25)  # inches
+_TITLES = ("$w - w(t_0)$ of three weights", "loss", "distance", "last distance")
 _DOTS = 12  # of a discrete run, at most
 
 
@@ -122,12 +146,13 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     colors = ordered_colors(in_order(rate(run) for run in runs))
     numbers = Numbers()
     with styled():
-        figure, grid = _layout(len(groups))
+        tall = [_TALL] * len(groups)
+        figure, grid = rows_of_panels(tall, len(_WIDE), width=_WIDTH, wide=_WIDE)
         rows = [
             _Row(group, panels, colors, numbers) for group, panels in zip(groups, grid, strict=True)
         ]
+        weights = [_draw_weights(row) for row in rows]
         for row in rows:
-            _draw_weights(row)
             _draw_losses(row)
             _head(row, several=len({run.seed for run in runs}) > 1)
         shown = [_draw_distances(row) for row in rows]
@@ -137,6 +162,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         for row in rows:
             _mark_onsets(row)
         _key(figure, colors, rows)
+        fit(figure, [row[0] for row in grid], tall)
+        for row, ends in zip(rows, weights, strict=True):
+            end_labels(row.panels[0], ends)
     return Drawing(figure, numbers.table())
 
 
@@ -147,20 +175,6 @@ def _has_flow(run: StoredRun) -> bool:
 def _processes(run: StoredRun) -> list[str]:
     """Those of a run that are drawn."""
     return [process for process in (DISCRETE, FLOW) if process in run.processes]
-
-
-def _layout(count: int) -> tuple[Figure, list[list[Axes]]]:
-    """A figure with so many rows of four panels."""
-    width = _LEFT + sum(_WIDE) + sum(_BESIDE) + _RIGHT
-    figure = new_figure(width, _TOP + count * (_TALL + _GAP) - _GAP + _FOOT)
-    lefts = [_LEFT + sum(_WIDE[:k]) + sum(_BESIDE[:k]) for k in range(len(_WIDE))]
-    return figure, [
-        [
-            add_panel(figure, left, _TOP + row * (_TALL + _GAP), wide, _TALL)
-            for left, wide in zip(lefts, _WIDE, strict=True)
-        ]
-        for row in range(count)
-    ]
 
 
 def chosen(iterates: np.ndarray, flow: np.ndarray) -> dict[str, int]:
@@ -180,8 +194,12 @@ def chosen(iterates: np.ndarray, flow: np.ndarray) -> dict[str, int]:
     return dict(zip(WEIGHTS, map(int, (middle, turns, worst)), strict=True))
 
 
-def _draw_weights(row: _Row) -> None:
-    """The three weights, chosen at the largest learning rate, as far as run and flow have both been kept."""
+def _draw_weights(row: _Row) -> list[tuple[float, str, str]]:
+    """The three weights, chosen at the largest learning rate, as far as run and flow have both been kept.
+
+    Returns:
+        Of each where it ends, its name and colour.
+    """
     axes, picked, ends = row.panels[0], dict[str, int](), dict[str, float]()
     for run in filter(_has_flow, row.runs):
         here, there = xr.align(
@@ -206,7 +224,7 @@ def _draw_weights(row: _Row) -> None:
     axes.margins(y=0.08)
     axes.locator_params(axis="y", nbins=5)
     axes.autoscale_view()
-    end_labels(axes, [(height, role, INK) for role, height in ends.items()])
+    return [(height, role, INK) for role, height in ends.items()]
 
 
 def _draw_losses(row: _Row) -> None:
@@ -257,7 +275,7 @@ def _draw_order(row: _Row) -> None:
     if np.isfinite(slope):
         middle = np.log([*found.values()]).mean() - slope * np.log(rates).mean()
         ends = np.array([rates.min(), rates.max()])
-        look = {"color": INK, "linewidth": 0.8, "linestyle": (0, (4, 2)), "zorder": 2}
+        look = {"color": INK, "linewidth": 0.8, "linestyle": DASHED, "zorder": 2}
         heights = np.exp(middle) * ends**slope
         axes.plot(ends, heights, label="fit", **look)
         row.numbers.add(row.runs[0], FLOW, row.name("fit", row.runs[0]), heights)
@@ -274,8 +292,8 @@ def _draw_sharpness(row: _Row) -> None:
     ]
     axes = row.panels[3]
     show_on_log_scale(axes, np.concatenate([np.ones(1), *shown]))
-    axes.axhline(1, color=FAINT, linewidth=0.7, zorder=1)
-    axes.set_title("sharpness / threshold [1]", fontsize=7, pad=4)
+    axes.axhline(1, **THIN)
+    axes.set_title("sharpness / threshold", fontsize=7, pad=4)
 
 
 def _share_axes(rows: Sequence[_Row], distances: np.ndarray) -> None:
@@ -297,14 +315,13 @@ def _share_axes(rows: Sequence[_Row], distances: np.ndarray) -> None:
         marks = np.unique(rates)
         axes.set_xticks(marks, [f"{value:.0e}".replace("e-0", "e-") for value in marks])
         axes.xaxis.set_minor_locator(NullLocator())
-    for axes, title in zip(rows[0].panels, _TITLES, strict=True):
+    note(rows[0].panels[0], _TITLES[0], (0.5, 1), shift=(0, 4), ha="center")
+    for axes, title in zip(rows[0].panels[1:], _TITLES[1:], strict=True):
         axes.set_title(title, fontsize=7, pad=4)
     for row in rows:
         for place, axes in enumerate(row.panels):
             along = place < 3 or not all(map(below_edge, row.runs))
-            axes.set_xlabel(
-                "time $\\eta t$ [1]" if along else "learning rate $\\eta$ [1]", labelpad=1
-            )
+            axes.set_xlabel("time $\\eta t$" if along else "learning rate $\\eta$", labelpad=1)
 
 
 def _mark_onsets(row: _Row) -> None:
@@ -324,11 +341,10 @@ def _head(row: _Row, *, several: bool) -> None:
     run = row.runs[0]
     title = f"{optimizer_label(run.optimizer)}, {model_label(run.model)}"
     title += f", seed {run.seed}" if several else ""
-    axes, left = row.panels[0], ("figure fraction", "axes fraction")
-    note(axes, title, (0, 1), coordinates=left, shift=(6, 16), fontsize=8, fontweight="bold")
+    axes = row.panels[0]
+    axes.set_title(title, loc="left", pad=25, fontsize=8, fontweight="bold")
     words = ", ".join([*_decays(row.runs), *_weight_decay(run)])
-    shift = (14 + 5.9 * len(title), 16)
-    note(axes, words, (0, 1), coordinates=left, shift=shift, fontsize=7, color=FAINT)
+    note(axes, words, (0, 1), shift=(0, 16), room=False, fontsize=7, color=FAINT)
 
 
 def _decays(runs: Sequence[StoredRun]) -> list[str]:

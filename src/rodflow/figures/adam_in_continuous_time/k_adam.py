@@ -20,14 +20,17 @@ from rodflow.figures.core.marks import (
     curve,
     diverged,
     ending,
-    held,
+    late,
     never_reached,
     threshold_key,
 )
+from rodflow.figures.core.panels import columns_of_panels, fit
 from rodflow.figures.core.rows import loss, sharpness, show_on_log_scale, tracking_error
 from rodflow.figures.core.style import (
+    DASHED,
     FAINT,
     INK,
+    SMALL,
     Drawing,
     Numbers,
     key,
@@ -46,25 +49,40 @@ from rodflow.figures.core.sweeps import (
     named,
     ordered_colors,
     settings,
-    stacked,
     varied,
 )
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="sweeps", needs=ALONG_RUNS, order=21)
+FIGURE = FigureEntry(
+    per="sweeps",
+    needs=ALONG_RUNS,
+    order=21,
+    caption=r"""
+*Expected*: where the motion alternates the sharpness settles at the threshold and the rod flow follows; where
+it rotates the second moments, which the threshold takes to be at rest, turn with it, the sharpness lies above,
+and a rod, which is a motion of period two, does not describe it. After Gould and Tanaka (arXiv 2411.05746).
+
+k-Adam, Adam's rescaling :math:`k` times over, on each model; one colour a :math:`k`, seeds as further lines,
+against the optimizer step; everything is dimensionless. *Top*: the training loss with its oscillation averaged
+out. *Middle*: learning rate times preconditioned sharpness :math:`\eta S`, with :math:`P` the product of the
+:math:`k` preconditioners, and dashed the threshold of the linear map, which for :math:`k \ge 2` and large
+:math:`\beta_1` is that of a slow rotation, :math:`(1 - \beta_1^2) / \beta_1^2` for :math:`k = 2`, and for small
+:math:`\beta_1` that of the alternating motion, :math:`2 ((1 + \beta_1) / (1 - \beta_1))^k`; what the runs hold,
+the mean of the last quarter, is written as a multiple of it. *Bottom*: tracking error of the flows, where there
+are some.
+
+Losses are read from the trajectories, sharpness from ``comparison.nc``; ``k_adam.csv`` has every point drawn.
+""",
+)
 
 
 _K = "k"
 _FLOWS: dict[str, Any] = {"rod_unit_step": "-", "rod": (0, (5, 1)), "stable": (0, (1.5, 1.2))}
 _TALL = (1.3, 1.5, 1.1)  # inches
-_PAGE: dict[str, float] = {
-    "left": 0.66, "right": 0.12, "between": 0.42, "narrow": 1.5, "wide": 3.0, "least": 5.5,
-    "top": 0.8, "gap": 0.14, "foot": 0.42,
-}  # fmt: skip
 _LABELS = (
-    "loss [1]",
-    "learning rate ×\nsharpness $\\eta S$ [1]",
-    "tracking error [1]",
+    "loss",
+    "learning rate ×\nsharpness $\\eta S$",
+    "tracking error",
 )
 
 
@@ -107,7 +125,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     names = varied(runs, _K)
     numbers = Numbers()
     with styled():
-        figure, panels = stacked(len(groups), _TALL, **_PAGE)
+        figure, panels = columns_of_panels(_TALL, len(groups))
         columns = [
             _Column(group, own, colors, names) for group, own in zip(groups, panels, strict=True)
         ]
@@ -127,6 +145,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             if any(f in run.processes for run in runs)
         ]
         key(figure, [*color_key(_K, colors), threshold_key(color=FAINT), *flows])
+        fit(figure, panels[0], _TALL)
     return Drawing(figure, numbers.table())
 
 
@@ -144,11 +163,11 @@ def _draw_loss(column: _Column, numbers: Numbers) -> None:
     for line, (k, words) in enumerate(failed):
         look: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 6}
         look |= {"shift": (-1, -1 - 7 * line), "color": column.colors[k]}
-        note(axes, f"{formula(_K, k)}: {words}", (1, 1), **look)
+        note(axes, f"{formula(_K, k)}: {words}", (1, 1), room=False, **look)
 
 
 def _draw_sharpness(column: _Column, numbers: Numbers) -> None:
-    """Learning rate x sharpness, the threshold of each k dashed in its colour, and what is held over it in words."""
+    """Learning rate x sharpness, the threshold of each k dashed in its colour, and the late mean over it in words."""
     axes, shown = column.panels[1], []
     for run in column.runs:
         values = sharpness(run, DISCRETE) * run.threshold
@@ -160,7 +179,7 @@ def _draw_sharpness(column: _Column, numbers: Numbers) -> None:
         if members := column.of(k):
             limit = members[0].threshold
             numbers.add(members[0], DISCRETE, named("threshold", members[0], column.names), limit)
-            look: dict[str, Any] = {"linewidth": 0.8, "linestyle": (0, (4, 2)), "zorder": 2}
+            look: dict[str, Any] = {"linewidth": 0.8, "linestyle": DASHED, "zorder": 2}
             axes.axhline(limit, color=column.colors[k], label="threshold", **look)
             shown.append(np.array([limit]))
     known = np.concatenate([np.ones(0), *shown])
@@ -169,17 +188,17 @@ def _draw_sharpness(column: _Column, numbers: Numbers) -> None:
     axes.set_ylim(low, high * (high / low) ** 0.34)  # room for words
     _step_axis(axes, column, last=not column.with_flows)
     for line, k in enumerate(k for k in column.colors if column.of(k)):
-        _write_held(axes, column, k, line, numbers)
+        _write_late(axes, column, k, line, numbers)
 
 
-def _write_held(axes: Axes, column: _Column, k: float | None, line: int, numbers: Numbers) -> None:
+def _write_late(axes: Axes, column: _Column, k: float | None, line: int, numbers: Numbers) -> None:
     """What the runs of one k hold in the last quarter, over their threshold, as a mean of the seeds."""
     members = column.of(k)
     for run in members:
-        if np.isfinite(held(run)):
-            name = named("held_over_threshold", run, column.names)
-            numbers.add(run, DISCRETE, name, held(run))
-    values = [held(run) for run in members if np.isfinite(held(run))]
+        if np.isfinite(late(run)):
+            name = named("late_mean_over_threshold", run, column.names)
+            numbers.add(run, DISCRETE, name, late(run))
+    values = [late(run) for run in members if np.isfinite(late(run))]
     if not values:
         words = "diverged"
     elif all(map(never_reached, members)):
@@ -187,7 +206,14 @@ def _write_held(axes: Axes, column: _Column, k: float | None, line: int, numbers
     else:
         words = f"{np.mean(values):.3g} × threshold {members[0].threshold:.3g}"
     look: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 6, "color": column.colors[k]}
-    note(axes, f"{formula(_K, k)}: {words}", (1, 1), shift=(-1, -1 - 6.5 * line), **look)
+    note(
+        axes,
+        f"{formula(_K, k)}: {words}",
+        (1, 1),
+        shift=(-1, -1 - SMALL * line),
+        room=False,
+        **look,
+    )
 
 
 def _draw_errors(column: _Column, numbers: Numbers) -> None:
@@ -216,7 +242,7 @@ def _draw_errors(column: _Column, numbers: Numbers) -> None:
     for line, (k, flow, words) in enumerate(dict.fromkeys(failed)):
         look: dict[str, Any] = {"fontsize": 6, "color": column.colors[k], "va": "bottom"}
         text = f"{formula(_K, k)}: {process_style(flow).short} {words}"
-        note(axes, text, (0, 0), shift=(2, 2 + 7 * line), **look)
+        note(axes, text, (0, 0), shift=(2, 2 + 7 * line), room=False, **look)
 
 
 def _step_axis(axes: Axes, column: _Column, *, last: bool = False) -> None:
@@ -234,5 +260,5 @@ def _head(column: _Column) -> None:
     words = [formula(name, own[name]) for name in ("learning_rate", "b1", "b2") if name in own]
     axes = column.panels[0]
     title = f"{optimizer_label(run.optimizer)}, {model_label(run.model)}"
-    note(axes, title, (0, 1), shift=(0, 14), fontsize=8, fontweight="bold")
-    note(axes, ", ".join(words), (0, 1), shift=(0, 5), fontsize=6, color=FAINT)
+    axes.set_title(title, loc="left", pad=14, fontsize=8, fontweight="bold")
+    note(axes, ", ".join(words), (0, 1), shift=(0, 5), room=False, fontsize=6, color=FAINT)

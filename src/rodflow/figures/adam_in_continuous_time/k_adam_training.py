@@ -14,6 +14,7 @@ from matplotlib.lines import Line2D
 from rodflow.analysis.learning_rates import Method, Tuned, curve, last_loss, mean_curve, tuned
 from rodflow.config.declarations import FigureEntry
 from rodflow.figures.core.marks import diverged, ending
+from rodflow.figures.core.panels import columns_of_panels, fit
 from rodflow.figures.core.rows import show_on_log_scale
 from rodflow.figures.core.style import (
     FAINT,
@@ -33,19 +34,37 @@ from rodflow.figures.core.sweeps import (
     in_order,
     ordered_colors,
     plain,
-    stacked,
 )
 from rodflow.store.results import DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="sweeps", needs=("comparison", "trajectories"), order=22)
+FIGURE = FigureEntry(
+    per="sweeps",
+    needs=("comparison", "trajectories"),
+    order=22,
+    caption=r"""
+*To be seen*: whether 2-Adam without normalisation layers ends at or below Adam with and without them; that with
+equal decays :math:`k \ge 3` trains badly at any of the rates; and that under squared error, whose minimum lies
+at finite weights, every further rescaling costs accuracy, for it keeps the steps as long as the learning rate
+where those of Adam shrink. After Gould and Tanaka (arXiv 2411.05746).
+
+k-Adam, Adam's rescaling :math:`k` times over, at the best of a few learning rates for each :math:`k`; one
+column a problem (a network, a loss, full batches or small ones, how the rescalings decay), one colour a
+:math:`k` (1 is Adam), solid for the network as it is, dashed for the same with a layer norm after each hidden
+layer or convolution; a vision transformer has layer norm in its blocks by itself. *Top*: the training loss,
+averaged over a fortieth of the run, against the optimizer step: geometric mean of the seeds, and their range as
+a band. *Bottom*: the training loss averaged over the last tenth of the run against the learning rate, with the
+range of the seeds; the best is filled, a cross at the top is a rate at which a run diverged. A loss below the
+rounding of single precision, 1.2e-7, counts as that. *Shared decays*: each of the :math:`k` rescalings has the
+decays :math:`1 - (1 - \beta)^{1/k}`, so that together they weigh a new gradient as Adam does; *equal decays*:
+each has :math:`\beta_1` and :math:`\beta_2` itself, and momentum lags :math:`k` times as far behind.
+
+Losses are read from the trajectories; ``k_adam_training.csv`` has every point drawn.
+""",
+)
 
 
 _TALL = (1.5, 1.2)  # inches
-_PAGE: dict[str, float] = {
-    "left": 0.62, "right": 0.12, "between": 0.44, "narrow": 1.35, "wide": 3.0, "least": 5.5,
-    "top": 1.02, "gap": 0.42, "foot": 0.42,
-}  # fmt: skip
-_LABELS = ("training loss [1]", "last training loss [1]")
+_LABELS = ("training loss", "last training loss")
 _DASHES: dict[bool, Any] = {False: "-", True: (0, (3, 1.3))}
 _KINDS = {"mlp": "MLP", "cnn": "CNN", "vit": "ViT"}
 _DECAYS = {"k_adam": "equal decays", "k_adam_shared": "shared decays"}
@@ -64,7 +83,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     colors: _Colors = ordered_colors(in_order({one.k for methods in problems for one in methods}))
     numbers = Numbers()
     with styled():
-        figure, panels = stacked(len(problems), _TALL, **_PAGE)
+        figure, panels = columns_of_panels(_TALL, len(problems))
         for methods, (upper, lower) in zip(problems, panels, strict=True):
             _draw_curves(upper, methods, colors, numbers)
             _draw_rates(lower, methods, colors, numbers)
@@ -85,8 +104,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             markersize=3.5,
             label="best, drawn above",
         )
-        lines = 1 if figure.get_size_inches()[0] > 8 else 2
-        key(figure, [*color_key("k", dict(colors)), *kinds, best], lines=lines)
+        key(figure, [*color_key("k", dict(colors)), *kinds, best])
+        fit(figure, panels[0], _TALL)
     return Drawing(figure, numbers.table())
 
 
@@ -119,7 +138,7 @@ def _draw_curves(
         name = _name("loss", method)
         axes.plot(at, mean, label=name, zorder=3, **look)
         axes.fill_between(at, low, high, color=look["color"], alpha=0.15, linewidth=0, zorder=2)
-        for part, values in (("", mean), ("_lowest", low), ("_highest", high)):
+        for part, values in (("", mean), ("lowest", low), ("highest", high)):
             numbers.add(chosen[0], DISCRETE, _name(f"loss{part}", method), values, np.rint(at))
         lost = [run for run in chosen if diverged(run)]
         words += [(f"{formula('k', method.k)}: {ending(run)}", look["color"]) for run in lost]
@@ -177,7 +196,7 @@ def _draw_rates(
     axes.set_xlim(tried[0] / 1.6, tried[-1] * 1.6)
     axes.set_xticks(tried, labels=[plain(rate) for rate in tried])
     axes.minorticks_off()
-    axes.set_xlabel("learning rate [1]", labelpad=1)
+    axes.set_xlabel("learning rate", labelpad=1)
 
 
 def _head(axes: Axes, run: StoredRun) -> None:
@@ -190,6 +209,6 @@ def _head(axes: Axes, run: StoredRun) -> None:
         "full batches" if batch is None else f"batches of {batch}",
     ]
     title = f"{_KINDS.get(kind, kind)}, {criterion_label(run)}"
-    note(axes, title, (0, 1), shift=(0, 22), fontsize=7.5, fontweight="bold")
-    note(axes, ", ".join(lines[1:]), (0, 1), shift=(0, 13), fontsize=6)
-    note(axes, lines[0], (0, 1), shift=(0, 5), fontsize=6, color=FAINT)
+    axes.set_title(title, loc="left", pad=22, fontsize=7.5, fontweight="bold")
+    note(axes, ", ".join(lines[1:]), (0, 1), shift=(0, 13), room=False, fontsize=6)
+    note(axes, lines[0], (0, 1), shift=(0, 5), room=False, fontsize=6, color=FAINT)

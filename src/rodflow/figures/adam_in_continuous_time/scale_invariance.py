@@ -21,31 +21,59 @@ from matplotlib.ticker import FormatStrFormatter, NullFormatter
 from rodflow.analysis import scale_invariance
 from rodflow.config.declarations import FigureEntry, normalised
 from rodflow.figures.core.marks import cross, curve, diverged, ending
+from rodflow.figures.core.panels import columns_of_panels, fit
 from rodflow.figures.core.rows import by_row, show_on_log_scale
 from rodflow.figures.core.style import (
     INK,
+    Dashes,
     Drawing,
     Numbers,
     hyperparameters,
     key,
     model_label,
-    new_figure,
     note,
     optimizer_label,
     process_style,
     styled,
 )
-from rodflow.figures.core.sweeps import add_panel
 from rodflow.store.results import DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="model", needs=("comparison", "trajectories"), order=14, runs=normalised)
+FIGURE = FigureEntry(
+    per="model",
+    needs=("comparison", "trajectories"),
+    order=14,
+    runs=normalised,
+    caption=r"""
+*Claim* (Gould and Tanaka, arXiv 2411.05746): the gradient is orthogonal to :math:`W`, so that the norm
+collects the squared steps, and the direction is slowed down by the history of its own steps, a second
+normalisation. For gradient descent the sum is the growth. Momentum keeps old gradients, which are not
+orthogonal to the present :math:`W`: its growth is the sum times :math:`(1+\beta)/(1-\beta)`. A second moment
+for each weight turns the step towards :math:`W` or away from it, and the sum says little then: what is left
+between the broad line and the dashes is twice the sum of :math:`\langle W_t, W_{t+1} - W_t \rangle`.
+
+Hidden kernels of the model ``{part}``, each followed by a layer norm, along the discrete run against the
+optimizer step; one colour a kernel, everything dimensionless, at steps evenly spaced on the logarithmic axis.
+The loss does not depend on the scale of such a kernel :math:`W`. *First row*: absolute cosine of :math:`W` with
+the gradient :math:`g` that the step sees (dots), with its largest value over all steps, and with the step
+:math:`W_{t+1} - W_t` (line; for gradient descent it shows how the weights are rounded). *Second row*: growth
+:math:`\Vert W_t \Vert^2 - \Vert W_0 \Vert^2` of the squared norm as measured (broad), the sum of the squared
+lengths of all steps before (dashes), and this sum times :math:`(1+\beta)/(1-\beta)` for optimizers with
+momentum :math:`\beta` or :math:`\beta_1` (dots). The numbers are the growth over the sum at the end of the run.
+*Third row*: the learning rate that the direction :math:`W / \Vert W \Vert` sees, :math:`\eta / \Vert W \Vert^2`
+where steps are as long as gradients and :math:`\eta / \Vert W \Vert` where they have a length of their own,
+over that at step 0, with the last value. *Fourth row*: full-batch loss. A growth that is not positive is not
+drawn. A cross ends the curve of a run that diverged.
+
+Everything is read from ``discrete.nc``; ``scale_invariance_{part}.csv`` has every point drawn.
+""",
+)
 
 
 _TITLES = (
-    "|cosine| of $W$ and\ngradient or step [1]",
-    "growth of\n$\\Vert W \\Vert^2$ [1]",
-    "effective rate /\nthat at step 0 [1]",
-    "loss [1]",
+    "|cosine| of $W$ and\ngradient or step",
+    "growth of\n$\\Vert W \\Vert^2$",
+    "effective rate /\nthat at step 0",
+    "loss",
 )
 _PALETTE = sns.color_palette("colorblind").as_hex()
 _COLORS = [_PALETTE[place] for place in (0, 1, 2, 4, 5, 6)]
@@ -60,8 +88,7 @@ _POINTS = 120  # steps that are drawn, at most
 _BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.8}  # below words
 _LOSS = process_style(DISCRETE).text_color
 
-_LEFT, _RIGHT, _BETWEEN, _PANEL, _SMALLEST = 0.72, 0.18, 0.21, 1.48, 6.2  # inches
-_TALL, _GAP, _TOP, _BOTTOM = (1.05, 1.25, 1.0, 0.8), 0.14, 0.84, 0.4
+_TALL = (1.05, 1.25, 1.0, 0.8)  # inches
 
 
 @dataclass(frozen=True)
@@ -80,7 +107,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     several = len({run.model for run in runs}) > 1
     numbers = Numbers()
     with styled():
-        figure, panels = _layout(len(columns))
+        figure, panels = columns_of_panels(_TALL, len(columns))
         rows: tuple[Callable[..., list[_Curve]], ...] = (
             _draw_cosines,
             _draw_growth,
@@ -98,19 +125,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
                     cross(axes, one.run, one.values, one.color)
             _head(column, members, several=several)
         _key(figure, runs)
+        fit(figure, panels[0], _TALL)
     return Drawing(figure, numbers.table())
-
-
-def _layout(count: int) -> tuple[Figure, list[list[Axes]]]:
-    """A figure with so many columns of panels."""
-    width = max(_LEFT + count * (_PANEL + _BETWEEN) - _BETWEEN + _RIGHT, _SMALLEST)
-    figure = new_figure(width, _TOP + sum(_TALL) + _GAP * (len(_TALL) - 1) + _BOTTOM)
-    tops = [_TOP + sum(_TALL[:row]) + _GAP * row for row in range(len(_TALL))]
-    lefts = [_LEFT + place * (_PANEL + _BETWEEN) for place in range(count)]
-    return figure, [
-        [add_panel(figure, left, top, _PANEL, tall) for top, tall in zip(tops, _TALL, strict=True)]
-        for left in lefts
-    ]
 
 
 def _steps(run: StoredRun) -> np.ndarray:
@@ -137,7 +153,7 @@ def _along(
     quantity: str,
     values: xr.DataArray,
     numbers: Numbers,
-    look: tuple[Any, float],
+    look: tuple[Dashes, float],
     alpha: float = _DARK,
 ) -> list[_Curve]:
     """Draw a positive quantity of every kernel, given at all steps."""
@@ -169,7 +185,7 @@ def _draw_cosines(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> li
     if worst:
         mantissa, exponent = f"{worst:.1e}".split("e")
         text = f"max $|\\cos(W, g)| = {mantissa} \\cdot 10^{{{int(exponent)}}}$"
-        note(axes, text, (1, 0), shift=(-2, 2), ha="right", va="bottom", fontsize=6.5, bbox=_BOX)
+        note(axes, text, (1, 0), shift=(-2, 2), ha="right", va="bottom", bbox=_BOX, room=False)
     return found
 
 
@@ -186,7 +202,7 @@ def _draw_growth(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> lis
         if factor > 1:
             name = "squared_steps_with_momentum"
             found += _along(axes, run, name, factor * expected, numbers, _MOMENTUM)
-        if not diverged(run):
+        if not diverged(run) and series.sizes["step"]:
             for one in (measured / expected).isel(step=-1):
                 name = str(one["kernel"].item())
                 numbers.add(run, DISCRETE, f"growth_over_squared_steps of {name}", one)
@@ -203,7 +219,7 @@ def _draw_rate(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> list[
         options = run.settings["optimizer"]
         rate = scale_invariance.relative_rate(run.series(DISCRETE), options)
         found += _along(axes, run, "relative_rate", rate, numbers, ("-", 1.2))
-        if not diverged(run):
+        if not diverged(run) and rate.sizes["step"]:
             for one in rate.isel(step=-1):
                 last.setdefault(str(one["kernel"].item()), []).append(float(one))
     by = "^2" if scale_invariance.power(runs[0].settings["optimizer"]) == 2 else ""
@@ -225,13 +241,13 @@ def _write_ratios(axes: Axes, values: Sequence[Sequence[float]], text: str) -> N
     """At the lower right, words and below them a number a kernel in its colour, of several seeds lowest and highest."""
     if not values:
         return
-    look: dict[str, Any] = {"fontsize": 6.5, "ha": "right", "va": "bottom", "bbox": _BOX}
+    look: dict[str, Any] = {"ha": "right", "va": "bottom", "bbox": _BOX}
     for place, own in enumerate(values):
         ends = dict.fromkeys(f"{value:#.3g}".removesuffix(".") for value in (min(own), max(own)))
         color = _COLORS[place % len(_COLORS)]
         up = 2 + 8 * (len(values) - 1 - place)
-        note(axes, " to ".join(ends), (1, 0), shift=(-2, up), color=color, **look)
-    note(axes, text, (1, 0), shift=(-2, 2 + 8 * len(values)), **look)
+        note(axes, " to ".join(ends), (1, 0), shift=(-2, up), color=color, room=False, **look)
+    note(axes, text, (1, 0), shift=(-2, 2 + 8 * len(values)), room=False, **look)
 
 
 def _share_axes(
@@ -273,8 +289,9 @@ def _head(column: Sequence[Axes], runs: Sequence[StoredRun], *, several: bool) -
     name = optimizer_label(run.optimizer)
     if several:
         name += f", {model_label(run.model)}"
-    note(column[0], name, (0, 1), shift=(0, 13), fontsize=8, fontweight="bold")
-    note(column[0], ", ".join(hyperparameters(run)), (0, 1), shift=(0, 3.5), fontsize=6.5)
+    column[0].set_title(name, loc="left", pad=13, fontsize=8, fontweight="bold")
+    own = ", ".join(hyperparameters(run))
+    note(column[0], own, (0, 1), shift=(0, 3.5), room=False)
     words = [
         f"seed {one.seed}: {ending(one)}" if len(runs) > 1 else ending(one)
         for one in runs
@@ -282,7 +299,7 @@ def _head(column: Sequence[Axes], runs: Sequence[StoredRun], *, several: bool) -
     ]
     if words:
         text = "\n".join(words)
-        note(column[-1], text, (1, 1), shift=(-2, -2), ha="right", va="top", fontsize=6.5)
+        note(column[-1], text, (1, 1), shift=(-2, -2), ha="right", va="top", room=False)
 
 
 def _key(figure: Figure, runs: Sequence[StoredRun]) -> None:
@@ -308,4 +325,4 @@ def _key(figure: Figure, runs: Sequence[StoredRun]) -> None:
             "alpha": alpha,
         }
         handles.append(Line2D([], [], label=label, **look))
-    key(figure, handles, lines=2)
+    key(figure, handles)

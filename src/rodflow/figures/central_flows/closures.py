@@ -13,8 +13,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator, MultipleLocator, NullForm
 
 from rodflow.config.declarations import FigureEntry, with_flow
 from rodflow.errors import RodflowError
+from rodflow.figures.core.findings import medians
+from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import (
-    Grid,
     at_snapshots,
     count_words,
     counted,
@@ -25,7 +26,7 @@ from rodflow.figures.core.rows import (
     write_beside,
 )
 from rodflow.figures.core.style import (
-    FAINT,
+    THIN,
     Drawing,
     Numbers,
     error_words,
@@ -39,15 +40,38 @@ from rodflow.figures.core.style import (
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
 FIGURE = FigureEntry(
-    per="experiment", needs=("comparison", "trajectories"), order=7, runs=with_flow("closure")
+    per="experiment",
+    needs=("comparison", "trajectories"),
+    order=7,
+    runs=with_flow("closure"),
+    caption=r"""
+*Expected*: up to the threshold both models agree with the run. The closure's rod is then half the drift of a
+step, longer than the oscillation, so that beyond the threshold it does not lengthen (or lengthens late) and its
+sharpness goes on rising, where the rod of the rod flow lengthens with that of the run and turns back. The
+closure's rod below the threshold is no error: half a step is what it measures, while the lifted rod's length is
+the oscillation alone.
+
+Two continuous-time models that both keep a rod, for the runs that have both. The rod flow, as an ODE and in
+unit steps, lifts the optimizer's map to the centre and a signed half-extent. The covariance closure of Regis
+and Chewi (arXiv 2602.01480) keeps :math:`\Sigma`, the covariance of half the difference of consecutive
+iterates, and reads the rod off its leading eigenvector. Against the optimizer step: preconditioned sharpness
+over the stability threshold, the distance of the centre from the midpoint of the iterates over the distance
+travelled since :math:`t_0`, and the length of the rod; all dimensionless. Dotted: :math:`t_0`, where the flows
+start; dashed: where the discrete run reaches its threshold. On the right: the step at which the sharpness first
+reaches the threshold, geometric mean and last value of the tracking error, and the gradients (:math:`\nabla L`)
+and Hessian-vector products (:math:`Hv`) that a unit of time takes.
+
+Read from ``comparison.nc`` and the trajectories; ``closures.csv`` has every number drawn.
+""",
 )
 
 
 CLOSURE = "closure"
 _PROCESSES = (DISCRETE, "rod", "rod_unit_step", CLOSURE)
 
-_PANEL = 0.95  # inches
-_GRID = Grid(width=7.5, left=1.27, right=2.27, between=0.38, gap=0.3, top=0.62, bottom=0.42)
+_HIGHEST = 2.1  # of sharpness over threshold that is shown
+
+_PANEL, _WIDTH = 0.95, 8.2  # inches
 _COLUMNS = {
     "onset": (0.8, "onset\n"),
     "error_mean": (1.22, "mean\nerror"),
@@ -71,9 +95,9 @@ def rod_length(run: StoredRun, process: str) -> xr.DataArray:
 
 
 _QUANTITIES: dict[str, tuple[str, Callable[[StoredRun, str], xr.DataArray]]] = {
-    "sharpness_over_threshold": ("sharpness / threshold [1]", sharpness),
-    "tracking_error": ("tracking error [1]", tracking_error),
-    "rod_length": ("rod length $\\|X_w\\|$ [1]", rod_length),
+    "sharpness_over_threshold": ("sharpness / threshold", sharpness),
+    "tracking_error": ("tracking error", tracking_error),
+    "rod_length": ("rod length $\\|X_w\\|$", rod_length),
 }
 """By name in the table: title with the unit, and the values of a process at its snapshots."""
 
@@ -94,7 +118,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         )
     numbers = Numbers()
     with styled():
-        figure, rows = _GRID.figure([_PANEL] * len(shown))
+        tall = [_PANEL] * len(shown)
+        figure, rows = rows_of_panels(tall, len(_QUANTITIES), width=_WIDTH)
         for row, (line, run) in enumerate(zip(rows, shown, strict=True)):
             for axes, (name, (title, of)) in zip(line, _QUANTITIES.items(), strict=True):
                 _panel(axes, run, name, of, numbers)
@@ -106,7 +131,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         rows[-1][1].set_xlabel("optimizer step")
         compared = {process for run in shown for process in _compared(run)}
         key(figure, lines_of(sorted(compared, key=_PROCESSES.index)))
-    return Drawing(figure, numbers.table())
+        fit(figure, [row[0] for row in rows], tall)
+    table = numbers.table()
+    return Drawing(figure, table, medians(table, "error_last", "the last tracking error"))
 
 
 def _compared(run: StoredRun) -> list[str]:
@@ -135,9 +162,9 @@ def _panel(
     axes.xaxis.set_major_locator(MaxNLocator(3))
     shown = np.concatenate(drawn)
     if name == "sharpness_over_threshold":
-        axes.set_ylim(0, max(1.3, 1.05 * shown.max(initial=0)))
-        axes.yaxis.set_major_locator(MultipleLocator(0.5 if axes.get_ylim()[1] < 2 else 1))
-        axes.axhline(1, color=FAINT, linewidth=0.7, zorder=1)
+        axes.set_ylim(0, np.clip(1.05 * shown.max(initial=0), 1.3, _HIGHEST))
+        axes.yaxis.set_major_locator(MultipleLocator(0.5))
+        axes.axhline(1, **THIN)
         return
     axes.set_yscale("log")
     shown = shown[shown > 0] if (shown > 0).any() else np.ones(1)
@@ -153,7 +180,7 @@ def _write_numbers(axes: Axes, run: StoredRun, numbers: Numbers, *, headed: bool
             write_beside(axes, heading, right, 2, fontweight="bold", va="bottom", linespacing=1.0)
     for line, process in enumerate(_compared(run)):
         style, down = process_style(process), -8.0 - 11 * line
-        note(axes, style.short, (1, 1), shift=(8, down), color=style.text_color, fontsize=6.5)
+        note(axes, style.short, (1, 1), shift=(8, down), color=style.text_color)
         if run.status(process) != COMPLETED:
             words = run.status(process).split(":")[0]
             write_beside(axes, words, _COLUMNS["hessian_products"][0], down, color=style.text_color)

@@ -15,15 +15,17 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry, with_flow
+from rodflow.figures.core.findings import medians
+from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import (
-    Grid,
     count_words,
     counted,
     describe_run,
-    loss,
+    loss_difference,
     mark_end,
     mark_steps,
     onset,
+    own_loss,
     share_steps,
     sharpness,
     show_on_log_scale,
@@ -31,7 +33,7 @@ from rodflow.figures.core.rows import (
     write_beside,
 )
 from rodflow.figures.core.style import (
-    FAINT,
+    THIN,
     Drawing,
     Numbers,
     error_words,
@@ -45,18 +47,48 @@ from rodflow.figures.core.style import (
 )
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="model", needs=ALONG_RUNS, order=8, runs=with_flow("central"))
+FIGURE = FigureEntry(
+    per="model",
+    needs=ALONG_RUNS,
+    order=8,
+    runs=with_flow("central"),
+    caption=r"""
+*Expected*: all models agree with the run up to the threshold. Beyond it the stable flow leaves, and those that
+model the oscillation stay, at very different cost.
+
+Every continuous-time model of the run, on the model ``{part}``: the stable flow, the central flow of Cohen et
+al. (arXiv 2410.24206) with and without its curvature term :math:`\frac12 \nabla^3 L : \Sigma`, the edge flow of
+Marion (arXiv 2606.18080, gradient descent only), the rod flow of Regis and Chewi (arXiv 2605.06821) as an ODE
+and in unit steps, and their covariance closure (arXiv 2602.01480). One row an optimizer, against the optimizer
+step: full-batch loss of the run, the relative difference of each flow's loss from it, preconditioned sharpness
+over the stability threshold (shown up to 2.1; line at 1), and tracking error, the distance of a flow's centre
+from the midpoint of the iterates over the distance travelled since :math:`t_0`; all dimensionless. The loss has
+the oscillation averaged out: of the iterates with the weights 1/4, 1/2, 1/4; of a flow with a rod the mean over
+the rod's two ends; of the central flow its prediction :math:`L + \langle H, \Sigma \rangle / 2`; of the stable
+flow the loss itself. Dotted: :math:`t_0`, where the flows start; dashed: where the discrete run reaches its
+threshold; a cross ends the curve of a process that diverged. On the right, a line for each flow: geometric mean
+and last value of the tracking error; by how many steps it reaches the threshold later than the discrete run
+(negative: earlier; "never": not at all); the mean number of gradients :math:`\nabla L`, of Hessian-vector
+products :math:`Hv` and of third derivatives along two directions :math:`\nabla^3 L` that it takes in a unit of
+time, which stands for one step of the optimizer ("–": none are counted); and the wall time of that unit over
+that of a step of the discrete run, both measured in this experiment, where other jobs may have run beside them.
+
+Read from ``comparison.nc`` and the trajectories; ``models_compared_{part}.csv`` has every number drawn or
+written.
+""",
+)
 
 
 _HIGHEST = 2.1  # of sharpness over threshold that is shown
 
+_WIDTH = 11.6  # inches
 _PANEL, _LINE = 1.05, 0.145  # inches: height of a row, and of a line of the table beside it
-_GRID = Grid(width=10.4, left=1.45, right=3.7, between=0.42, gap=0.3, top=0.92, bottom=0.42)
 
 _QUANTITIES: dict[str, tuple[str, Callable[[StoredRun, str], xr.DataArray]]] = {
-    "loss": ("full-batch loss [1]", loss),
-    "sharpness_over_threshold": ("sharpness / threshold [1]", sharpness),
-    "tracking_error": ("tracking error [1]", tracking_error),
+    "loss": ("loss of the run", own_loss),
+    "loss_difference": ("difference of loss", loss_difference),
+    "sharpness_over_threshold": ("sharpness / threshold", sharpness),
+    "tracking_error": ("tracking error", tracking_error),
 }
 """By name in the table: title with the unit, and the values of a process at its snapshots."""
 
@@ -119,7 +151,7 @@ _COSTS = {
     "step_time_over_discrete": _Column(3.6, "/ run's", step_time, times_words),
 }
 _GROUPS = {
-    "error_last": "tracking error [1]",
+    "error_last": "tracking error",
     "onset_error": "onset\nerror",
     "third_derivatives": "per unit of time",
     "step_time_over_discrete": "step\ntime",
@@ -132,7 +164,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     numbers = Numbers()
     several = {name: len({getattr(run, name) for run in runs}) > 1 for name in ("model", "seed")}
     with styled():
-        figure, rows = _GRID.figure([max(_PANEL, _LINE * len(_told(run))) for run in runs])
+        tall = [max(_PANEL, _LINE * len(_told(run))) for run in runs]
+        figure, rows = rows_of_panels(tall, len(_QUANTITIES), width=_WIDTH)
         for line, run in zip(rows, runs, strict=True):
             for axes, (name, (title, of)) in zip(line, _QUANTITIES.items(), strict=True):
                 _panel(axes, run, name, of, numbers)
@@ -146,8 +179,10 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         rows[-1][1].set_xlabel("optimizer step")
         share_steps(rows)
         drawn = lines_of(dict.fromkeys(process for run in runs for process in run.processes))
-        key(figure, drawn, lines=2)
-    return Drawing(figure, numbers.table())
+        key(figure, drawn)
+        fit(figure, [row[0] for row in rows], tall)
+    table = numbers.table()
+    return Drawing(figure, table, medians(table, "error_last", "the last tracking error"))
 
 
 def _told(run: StoredRun) -> list[str]:
@@ -181,7 +216,7 @@ def _panel(
     if name == "sharpness_over_threshold":
         axes.set_ylim(0, min(_HIGHEST, max(1.3, 1.05 * shown.max(initial=0))))
         axes.yaxis.set_major_locator(MultipleLocator(0.5))
-        axes.axhline(1, color=FAINT, linewidth=0.7, zorder=1)
+        axes.axhline(1, **THIN)
     else:
         show_on_log_scale(axes, shown)
     for process, step, height in lost:
@@ -200,7 +235,7 @@ def _write_numbers(axes: Axes, run: StoredRun, numbers: Numbers) -> None:
     """The errors and costs of each flow, a line each, to the right of a row."""
     for line, process in enumerate(_told(run)):
         style, down = process_style(process), -8 - 72 * _LINE * line
-        name_at: dict[str, Any] = {"shift": (8, down), "fontsize": 6.5, "fontweight": "bold"}
+        name_at: dict[str, Any] = {"shift": (8, down), "fontweight": "bold"}
         note(axes, style.short, (1, 1), color=style.text_color, **name_at)
         columns = _ERRORS | _COSTS
         if run.status(process) != COMPLETED:

@@ -6,12 +6,14 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.transforms import blended_transform_factory
 
-from rodflow.figures.core.style import BAND, model_label, new_figure, note, optimizer_label
+from rodflow.figures.core.panels import fit, rows_of_panels
+from rodflow.figures.core.style import BAND, model_label, note, optimizer_label
 from rodflow.store.results import StoredRun
 
-_LINE, _APART, _TOP, _BOTTOM = 0.2, 0.1, 0.5, 0.42  # inches
-_EDGE, _OPTIMIZER, _MODEL = 0.08, 1.15, 0.45  # inches: margin and columns of names
+_LINE, _APART = 0.2, 0.1  # inches
+_OPTIMIZER, _MODEL = 83, 32  # points: columns of names
 
 
 @dataclass(frozen=True)
@@ -54,25 +56,28 @@ class Forest:
         font = {"ha": "right", "va": "center"} | font
         note(self.axes, text, (1, height), coordinates=where, shift=shift, **font)
 
-    @property
-    def head(self) -> float:
-        """The height of a heading of a column of text."""
-        return self.axes.get_ylim()[1] + 0.9
+    def fit(self) -> None:
+        """Make the figure as high as its lines need; to be called when everything is drawn."""
+        low, high = self.axes.get_ylim()
+        fit(self.figure, [self.axes], [(high - low) * _LINE])
+
+    def write_head(self, offset: float, text: str, *, line: int = 0, **font: Any) -> None:
+        """A heading of a column of text: as `write`, above the panel, in this line from below."""
+        shift = (72 * offset, 6 + 12 * line)
+        note(self.axes, text, (1, 1), shift=shift, ha="right", **font)
 
 
-def forest(runs: Sequence[StoredRun], *, panel: float, right: float) -> Forest:
+def forest(runs: Sequence[StoredRun]) -> Forest:
     """Lay out runs as lines, optimizers (then models) in the order given.
 
     Args:
         runs: what to show.
-        panel: width of the panel, in inches.
-        right: width of the columns of text to its right, in inches.
     """
     groups: dict[str, dict[str, list[StoredRun]]] = {}
     for run in runs:
         groups.setdefault(run.optimizer, {}).setdefault(run.model, []).append(run)
     several = len({run.model for run in runs}) > 1
-    left = _EDGE + _OPTIMIZER + (_MODEL if several else 0)
+    left = _OPTIMIZER + _MODEL * several
 
     lines: list[Line] = []
     bands: list[tuple[str, float, float]] = []
@@ -85,33 +90,29 @@ def forest(runs: Sequence[StoredRun], *, panel: float, right: float) -> Forest:
         bands.append((optimizer, top, depth))
         depth -= _APART / _LINE
     low = depth + _APART / _LINE
-    width, height = left + panel + right, _TOP + _BOTTOM + (0.4 - low) * _LINE
-
-    figure = new_figure(width, height)
-    axes = figure.add_axes(
-        (left / width, _BOTTOM / height, panel / width, 1 - (_TOP + _BOTTOM) / height)
-    )
+    figure, ((axes,),) = rows_of_panels([(0.4 - low) * _LINE], 1)
     axes.set_ylim(low - 0.2, 0.2)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
-    where = ("figure fraction", "data")
+    where = ("axes fraction", "data")
     for index, (optimizer, top, bottom) in enumerate(bands):
-        at = (_EDGE / width, (top + bottom) / 2)
+        at = (0, (top + bottom) / 2)
+        font: dict[str, Any] = {"fontsize": 7.5, "fontweight": "bold"}
         name = optimizer_label(optimizer)
-        note(axes, name, at, coordinates=where, va="center", fontsize=7.5, fontweight="bold")
+        note(axes, name, at, coordinates=where, shift=(-left, 0), va="center", **font)
         if index % 2 == 0:
-            axes.fill_between(
-                (-left / panel, 1 + right / panel),
+            band = axes.fill_between(
+                (0, 1),
                 bottom - _APART / _LINE / 2,
                 top + _APART / _LINE / 2,
-                transform=axes.get_yaxis_transform(),
+                transform=blended_transform_factory(figure.transFigure, axes.transData),
                 color=BAND,
                 linewidth=0,
                 zorder=0,
                 clip_on=False,
             )
-    if several:
-        for line in lines:
-            at = ((_EDGE + _OPTIMIZER) / width, line.height)
-            note(axes, model_label(line.runs[0].model), at, coordinates=where, va="center")
+            band.set_in_layout(False)
+    for line in lines if several else ():
+        name, at = model_label(line.runs[0].model), (0, line.height)
+        note(axes, name, at, coordinates=where, shift=(-_MODEL, 0), va="center")
     return Forest(figure, axes, tuple(lines))

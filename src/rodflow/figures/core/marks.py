@@ -1,7 +1,7 @@
 """How figures draw a curve against the steps, the threshold, and what does not end at it."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 
 from rodflow.analysis.equilibrium import last_reached
 from rodflow.figures.core.rows import mark_end, onset, sharpness
-from rodflow.figures.core.style import FAINT, INK, Numbers
+from rodflow.figures.core.style import DASHED, FAINT, INK, Numbers
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
 TOLERANCE = 0.1
@@ -20,8 +20,10 @@ TOLERANCE = 0.1
 NOT_REACHED = "threshold not reached"
 """What is said of a run that completed without reaching its threshold."""
 
-_BAND = "#cfe3f1"
-_DASHED: dict[str, Any] = {"color": INK, "linewidth": 0.8, "linestyle": (0, (4, 2))}
+BAND_COLOR = "#cfe3f1"
+"""Of the area near a threshold."""
+
+_DASHED: dict[str, Any] = {"color": INK, "linewidth": 0.8, "linestyle": DASHED}
 
 
 def diverged(run: StoredRun) -> bool:
@@ -39,16 +41,11 @@ def never_reached(run: StoredRun) -> bool:
     return not diverged(run) and not np.isfinite(onset(run))
 
 
-def held(run: StoredRun, end: str = "") -> float:
-    """Sharpness over threshold in the last quarter; NaN of a run that diverged, whose last quarter is another.
-
-    Args:
-        run: whose.
-        end: "" for the mean, "_lowest" or "_highest".
-    """
+def late(run: StoredRun, what: Literal["mean", "lowest", "highest"] = "mean") -> float:
+    """Sharpness over threshold in the last quarter; NaN of a run that diverged, whose last quarter is another."""
     if diverged(run):
         return np.nan
-    return float(run.comparison[f"held{end}"].sel(process=DISCRETE))
+    return float(run.comparison[f"late_{what}"].sel(process=DISCRETE))
 
 
 def exception(run: StoredRun) -> str:
@@ -57,7 +54,7 @@ def exception(run: StoredRun) -> str:
         return ending(run)
     if never_reached(run):
         return NOT_REACHED
-    if held(run) >= 1 - TOLERANCE:
+    if late(run) >= 1 - TOLERANCE:
         return ""
     return f"last reached at step {int(last_reached(sharpness(run, DISCRETE)))}"
 
@@ -70,7 +67,7 @@ def in_gain(run: StoredRun) -> bool:
 def top_of_ratio(runs: Iterable[StoredRun], least: float, most: float) -> float:
     """The upper end of an axis of sharpness over threshold: what runs that completed need, within limits."""
     highest = [float(sharpness(run, DISCRETE).max()) for run in runs if not diverged(run)]
-    return float(np.clip(1.05 * max(highest, default=0.0), least, most))
+    return float(np.clip(1.05 * np.nanmax([0.0, *highest]), least, most))
 
 
 def curve(
@@ -119,7 +116,7 @@ def mark_threshold(axes: Axes, limit: float = 1.0, **look: Any) -> None:
         look: keyword arguments of `Axes.axhline` that are to be others.
     """
     near, far = (1 - TOLERANCE) * limit, (1 + TOLERANCE) * limit
-    axes.axhspan(near, far, color=_BAND, linewidth=0, zorder=0.5)
+    axes.axhspan(near, far, color=BAND_COLOR, linewidth=0, zorder=0.5)
     axes.axhline(limit, **{**_DASHED, "zorder": 1, **look})
 
 
@@ -130,7 +127,7 @@ def threshold_key(**look: Any) -> Line2D:
 
 def band_key(**look: Any) -> Patch:
     """What a key shows of the band around the threshold."""
-    return Patch(color=_BAND, label=f"±{TOLERANCE:.0%}", **look)
+    return Patch(color=BAND_COLOR, label=f"±{TOLERANCE:.0%}", **look)
 
 
 def not_reached_key(runs: Iterable[StoredRun]) -> list[Line2D]:

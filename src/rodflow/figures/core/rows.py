@@ -1,24 +1,24 @@
 """The layout of figures with one row an optimizer and panels against steps, and what is drawn in all of them.
 
-A figure of this form makes its panels with a `Grid`, fills them, and calls `describe_row`,
+A figure of this form makes its panels with `rodflow.figures.core.panels`, fills them, and calls `describe_row`,
 `mark_steps` and `state_failures` for each row.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from rodflow.figures.core.style import (
+    DASHED,
+    DOTTED,
     FAINT,
+    THIN,
     hyperparameters,
-    new_figure,
     note,
     note_lines,
     optimizer_label,
@@ -26,45 +26,8 @@ from rodflow.figures.core.style import (
 )
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
-
-@dataclass(frozen=True)
-class Grid:
-    """Three panels a row below one another, in inches.
-
-    Attributes:
-        width: of the figure.
-        left: of it, beside the panels.
-        right: of it, beside the panels.
-        between: two panels of a row.
-        gap: between two rows.
-        top: above the first row.
-        bottom: below the last one.
-    """
-
-    width: float
-    left: float
-    right: float
-    between: float
-    gap: float
-    top: float
-    bottom: float
-
-    def height(self, tall: Sequence[float]) -> float:
-        """Of the figure whose rows are this tall."""
-        return self.top + sum(tall) + self.gap * (len(tall) - 1) + self.bottom
-
-    def figure(self, tall: Sequence[float]) -> tuple[Figure, list[list[Axes]]]:
-        """A figure with these rows of three empty panels each."""
-        height = self.height(tall)
-        figure = new_figure(self.width, height)
-        panel = (self.width - self.left - self.right - 2 * self.between) / 3
-        lefts = [self.left + column * (panel + self.between) for column in range(3)]
-        rows = []
-        for row, own in enumerate(tall):
-            bottom = height - self.top - sum(tall[: row + 1]) - self.gap * row
-            size = (bottom / height, panel / self.width, own / height)
-            rows.append([figure.add_axes((left / self.width, *size)) for left in lefts])
-        return figure, rows
+_LEFT = 108
+"""Width of the column of words to the left of the panels, in points."""
 
 
 def by_row(runs: Iterable[StoredRun]) -> list[list[StoredRun]]:
@@ -98,6 +61,21 @@ def loss(run: StoredRun, process: str) -> xr.DataArray:
     return at_snapshots(values, series)
 
 
+def own_loss(run: StoredRun, process: str) -> xr.DataArray:
+    """As `loss` of the discrete run; nothing of a flow, whose curve would lie on top: see `loss_difference`."""
+    values = loss(run, DISCRETE)
+    return values if process == DISCRETE else values.isel(snapshot=slice(0))
+
+
+def loss_difference(run: StoredRun, process: str) -> xr.DataArray:
+    """|loss of a flow / loss of the discrete run - 1| at the snapshots that both have; nothing of the run itself."""
+    of_run = loss(run, DISCRETE)
+    if process == DISCRETE or not run.series(process).sizes["step"]:
+        return of_run.isel(snapshot=slice(0))
+    here, there = xr.align(loss(run, process), of_run, join="inner")
+    return abs(here / there - 1)
+
+
 def tracking_error(run: StoredRun, process: str) -> xr.DataArray:
     """The tracking error of a flow, [snapshot]: see `rodflow.analysis.comparison.tracking_error`."""
     return run.comparison["tracking_error"].sel(process=process)
@@ -116,11 +94,24 @@ def onset(run: StoredRun, process: str = DISCRETE) -> float:
 
 def describe_row(axes: Axes, optimizer: str, *lines: str) -> None:
     """The optimizer's name and below it these lines, to the left of a row's first panel."""
-    corner, where = (0.008, 1), ("figure fraction", "axes fraction")
-    name = optimizer_label(optimizer)
-    note(axes, name, corner, coordinates=where, va="top", fontsize=7.5, fontweight="bold")
-    look: dict[str, Any] = {"va": "top", "fontsize": 6.5, "linespacing": 1.25}
-    note(axes, "\n".join(lines), corner, coordinates=where, shift=(0, -11), **look)
+    write_left(axes, optimizer_label(optimizer), fontsize=7.5, fontweight="bold")
+    write_left(axes, "\n".join(lines), down=11, linespacing=1.25)
+
+
+def write_left(
+    axes: Axes, text: str, *, down: float = 0, at: float = 1, va: str = "top", **font: Any
+) -> None:
+    """Words in the column to the left of a row's first panel.
+
+    Args:
+        axes: the panel.
+        text: the words.
+        down: how many points below `at`.
+        at: height in the panel, from 0 to 1.
+        va: which edge of the words is there.
+        font: what is not as usual.
+    """
+    note(axes, text, (0, at), shift=(-_LEFT, -down), va=va, **font)
 
 
 def describe_run(axes: Axes, run: StoredRun, *before: str) -> None:
@@ -182,11 +173,11 @@ def mark_steps(line: Sequence[Axes], run: StoredRun, *, named: bool) -> None:
     """
     start, reached = run.settings["start"], onset(run)
     for axes in line:
-        axes.axvline(start, color=FAINT, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1)
+        axes.axvline(start, **THIN, linestyle=DOTTED)
         if named:
             note(axes, "$t_0$", (start, 1), shift=(-1, 2), ha="right", **_STEP)
         if np.isfinite(reached):
-            axes.axvline(reached, color=FAINT, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1)
+            axes.axvline(reached, **THIN, linestyle=DASHED)
             if named:
                 note(axes, "onset", (reached, 1), shift=(1, 2), ha="left", **_STEP)
 
@@ -194,7 +185,6 @@ def mark_steps(line: Sequence[Axes], run: StoredRun, *, named: bool) -> None:
 _STEP: dict[str, Any] = {
     "coordinates": ("data", "axes fraction"),
     "color": FAINT,
-    "fontsize": 6.5,
     "va": "bottom",
 }
 
@@ -212,7 +202,7 @@ def count_words(value: float) -> str:
 
 def write_beside(axes: Axes, text: str, right: float, up: float, **font: Any) -> None:
     """Words whose right edge is this many inches beside the panel, points above its top."""
-    note(axes, text, (1, 1), shift=(72 * right, up), ha="right", fontsize=6.5, **font)
+    note(axes, text, (1, 1), shift=(72 * right, up), ha="right", **font)
 
 
 def show_on_log_scale(axes: Axes, values: np.ndarray) -> None:

@@ -19,9 +19,9 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike
 
 from rodflow.config.catalogue import FLOWS, MODELS, OPTIMIZERS
 from rodflow.config.declarations import SYMBOLS
@@ -35,10 +35,24 @@ PALETTE = dict(
         strict=True,
     )
 )
+PALETTE["indigo"] = "#332288"  # of Tol's muted scheme
 """Colours that the colour-blind tell apart, by name."""
+
+Dashes = str | tuple[float, tuple[float, ...]]
+"""Of a line, as matplotlib has them."""
+
+DASHED, DOTTED = (0, (4, 2)), (0, (1, 2))
+"""Dashes of lines that say where something is."""
+
+SMALL = 6.5
+"""Size of words beside and in panels, in points."""
 
 INK, FAINT, BAND = "#262626", "#8c8c8c", "#f0f0f0"
 """Colours of text, of marks that stand back, and of areas."""
+
+THIN: dict[str, Any] = {"color": FAINT, "linewidth": 0.7, "zorder": 1}
+REFERENCE: dict[str, Any] = {"color": INK, "linewidth": 0.8, "zorder": 1}
+"""Lines across panels: one that stands back, and one to compare with."""
 
 DPI = 180
 """Resolution of the PNG."""
@@ -52,8 +66,8 @@ _RC: dict[str, Any] = {
     "axes.labelsize": 7,
     "axes.titlesize": 8,
     "legend.fontsize": 7,
-    "xtick.labelsize": 6.5,
-    "ytick.labelsize": 6.5,
+    "xtick.labelsize": SMALL,
+    "ytick.labelsize": SMALL,
     "axes.linewidth": 0.6,
     "axes.edgecolor": INK,
     "text.color": INK,
@@ -110,7 +124,7 @@ class ProcessStyle:
 
 
 def _style(
-    label: str, short: str, color: str, width: float, dashes: Any, zorder: float
+    label: str, short: str, color: str, width: float, dashes: Dashes, zorder: float
 ) -> ProcessStyle:
     line = {"color": color, "linewidth": width, "linestyle": dashes, "zorder": zorder}
     return ProcessStyle(label, short, line)
@@ -170,24 +184,26 @@ def note(
     *,
     coordinates: tuple[str, str] = ("axes fraction", "axes fraction"),
     shift: tuple[float, float] = (0, 0),
+    room: bool = True,
     **font: Any,
 ) -> None:
-    """Write text `shift` points away from a place, inside the axes or not."""
-    axes.annotate(
+    """Write text `shift` points away from a place, inside the axes or not; with `room` made for it beside them."""
+    written = axes.annotate(
         text,
         at,
         shift,
         xycoords=coordinates,
         textcoords="offset points",
         annotation_clip=False,
-        **font,
+        **{"fontsize": SMALL, **font},
     )
+    written.set_in_layout(room)
 
 
 def note_lines(axes: Axes, lines: Iterable[tuple[str, str]]) -> None:
     """Write lines of text, each (words, colour), upwards from the lower left corner of the axes."""
     for place, (text, color) in enumerate(lines):
-        note(axes, text, (0, 0), shift=(3, 2 + 8 * place), color=color, fontsize=6.5)
+        note(axes, text, (0, 0), shift=(3, 2 + 8 * place), room=False, color=color)
 
 
 def lines_of(processes: Iterable[str]) -> list[Line2D]:
@@ -196,24 +212,23 @@ def lines_of(processes: Iterable[str]) -> list[Line2D]:
     return [Line2D([], [], label=style.label, **style.line) for style in styles]
 
 
-def key(figure: Figure, handles: Sequence[Artist], *, below: float = 0.02, lines: int = 1) -> None:
-    """Name what is drawn, once, in a line or several above the panels.
+def key(figure: Figure, handles: Sequence[Artist], *, title: str = "", lines: int = 1) -> None:
+    """Name what is drawn, once, above the panels, in as few lines as fit into the figure.
 
     Args:
         figure: the figure.
         handles: what to name, with their labels.
-        below: the upper edge of the figure, in inches.
-        lines: at most this many.
+        title: words above them.
+        lines: at least this many.
     """
-    figure.legend(
-        handles=handles,
-        loc="upper center",
-        bbox_to_anchor=(0.5, 1 - below / figure.get_size_inches()[1]),
-        ncols=max(-(-len(handles) // lines), 1),
-        frameon=False,
-        fontsize=7.5,
-        handlelength=2.6,
-    )
+    look: dict[str, Any] = {"frameon": False, "fontsize": 7.5, "handlelength": 2.6}
+    look |= {"title": title, "title_fontproperties": {"size": 8, "weight": "bold"}}
+    for count in range(lines, max(lines, len(handles)) + 1):
+        columns = max(-(-len(handles) // count), 1)
+        legend = figure.legend(handles=handles, loc="outside upper center", ncols=columns, **look)
+        if legend.get_window_extent().width <= figure.bbox.width or columns == 1:
+            return
+        legend.remove()
 
 
 def end_labels(
@@ -235,7 +250,7 @@ def end_labels(
         return
     figure = axes.get_figure(root=True)
     assert figure is not None
-    height = axes.get_position().height * figure.get_size_inches()[1] * 72
+    height = axes.get_window_extent().height * 72 / figure.dpi
     heights = _spread(np.array([y for y, _, _ in found]) * height, apart)
     for y, (_, text, color) in zip(heights, found, strict=True):
         note(axes, text, (1, 0), shift=(4, float(y)), color=color, va="center")
@@ -276,8 +291,8 @@ class Numbers:
         run: StoredRun | OfNoRun,
         process: str,
         quantity: str | Sequence[str],
-        values: Any,
-        steps: Any = None,
+        values: ArrayLike,
+        steps: Sequence[int] | np.ndarray | None = None,
         unit: str = "1",
     ) -> None:
         """Enter numbers that are about to be drawn.
@@ -311,21 +326,16 @@ class Drawing:
     Attributes:
         figure: the figure, on an Agg canvas.
         table: model, optimizer, seed, process, quantity, step, value and unit.
+        shows: sentences for the caption on what these runs show, in reStructuredText.
     """
 
     figure: Figure
     table: pd.DataFrame
+    shows: str = ""
 
 
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure of this size in inches, known to no pyplot window."""
-    figure = Figure(figsize=(width, height))
-    FigureCanvasAgg(figure)
-    return figure
-
-
-def save(drawing: Drawing, stem: str | Path) -> Sequence[Path]:
-    """Store a drawing as `<stem>.pdf`, `<stem>.png` and `<stem>.csv`, each complete or not at all.
+def save(drawing: Drawing, stem: str | Path, caption: str = "") -> Sequence[Path]:
+    """Store a drawing as `<stem>.pdf`, `.png`, `.csv` and, with a caption, `.rst`, each complete or not at all.
 
     The bytes depend on the drawing and the versions of the libraries only: no date, no name of a
     program. Numbers in the CSV have as many digits as give the same float64 back.
@@ -337,6 +347,8 @@ def save(drawing: Drawing, stem: str | Path) -> Sequence[Path]:
     contents = {".pdf": _rendered(drawing.figure, "pdf", CreationDate=None)}
     contents[".png"] = _rendered(drawing.figure, "png", Software=None)
     contents[".csv"] = csv.encode()
+    if caption:
+        contents[".rst"] = caption.encode()
     paths = []
     for suffix, content in contents.items():
         path = Path(f"{stem}{suffix}")

@@ -7,21 +7,14 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rodflow.figures.core.style import FAINT, model_label, new_figure, note, optimizer_label
+from rodflow.config.declarations import OTHER_SYMBOLS, SYMBOLS
+from rodflow.figures.core.style import FAINT, model_label, note, optimizer_label
 from rodflow.store.results import StoredRun
 
 _CRITERIA = {"mse": "squared error", "cross_entropy": "cross-entropy"}
-_SYMBOLS = {
-    "learning_rate": "$\\eta$",
-    "b1": "$\\beta_1$",
-    "b2": "$\\beta_2$",
-    "eps": "$\\epsilon$",
-    "k": "$k$",
-}
-_PAGE = 7.5  # inches
+_SYMBOLS = {**SYMBOLS, **OTHER_SYMBOLS}
 _Value = TypeVar("_Value")
 
 
@@ -82,7 +75,7 @@ def sweep_name(run: StoredRun, runs: Iterable[StoredRun]) -> str:
     return " ".join(words_of(run, ["learning_rate", *["criterion"] * several]))
 
 
-def plain(value: Any) -> str:
+def plain(value: object) -> str:
     """A setting in few characters, as 1e-8."""
     return f"{value:g}".replace("e-0", "e-") if isinstance(value, int | float) else str(value)
 
@@ -116,7 +109,7 @@ def by_problem(runs: Iterable[StoredRun]) -> list[list[StoredRun]]:
 
 def by_other_settings(runs: Iterable[StoredRun], *names: str) -> list[list[StoredRun]]:
     """The runs of each model, optimizer and choice of all settings but these, in the order given."""
-    groups: dict[tuple[Any, ...], list[StoredRun]] = {}
+    groups: dict[tuple[object, ...], list[StoredRun]] = {}
     for run in runs:
         others = sorted((name, own) for name, own in settings(run).items() if name not in names)
         groups.setdefault((run.model, run.optimizer, *others), []).append(run)
@@ -138,68 +131,8 @@ def color_key(name: str, colors: dict[float | None, str]) -> list[Line2D]:
     ]
 
 
-def columns(
-    count: int,
-    *,
-    left: float,
-    right: float,
-    between: float,
-    narrow: float,
-    wide: float,
-    least: float = 0.0,
-) -> tuple[list[float], float, float]:
-    """Panels beside one another that fill a page: their left edges, the width of each and of the figure, in inches.
-
-    Args:
-        count: how many.
-        left: beside the first.
-        right: beside the last.
-        between: two of them.
-        narrow: the width of one at least, even if the figure is wider than a page then.
-        wide: the width of one at most.
-        least: the width of the figure at least.
-    """
-    free = (_PAGE - left - right + between) / count - between
-    panel = float(np.clip(free, narrow, wide))
-    width = left + count * (panel + between) - between + right
-    return [left + k * (panel + between) for k in range(count)], panel, max(width, least)
-
-
-def add_panel(figure: Figure, left: float, top: float, wide: float, tall: float) -> Axes:
-    """An empty panel, in inches from the upper left corner of the figure."""
-    width, height = figure.get_size_inches()
-    return figure.add_axes((left / width, 1 - (top + tall) / height, wide / width, tall / height))
-
-
-def stacked(
-    count: int, tall: Sequence[float], *, top: float, gap: float, foot: float, **across: float
-) -> tuple[Figure, list[list[Axes]]]:
-    """A figure whose columns have these panels below one another, in inches; of each column its panels.
-
-    Args:
-        count: how many columns.
-        tall: height of each panel of one.
-        top: above the first.
-        gap: between two of them.
-        foot: below the last.
-        across: as for `columns`.
-    """
-    lefts, panel, width = columns(count, **across)
-    height = top + sum(tall) + gap * (len(tall) - 1) + foot
-    figure = new_figure(width, height)
-    bottoms = [height - top - sum(tall[: row + 1]) - gap * row for row in range(len(tall))]
-    panels = [
-        [
-            figure.add_axes((left / width, low / height, panel / width, own / height))
-            for low, own in zip(bottoms, tall, strict=True)
-        ]
-        for left in lefts
-    ]
-    return figure, panels
-
-
 def head_block(axes: Axes, run: StoredRun, names: Sequence[str], *more: str) -> None:
-    """Above a block of runs, from the left edge of the figure on: whose it is, and what they have in common.
+    """Above a block of runs, from its left edge on: whose it is, and what they have in common.
 
     Args:
         axes: the first panel of the block.
@@ -210,7 +143,6 @@ def head_block(axes: Axes, run: StoredRun, names: Sequence[str], *more: str) -> 
     own = settings(run)
     common = [name for name in _SYMBOLS if name in own and name not in names]
     words = [criterion_label(run), *(formula(name, own[name]) for name in common), *more]
-    where: dict[str, Any] = {"coordinates": ("figure fraction", "axes fraction"), "va": "bottom"}
     title = f"{optimizer_label(run.optimizer)}, {model_label(run.model)}"
-    note(axes, title, (0, 1), shift=(6, 28), fontsize=8, fontweight="bold", **where)
-    note(axes, ", ".join(words), (0, 1), shift=(6, 18), fontsize=6.5, color=FAINT, **where)
+    axes.set_title(title, loc="left", pad=28, fontsize=8, fontweight="bold")
+    note(axes, ", ".join(words), (0, 1), shift=(0, 18), room=False, color=FAINT)

@@ -21,20 +21,19 @@ from rodflow.figures.core.marks import (
     curve,
     diverged,
     exception,
-    held,
     in_gain,
+    late,
     mark_threshold,
     not_reached_key,
     threshold_key,
     top_of_ratio,
 )
+from rodflow.figures.core.panels import fit, page, rows_of_panels
 from rodflow.figures.core.rows import loss, onset, sharpness, show_on_log_scale
-from rodflow.figures.core.style import FAINT, Drawing, Numbers, key, new_figure, note, styled
+from rodflow.figures.core.style import FAINT, Drawing, Numbers, key, note, styled
 from rodflow.figures.core.sweeps import (
-    add_panel,
     by_other_settings,
     color_key,
-    columns,
     formula,
     head_block,
     hyperparameter,
@@ -48,20 +47,39 @@ from rodflow.figures.core.sweeps import (
 )
 from rodflow.store.results import DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="sweeps", needs=ALONG_RUNS, order=18)
+FIGURE = FigureEntry(
+    per="sweeps",
+    needs=ALONG_RUNS,
+    order=18,
+    caption=r"""
+*Claim* (Cohen et al., arXiv 2207.14484): after it has reached the threshold :math:`\eta S` stays near it
+whatever :math:`\eta` is, while the loss keeps falling.
+
+Full-batch Adam at several learning rates :math:`\eta` (colours) and decays :math:`\beta_1` of the first moment
+(columns); everything is dimensionless. *Top*: :math:`\eta S` along the discrete run, where :math:`S` is the
+largest eigenvalue of the preconditioned Hessian :math:`P^{-1/2} H P^{-1/2}`. The dashed line is the largest
+stable value, :math:`(2+2\beta_1)/(1-\beta_1)`, at the same height in every column, and the band is ±10% of it.
+A curve that leaves through the top has its highest value beside it. *Middle*: the loss with its oscillation
+from step to step averaged out. *Bottom*: sharpness over threshold in the last quarter of the run, the mean as a
+dot and as a number (of all seeds together), the range as a bar; an open dot never reached the threshold, a
+triangle lies beyond the axis. Runs that diverged end in a cross; what diverged, never reached its threshold, or
+has left it for below before its end is written in the panel after its learning rate. Runs with other models or
+other settings have rows of their own, and where the preconditioner is the inverse of the alternating gain the
+threshold is that of :math:`S` alone, 2.
+
+Sharpness and averages come from ``comparison.nc``, the threshold from the sharpness stage, the loss from the
+training stage; ``aeos_adam.csv`` has every number.
+""",
+)
 
 
 _RATE, _DECAY = "learning_rate", "b1"
 
 _LOWEST_TOP, _HIGHEST_TOP = 1.3, 1.6  # of sharpness over threshold that is shown
-_NARROWEST, _WIDEST = 0.16, 0.6  # half of the axis of held sharpness
+_NARROWEST, _WIDEST = 0.16, 0.6  # half of the axis of late means
 
-_ACROSS = {"left": 0.72, "right": 0.12, "between": 0.3}  # inches
-_ACROSS |= {"narrow": 1.3, "wide": 3.4, "least": 4.5}
-_TALL, _GAPS = (1.25, 0.7, 0.75), (0.1, 0.52, 0.42)  # of the rows, below each
-_MANY = 5  # from more learning rates on their numbers are upright,
-_MORE = (0.0, 0.12, 0.22)  # which takes more below the rows
-_KEY, _LINE, _HEAD = 0.26, 0.15, 0.58  # first line of the key, further ones, a block's title
+_TALL = (1.25, 0.7, 0.75)  # inches
+_MANY = 5  # from more learning rates on their numbers are upright
 
 
 @dataclass(frozen=True)
@@ -100,7 +118,7 @@ class _Block:
 
 
 def draw(runs: Sequence[StoredRun]) -> Drawing:
-    """Three rows: learning rate x sharpness, loss, and the sharpness held at the end over the threshold.
+    """Three rows: learning rate x sharpness, loss, and the late mean of sharpness over threshold.
 
     Args:
         runs: of any models and optimizers; without a decay of the first moment they have a column of their own.
@@ -111,38 +129,23 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     names = varied(runs, _RATE, _DECAY)
     numbers = Numbers()
     with styled():
-        lines = 1 + len(colors) // 6
-        figure, panels = _figure(len(groups), len(decays), lines, many=len(colors) > _MANY)
+        figure, panels = _figure(len(groups), len(decays))
         for group, rows in zip(groups, panels, strict=True):
             block = _Block(group, rows, decays, colors, names)
             _draw_sharpness(block, numbers)
             _draw_loss(block, numbers)
-            _draw_held(block, numbers)
+            _draw_late(block, numbers)
             _head(block)
         limit = [threshold_key(), band_key(), *not_reached_key(runs)]
-        key(figure, [*color_key(_RATE, colors), *limit], lines=lines)
+        key(figure, [*color_key(_RATE, colors), *limit])
+        fit(figure, [row[0] for rows in panels for row in rows], _TALL * len(groups))
     return Drawing(figure, numbers.table())
 
 
-def _figure(
-    blocks: int, count: int, lines: int, *, many: bool
-) -> tuple[Figure, list[list[list[Axes]]]]:
-    """An empty figure with room for a key of so many lines, and its panels: block, row, column."""
-    lefts, panel, width = columns(count, **_ACROSS)
-    gaps = np.add(_GAPS, _MORE) if many else np.array(_GAPS)
-    one = _HEAD + sum(_TALL) + float(gaps.sum())
-    first = _KEY + _LINE * (lines - 1)
-    figure = new_figure(width, first + blocks * one)
-    panels = []
-    for block in range(blocks):
-        tops = first + block * one + _HEAD + np.cumsum([0, *np.add(_TALL, gaps)[:-1]])
-        panels.append(
-            [
-                [add_panel(figure, left, top, panel, tall) for left in lefts]
-                for top, tall in zip(tops, _TALL, strict=True)
-            ]
-        )
-    return figure, panels
+def _figure(blocks: int, count: int) -> tuple[Figure, list[list[list[Axes]]]]:
+    """An empty figure and its panels: block, row, column."""
+    figure, rows = rows_of_panels(_TALL * blocks, count, width=page(count))
+    return figure, [rows[start : start + len(_TALL)] for start in range(0, len(rows), len(_TALL))]
 
 
 def _draw_sharpness(block: _Block, numbers: Numbers) -> None:
@@ -153,7 +156,7 @@ def _draw_sharpness(block: _Block, numbers: Numbers) -> None:
         _step_axis(axes, block)
         axes.tick_params(labelbottom=False)
         if not members:
-            note(axes, "no run", (0.5, 0.5), ha="center", color=FAINT, fontsize=6.5)
+            note(axes, "no run", (0.5, 0.5), ha="center", color=FAINT)
             axes.set_yticks([])
             continue
         limit = members[0].threshold
@@ -181,7 +184,7 @@ def _name_peaks(axes: Axes, block: _Block, beyond: Mapping[float, tuple[float, f
         where: dict[str, Any] = {"coordinates": ("data", "axes fraction"), "va": "top"}
         where |= {"ha": "left" if early else "right", "shift": (4 if early else -4, -7 * line)}
         text = f"up to {value:.3g} \u2191"
-        note(axes, text, (step, 1), color=block.colors[rate], fontsize=6, **where)
+        note(axes, text, (step, 1), color=block.colors[rate], fontsize=6, room=False, **where)
 
 
 def _say(axes: Axes, block: _Block, runs: Sequence[StoredRun]) -> None:
@@ -190,7 +193,7 @@ def _say(axes: Axes, block: _Block, runs: Sequence[StoredRun]) -> None:
     for line, (rate, words) in enumerate(reversed(found)):
         look: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": 6}
         look |= {"color": block.colors[rate], "shift": (-1, 2 + 7 * line)}
-        note(axes, f"{plain(rate)}: {words}", (1, 0), **look)
+        note(axes, f"{plain(rate)}: {words}", (1, 0), room=False, **look)
 
 
 def _step_axis(axes: Axes, block: _Block) -> None:
@@ -213,10 +216,10 @@ def _draw_loss(block: _Block, numbers: Numbers) -> None:
         axes.tick_params(labelleft=axes is block.panels[1][0])
 
 
-def _draw_held(block: _Block, numbers: Numbers) -> None:
+def _draw_late(block: _Block, numbers: Numbers) -> None:
     """Mean and range of sharpness over threshold in the last quarter, against the learning rate."""
     rates = in_order(map(step_size, block.runs))
-    ends = [held(run, end) for run in block.runs for end in ("_lowest", "_highest")]
+    ends = [late(run, end) for run in block.runs for end in ("lowest", "highest")]
     away = np.abs(np.array(ends)[np.isfinite(ends)] - 1)
     half = float(np.clip(1.1 * np.max(away, initial=0.0), _NARROWEST, _WIDEST))
     turned: dict[str, Any] = {"rotation": 90} if len(block.colors) > _MANY else {}
@@ -225,28 +228,28 @@ def _draw_held(block: _Block, numbers: Numbers) -> None:
         axes.set_ylim(1 - half, 1 + half)
         axes.set_xlim(-0.5, len(rates) - 0.5)
         axes.set_xticks(range(len(rates)), labels=[*map(plain, rates)], **turned)
-        axes.set_xlabel("learning rate $\\eta$ [1]")
+        axes.set_xlabel("learning rate $\\eta$")
         axes.tick_params(labelleft=axes is block.panels[2][0])
         for place, rate in enumerate(rates):
             members = [run for run in block.column(decay) if step_size(run) == rate]
             spread = 0.12 * (np.arange(len(members)) - (len(members) - 1) / 2)
             for run, x in zip(members, place + spread, strict=True):
                 _draw_mark(axes, block, run, float(x), numbers)
-            known = [*map(held, members)]
+            known = [*map(late, members)]
             if np.isfinite(known).any():
                 look: dict[str, Any] = {"coordinates": ("data", "axes fraction"), "shift": (0, 1)}
-                look |= {"color": block.colors[rate], "ha": "center", "fontsize": 6.5, **turned}
+                look |= {"color": block.colors[rate], "ha": "center", **turned}
                 note(axes, f"{np.nanmean(known):.2f}", (place, 1), **look)
 
 
 def _draw_mark(axes: Axes, block: _Block, run: StoredRun, x: float, numbers: Numbers) -> None:
     """Mean and range of one run: open where it never reached the threshold, at the edge where it lies beyond."""
-    found = {end: held(run, end) for end in ("", "_lowest", "_highest")}
+    found = {end: late(run, end) for end in ("mean", "lowest", "highest")}
     mean, low, high = found.values()
     if not np.isfinite(mean):
         return
     for end, value in found.items():
-        name = named(f"held{end}_over_threshold", run, block.names)
+        name = named(f"late_{end}_over_threshold", run, block.names)
         numbers.add(run, DISCRETE, name, value)
     color, (bottom, top) = block.color(run), axes.get_ylim()
     axes.plot([x, x], [low, high], color=color, linewidth=2.2, alpha=0.4, label="range")
@@ -261,7 +264,7 @@ def _draw_mark(axes: Axes, block: _Block, run: StoredRun, x: float, numbers: Num
         linestyle="none",
         clip_on=False,
         zorder=3,
-        label="_beyond" if off else "held",
+        label="_beyond" if off else "late_mean",
     )
 
 
@@ -276,17 +279,11 @@ def _head(block: _Block) -> None:
     for axes, b1 in zip(top, block.decays, strict=True):
         heading = "" if b1 is None else f"{formula(_DECAY, b1)}: "
         if members := block.column(b1):
-            axes.set_title(f"{heading}threshold {members[0].threshold:.4g}", pad=4, fontsize=7.5)
-    measured = "learning rate ×\nsharpness $\\eta S$ [1]"
+            text = f"{heading}threshold {members[0].threshold:.4g}"
+            note(axes, text, (0.5, 1), shift=(0, 4), ha="center", fontsize=7.5)
+    measured = "learning rate ×\nsharpness $\\eta S$"
     if in_gain(run):
-        measured = "sharpness $S$ [1]\nin the gain"
-    labels = {top[0]: measured, below[0]: "loss [1]", last[0]: "held /\nthreshold [1]"}
+        measured = "sharpness $S$\nin the gain"
+    labels = {top[0]: measured, below[0]: "loss", last[0]: "late mean /\nthreshold"}
     for axes, text in labels.items():
         axes.set_ylabel(text)
-        axes.yaxis.set_label_coords(-0.36 / (axes.get_position().width * _inches(axes)), 0.5)
-
-
-def _inches(axes: Axes) -> float:
-    figure = axes.get_figure(root=True)
-    assert figure is not None
-    return float(figure.get_size_inches()[0])

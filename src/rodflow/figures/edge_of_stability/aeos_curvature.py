@@ -1,4 +1,4 @@
-"""Which curvature is held: that of the loss itself under gradient descent, only the preconditioned one under Adam.
+"""Which curvature stays at a threshold: the loss's own for gradient descent, the preconditioned one for Adam.
 
 One column an optimizer (and model, if there are several), seeds on top of each other: the sharpness of the Hessian,
 that of the preconditioned Hessian over its threshold, and the preconditioner. How much the first and the last change
@@ -26,15 +26,17 @@ from rodflow.figures.core.marks import (
     cross,
     curve,
     diverged,
-    held,
+    late,
     mark_threshold,
     never_reached,
     threshold_key,
 )
-from rodflow.figures.core.preconditioner import preconditioner
+from rodflow.figures.core.panels import columns_of_panels, fit, page
+from rodflow.figures.core.preconditioner import preconditioner_spread
 from rodflow.figures.core.rows import by_row, onset, show_on_log_scale
 from rodflow.figures.core.rows import sharpness as over_threshold
 from rodflow.figures.core.style import (
+    DASHED,
     FAINT,
     INK,
     Drawing,
@@ -43,7 +45,6 @@ from rodflow.figures.core.style import (
     hyperparameters,
     key,
     model_label,
-    new_figure,
     note,
     optimizer_label,
     process_style,
@@ -51,24 +52,46 @@ from rodflow.figures.core.style import (
 )
 from rodflow.store.results import DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="model", needs=ALONG_RUNS, order=12, runs=of_optimizers("gd", "adam"))
+FIGURE = FigureEntry(
+    per="model",
+    needs=ALONG_RUNS,
+    order=12,
+    runs=of_optimizers("gd", "adam"),
+    caption=r"""
+*Claim* (Cohen et al., arXiv 2207.14484): both optimizers are held at the threshold of the middle row. For
+gradient descent, where :math:`P = 1`, that also pins the curvature of the loss; under Adam it does not, because
+the preconditioner goes on changing, and the curvature of the loss may rise or fall (a factor away from 1). In
+the experiments of the paper it rises.
+
+Which curvature an optimizer holds, on the model ``{part}``: gradient descent and Adam, seeds on top of each
+other, against the optimizer step; everything is dimensionless. *Top*: the sharpness of the loss itself, the
+largest eigenvalue of its Hessian :math:`H`; for gradient descent the line is its threshold :math:`2/\eta`. The
+thick dashes are the straight line of least squares through its logarithms, from the onset (thin vertical
+dashes) to the end of the run, and the number is the factor by which that line grows. *Middle*: the largest
+eigenvalue of :math:`P^{-1/2} H P^{-1/2}` over its threshold, with the average over the last quarter of the run;
+the band is ±10%. *Bottom*: the preconditioner :math:`P`, one number a weight: geometric mean (line, with the
+factor by which it grows, taken as above) and quartiles over the weights. Weights whose second moment is 0
+throughout are left out, as the panel says. With several seeds the lowest and the highest number are written. A
+run that diverged (cross) or never reaches its threshold says so and has no factors.
+
+Sharpness is read from ``sharpness/``, the preconditioner from the second moment in the trajectory, onset and
+averages from ``comparison.nc``; ``aeos_curvature_{part}.csv`` has every point drawn.
+""",
+)
 
 
 _TITLES = (
-    "sharpness of\nthe Hessian [1]",
-    "preconditioned\nsharpness /\nthreshold [1]",
-    "preconditioner\n$P$ [1]",
+    "sharpness of\nthe Hessian",
+    "preconditioned\nsharpness /\nthreshold",
+    "preconditioner\n$P$",
 )
 _QUARTILES = "#d9d9d9"
 _SOLID: dict[str, Any] = {"linewidth": 0.6, "linestyle": "-"}  # the line of the threshold
 _LOWEST_TOP, _HIGHEST_TOP = 1.5, 2.1  # of the axis of sharpness over threshold
 _LINE = process_style(DISCRETE).text_color
 _BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # below words
-_DASHES = {"onset": (0, (4, 2)), "trend": (0, (2, 1))}
-
-_LEFT, _PANEL, _BETWEEN, _RIGHT = 0.9, 2.7, 0.72, 0.15  # inches
-_HEIGHTS, _GAP, _TOP, _BOTTOM = (1.15, 1.0, 1.15), 0.16, 0.82, 0.42
-_KEY = 0.16  # inches: a further line of the key
+_TALL = (1.15, 1.0, 1.15)  # inches
+_DASHES = {"onset": DASHED, "trend": (0, (2, 1))}
 
 
 @dataclass(frozen=True)
@@ -84,34 +107,6 @@ class _Curve:
     run: StoredRun
     values: xr.DataArray
     reach: np.ndarray
-
-
-def preconditioner_spread(run: StoredRun) -> xr.Dataset:
-    """Geometric mean and quartiles of P over the weights, along the discrete run, [snapshot].
-
-    Weights that never get a gradient, as those of a pixel that is black in all images, are left out: their second
-    moment stays 0. The attribute `left_out` says which fraction of all they are.
-    """
-    trajectory, given = run.trajectory(DISCRETE), run.settings["optimizer"]
-    kept: np.ndarray | slice = slice(None)
-    left_out = 0.0
-    moment = trajectory.get("second_moment")
-    if moment is not None and "parameter" in moment.dims:
-        moved = (moment > 0).any("snapshot").values
-        if moved.any():
-            kept, left_out = moved, float(1 - moved.mean())
-    rows = []
-    for place in range(trajectory.sizes["snapshot"]):  # one by one, since they are in float64
-        values = np.ravel(preconditioner(trajectory.isel(snapshot=[place]), given).values)[kept]
-        with np.errstate(invalid="ignore"):  # of a run that diverges
-            rows.append([np.exp(np.log(values).mean()), *np.quantile(values, [0.25, 0.75])])
-    table = np.reshape(rows, (-1, 3))
-    names = ("geometric_mean", "lower_quartile", "upper_quartile")
-    return xr.Dataset(
-        {name: ("snapshot", table[:, column]) for column, name in enumerate(names)},
-        {"snapshot": trajectory["snapshot"].values},
-        {"left_out": left_out},
-    )
 
 
 def growth_after_onset(run: StoredRun, values: xr.DataArray) -> float:
@@ -131,9 +126,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     several = len({run.model for run in runs}) > 1
     numbers = Numbers()
     with styled():
-        named = np.isfinite(_limit(columns[-1][0]))
-        lines = 1 if len(columns) > 1 else 3
-        figure, panels = _layout(len(columns), lines, _BETWEEN if named else _RIGHT)
+        figure, panels = columns_of_panels(_TALL, len(columns), width=page(len(columns), narrow=3))
         drawn = [
             [
                 _draw_sharpness(column[0], members, numbers),
@@ -151,25 +144,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             _mark_onsets(column, members, numbers)
             _state_failures(column, members)
             _head(column[0], members[0], several=several)
-        _key(figure, lines)
+        _key(figure)
+        fit(figure, panels[0], _TALL)
     return Drawing(figure, numbers.table())
-
-
-def _layout(count: int, lines: int, right: float) -> tuple[Figure, list[list[Axes]]]:
-    """A figure with so many columns of three panels, lines of the key, and inches to the right."""
-    width = _LEFT + count * (_PANEL + _BETWEEN) - _BETWEEN + right
-    above = _TOP + _KEY * (lines - 1)
-    height = above + sum(_HEIGHTS) + _GAP * (len(_HEIGHTS) - 1) + _BOTTOM
-    figure = new_figure(width, height)
-    panels = []
-    for column in range(count):
-        left, top, line = _LEFT + column * (_PANEL + _BETWEEN), height - above, []
-        for tall in _HEIGHTS:
-            box = (left / width, (top - tall) / height, _PANEL / width, tall / height)
-            line.append(figure.add_axes(box))
-            top -= tall + _GAP
-        panels.append(line)
-    return figure, panels
 
 
 def _draw_sharpness(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> list[_Curve]:
@@ -213,14 +190,14 @@ def _draw_trend(
 
 
 def _draw_ratio(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> list[_Curve]:
-    """The preconditioned sharpness over its threshold, and where it is held in the end."""
+    """The preconditioned sharpness over its threshold, and its late mean."""
     mark_threshold(axes, zorder=2.5, **_SOLID)
     curves, means = [], []
     for run in runs:
         values = over_threshold(run, DISCRETE)
         curves.append(_plot(axes, run, values, "sharpness_over_threshold", numbers))
-        if np.isfinite(mean := held(run)):
-            numbers.add(run, DISCRETE, "held", mean)
+        if np.isfinite(mean := late(run)):
+            numbers.add(run, DISCRETE, "late_mean", mean)
             means.append(mean)
     if means:
         _write(axes, f"average of the last quarter: {_span(means)}", up=True)
@@ -258,7 +235,7 @@ def _draw_preconditioner(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers
     if left_out:
         text = f"without the {100 * left_out:.2g}% of the weights\nthat never get a gradient"
         shift = (-2, -12 if factors else -2)
-        note(axes, text, (1, 1), shift=shift, ha="right", va="top", fontsize=6.5, color=FAINT)
+        note(axes, text, (1, 1), shift=shift, ha="right", va="top", color=FAINT, room=False)
     return curves
 
 
@@ -305,7 +282,7 @@ def _write_growth(axes: Axes, factors: Sequence[float]) -> None:
 def _write(axes: Axes, text: str, *, up: bool) -> None:
     """Words at the right end of a panel, at its upper or lower edge."""
     va, shift = ("top", (-2, -2)) if up else ("bottom", (-2, 3))
-    note(axes, text, (1, up), shift=shift, ha="right", va=va, bbox=_BOX)
+    note(axes, text, (1, up), shift=shift, ha="right", va=va, bbox=_BOX, room=False)
 
 
 def _share_heights(
@@ -356,8 +333,7 @@ def _mark_onsets(column: Sequence[Axes], runs: Sequence[StoredRun], numbers: Num
     if steps:
         where = ("data", "axes fraction")
         place = (min(steps), 1.0)
-        look = {"color": FAINT, "fontsize": 6.5, "va": "bottom"}
-        note(column[0], "onset", place, coordinates=where, shift=(1, 2), **look)
+        note(column[0], "onset", place, coordinates=where, shift=(1, 2), color=FAINT, va="bottom")
 
 
 def _state_failures(column: Sequence[Axes], runs: Sequence[StoredRun]) -> None:
@@ -372,7 +348,7 @@ def _state_failures(column: Sequence[Axes], runs: Sequence[StoredRun]) -> None:
     if words:
         text = "\n".join(words)
         look: dict[str, Any] = {"ha": "right", "va": "bottom", "color": _LINE, "bbox": _BOX}
-        note(column[1], text, (1, 0), shift=(-3, 4), zorder=4, **look)
+        note(column[1], text, (1, 0), shift=(-3, 4), zorder=4, room=False, **look)
 
 
 def _head(axes: Axes, run: StoredRun, *, several: bool) -> None:
@@ -380,11 +356,11 @@ def _head(axes: Axes, run: StoredRun, *, several: bool) -> None:
     name = optimizer_label(run.optimizer)
     if several:
         name += f", {model_label(run.model)}"
-    note(axes, name, (0, 1), shift=(0, 21), fontsize=8, fontweight="bold")
-    note(axes, ", ".join(hyperparameters(run)), (0, 1), shift=(0, 11.5), fontsize=6.5)
+    axes.set_title(name, loc="left", pad=21, fontsize=8, fontweight="bold")
+    note(axes, ", ".join(hyperparameters(run)), (0, 1), shift=(0, 11.5), room=False)
 
 
-def _key(figure: Figure, lines: int) -> None:
+def _key(figure: Figure) -> None:
     """What lines and areas are, above the panels."""
     handles = [
         Line2D([], [], color=_LINE, linewidth=1.1, label="discrete run"),
@@ -400,4 +376,4 @@ def _key(figure: Figure, lines: int) -> None:
         ),
         Patch(color=_QUARTILES, linewidth=0, label="quartiles of $P$"),
     ]
-    key(figure, handles, lines=lines)
+    key(figure, handles)

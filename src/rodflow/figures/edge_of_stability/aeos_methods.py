@@ -5,6 +5,7 @@ Source: Cohen et al. 2022 (arXiv 2207.14484).
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,14 @@ from rodflow.figures.core.marks import (
     cross,
     curve,
     exception,
-    held,
     in_gain,
+    late,
     mark_threshold,
     never_reached,
     threshold_key,
     top_of_ratio,
 )
+from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import by_row, sharpness
 from rodflow.figures.core.style import (
     FAINT,
@@ -35,16 +37,36 @@ from rodflow.figures.core.style import (
     hyperparameters,
     key,
     model_label,
-    new_figure,
     note,
     optimizer_label,
     styled,
 )
-from rodflow.figures.core.sweeps import add_panel
 from rodflow.store.results import DISCRETE, StoredRun, ordered
 
 FIGURE = FigureEntry(
-    per="model", needs=ALONG_RUNS, order=11, runs=except_optimizers("gd", "heavy_ball", "nesterov")
+    per="model",
+    needs=ALONG_RUNS,
+    order=11,
+    runs=except_optimizers("gd", "heavy_ball", "nesterov"),
+    caption=r"""
+*Claim* (Cohen et al., arXiv 2207.14484): each method takes its own preconditioned sharpness to its own
+threshold and keeps it there. A run that never gets there is shown as it is: AMSGrad keeps the largest second
+moment that it has seen, which can be that of the first steps, and then its preconditioner does not shrink with
+the gradients.
+
+Adaptive methods on the model ``{part}``, full batch unless the experiment says otherwise: sharpness over
+threshold along the discrete run against the optimizer step, each with the threshold of its own map; everything
+is dimensionless. :math:`S` is the largest eigenvalue of :math:`P^{-1/2} H P^{-1/2}`. In the panels in blue
+:math:`P` is made from the second moment alone, and the threshold is that of :math:`\eta S`: 2 for RMSProp,
+:math:`2(1+\beta_1)/(1-\beta_1)` for Adam and :math:`2(1+\beta_1)/((1-\beta_1)(1+2\beta_1))` for NAdam. In those
+in brown (AdamW, AMSGrad, AdaGrad) :math:`P` is the inverse of the alternating gain, measured along the run,
+which holds the learning rate; the threshold of :math:`S` is then 2. The dashed line is the threshold, the band
+±10%, the mark at the right the mean over the last quarter of the run, written with the range in the panel
+("late mean"). A cross ends the curve of a run that diverged.
+
+The curves and averages come from ``comparison.nc``, the thresholds from the sharpness stage;
+``aeos_methods_{part}.csv`` has every number.
+""",
 )
 
 
@@ -58,8 +80,7 @@ _LABELS = {
 _MARK: dict[str, Any] = {"marker": 4, "markersize": 5, "linestyle": "none"}  # its tip at the place
 _LOWEST_TOP, _HIGHEST_TOP = 1.55, 1.75  # of sharpness over threshold that is shown
 
-_COLUMNS, _PANEL, _TALL = 4, 1.58, 1.0  # at most; inches
-_LEFT, _RIGHT, _BETWEEN, _TOP, _HEAD, _FOOT, _SMALLEST = 0.56, 0.2, 0.2, 0.84, 0.7, 0.4, 5.6
+_COLUMNS, _TALL = 4, 1.0  # at most; inches
 
 
 def draw(runs: Sequence[StoredRun]) -> Drawing:
@@ -77,24 +98,23 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             first, lowest = place % _COLUMNS == 0, place + _COLUMNS >= len(cells)
             axes.tick_params(labelleft=first)
             if first:
-                axes.set_ylabel("sharpness /\nthreshold [1]")
+                axes.set_ylabel("sharpness /\nthreshold")
             if lowest:
                 axes.set_xlabel("optimizer step")
         _key(figure, runs)
+        column = panels[::_COLUMNS]
+        fit(figure, column, [_TALL] * len(column))
     return Drawing(figure, numbers.table())
 
 
 def _figure(count: int) -> tuple[Figure, list[Axes]]:
     """An empty figure of this many panels."""
-    columns, lines = min(count, _COLUMNS), -(-count // _COLUMNS)
-    width = max(_LEFT + columns * (_PANEL + _BETWEEN) - _BETWEEN + _RIGHT, _SMALLEST)
-    figure = new_figure(width, _TOP + lines * (_TALL + _HEAD) - _HEAD + _FOOT)
-    panels = []
-    for place in range(count):
-        line, column = divmod(place, _COLUMNS)
-        left, top = _LEFT + column * (_PANEL + _BETWEEN), _TOP + line * (_TALL + _HEAD)
-        panels.append(add_panel(figure, left, top, _PANEL, _TALL))
-    return figure, panels
+    lines = -(-count // _COLUMNS)
+    figure, rows = rows_of_panels([_TALL] * lines, min(count, _COLUMNS))
+    panels = [*chain(*rows)]
+    for axes in panels[count:]:
+        axes.remove()
+    return figure, panels[:count]
 
 
 def _draw_panel(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> None:
@@ -111,35 +131,44 @@ def _draw_panel(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> None
         values, name = sharpness(run, DISCRETE), "sharpness_over_threshold"
         drawn = curve(axes, run, name, values, numbers, color=color, linewidth=width, zorder=2)
         cross(axes, run, drawn, color)
-        if np.isfinite(mean := held(run)):
-            for end in ("", "_lowest", "_highest"):
-                numbers.add(run, DISCRETE, f"held{end}_over_threshold", held(run, end))
+        if np.isfinite(mean := late(run)):
+            for end in ("mean", "lowest", "highest"):
+                numbers.add(run, DISCRETE, f"late_{end}_over_threshold", late(run, end))
             place = np.clip(mean, *axes.get_ylim())
-            axes.plot(last, place, color=INK, clip_on=False, label="held", zorder=3, **_MARK)
+            axes.plot(last, place, color=INK, clip_on=False, label="late_mean", zorder=3, **_MARK)
 
 
 def _head(axes: Axes, runs: Sequence[StoredRun], *, several: bool) -> None:
-    """Above a panel whose it is, its hyperparameters and its threshold; in it what is held, and what went wrong."""
+    """Above a panel whose it is, its hyperparameters and its threshold; in it the late mean, and what went wrong."""
     run = runs[0]
-    where: dict[str, Any] = {"va": "bottom", "ha": "left"}
     name = optimizer_label(run.optimizer)
-    note(axes, name, (0, 1), shift=(0, 19), fontsize=7, fontweight="bold", **where)
+    axes.set_title(name, loc="left", pad=19, fontsize=7, fontweight="bold")
     own = [text.replace(" ", "") for text in hyperparameters(run)]
     if decay := run.settings["optimizer"].get("weight_decay"):
         own.append(f"decay={decay:g}")
     if several:
         own.insert(0, model_label(run.model))
-    note(axes, ", ".join(own), (0, 1), shift=(0, 10.5), fontsize=6, color=FAINT, **where)
+    look: dict[str, Any] = {"room": False, "va": "bottom"}
+    note(axes, ", ".join(own), (0, 1), shift=(0, 10.5), fontsize=6, color=FAINT, **look)
     measured = "$S$" if in_gain(run) else "$\\eta S$"
     limit = f"threshold of {measured}: {run.threshold:.4g}"
-    note(axes, limit, (0, 1), shift=(0, 2), fontsize=6.5, color=_COLORS[in_gain(run)], **where)
+    note(axes, limit, (0, 1), shift=(0, 2), color=_COLORS[in_gain(run)], **look)
     words = [*dict.fromkeys(text for run in runs if (text := _exception(run)))]
-    if done := [run for run in runs if np.isfinite(held(run))]:
-        mean, low = np.mean([*map(held, done)]), min(held(run, "_lowest") for run in done)
-        high = max(held(run, "_highest") for run in done)
-        words.append(f"held {mean:.2f} ({low:.2f} to {high:.2f})")
+    if done := [run for run in runs if np.isfinite(late(run))]:
+        mean, low = np.mean([*map(late, done)]), min(late(run, "lowest") for run in done)
+        high = max(late(run, "highest") for run in done)
+        words.append(f"late mean {mean:.2f} ({low:.2f} to {high:.2f})")
     for line, text in enumerate(reversed(words)):
-        note(axes, text, (1, 1), shift=(-1, -7.5 * line), ha="right", va="top", fontsize=6)
+        note(
+            axes,
+            text,
+            (1, 1),
+            shift=(-1, -7.5 * line),
+            ha="right",
+            va="top",
+            fontsize=6,
+            room=False,
+        )
 
 
 def _exception(run: StoredRun) -> str:
@@ -155,4 +184,4 @@ def _key(figure: Figure, runs: Sequence[StoredRun]) -> None:
     kinds = sorted({in_gain(run) for run in runs})
     lines = [Line2D([], [], color=_COLORS[k], linewidth=1.2, label=_LABELS[k]) for k in kinds]
     mean = Line2D([], [], color=INK, label="mean, last quarter", **_MARK)
-    key(figure, [*lines, threshold_key(), band_key(), mean], lines=2)
+    key(figure, [*lines, threshold_key(), band_key(), mean])

@@ -20,36 +20,56 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from rodflow.analysis.equilibrium import mean_and_error
-from rodflow.config.declarations import ALONG_RUNS, FigureEntry
-from rodflow.figures.core.marks import cross, curve, diverged, held, threshold_key
+from rodflow.config.declarations import ALONG_RUNS, SYMBOLS, FigureEntry
+from rodflow.figures.core.marks import cross, curve, diverged, late, threshold_key
+from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import by_row, describe_row, onset, sharpness
 from rodflow.figures.core.style import (
     FAINT,
-    INK,
+    REFERENCE,
     Drawing,
     Numbers,
     end_labels,
     hyperparameters,
     key,
     model_label,
-    new_figure,
     note,
     styled,
 )
 from rodflow.figures.core.sweeps import varied, words_of
 from rodflow.store.results import DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="sweeps", needs=ALONG_RUNS, order=19)
+FIGURE = FigureEntry(
+    per="sweeps",
+    needs=ALONG_RUNS,
+    order=19,
+    caption=r"""
+*Claim* (Cohen et al., arXiv 2207.14484): with minibatches the sharpness levels off or creeps up below the
+threshold, the lower the smaller the batch, and with all images it is held there.
+
+How far below its threshold the preconditioned sharpness stays at different batch sizes. The curvature is that
+of the loss over all images, whatever the batch; the preconditioner is the run's own, from the gradients of its
+batches; and the threshold is that of linear theory for steps on all images. Everything but the batch size is
+dimensionless. *Left*: along the run, against the optimizer step, one colour a batch size; thin lines are seeds,
+bold lines their mean. *Right*: the time average over the last quarter of the run against the batch size
+(logarithmic); dots, moved a little aside, are seeds, diamonds and the numbers above them their mean, and bars
+its standard error. Below each batch size stands how many seeds reach the threshold at any time from :math:`t_0`
+on. A mean that still rises on the left has not settled by the end, so that its average on the right depends on
+the length of the run. Means are over the seeds that completed; one that diverged is named, and its line ends in
+a cross. The loss is not drawn: along a minibatch run only that of the batch of each step is stored.
+
+Sharpness, averages and onsets are from ``comparison.nc``; ``aeos_minibatch.csv`` has every point drawn, means
+and standard errors in the rows of the first seed.
+""",
+)
 
 
 _LOWEST_TOP, _HIGHEST_TOP = 1.2, 2.1  # of the axis of sharpness over threshold
-_TITLES = ("preconditioned sharpness / threshold [1]", "average over the last quarter [1]")
-_WITH_SYMBOL = ("learning_rate", "momentum", "b1", "b2")
+_TITLES = ("preconditioned sharpness / threshold", "average over the last quarter")
 _ASIDE = 0.035  # how far single seeds stand beside their mean, of the width of the axis
 _ROOM = 0.12  # beside the outermost batch sizes, likewise
 
-_LEFT, _STEPS, _BETWEEN, _SIZES, _RIGHT = 1.45, 2.95, 0.9, 2.3, 0.12  # inches
-_PANEL, _GAP, _TOP, _BOTTOM = 1.8, 0.62, 0.62, 0.6
+_PANEL, _WIDE = 1.8, (2.95, 2.3)  # inches
 
 
 @dataclass(frozen=True)
@@ -81,9 +101,9 @@ class _Batch:
         return [run for run in self.runs if not diverged(run)]
 
     @property
-    def held(self) -> dict[StoredRun, float]:
+    def late_means(self) -> dict[StoredRun, float]:
         """Average over the last quarter, of the completed runs."""
-        return {run: value for run in self.runs if np.isfinite(value := held(run))}
+        return {run: value for run in self.runs if np.isfinite(value := late(run))}
 
     @property
     def mean(self) -> xr.DataArray | None:
@@ -102,14 +122,14 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     several = len({run.model for run in runs}) > 1
     numbers = Numbers()
     with styled():
-        figure, panels = _layout(len(rows))
+        tall = [_PANEL] * len(rows)
+        figure, panels = rows_of_panels(tall, len(_TITLES), wide=_WIDE)
         for (along, sizes), (lines, batches) in zip(panels, rows, strict=True):
             _draw_runs(along, batches, numbers)
             sizes.set_ylim(along.get_ylim())
             for axes in (along, sizes):
-                axes.axhline(1, color=INK, linewidth=0.8, zorder=1)
+                axes.axhline(1, **REFERENCE)
             _draw_sizes(sizes, batches, span, numbers)
-            _name_batches(along, batches)
             _state_failures(along, batches)
             run = batches[0].runs[0]
             describe_row(
@@ -122,6 +142,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         panels[-1][0].set_xlabel("optimizer step")
         panels[-1][1].set_xlabel("batch size [images]")
         _key(figure)
+        fit(figure, [along for along, _ in panels], tall)
+        for (along, _), (_, batches) in zip(panels, rows, strict=True):
+            _name_batches(along, batches)
     return Drawing(figure, numbers.table())
 
 
@@ -138,7 +161,7 @@ def _rows(runs: Sequence[StoredRun]) -> list[tuple[list[str], list[_Batch]]]:
             parts.setdefault(tuple(words_of(run, names)), []).append(run)
         for words, part in parts.items():
             lines = [*hyperparameters(part[0])]
-            lines += [word for word in words if word.split("=")[0] not in _WITH_SYMBOL]
+            lines += [word for word in words if word.split("=")[0] not in SYMBOLS]
             rows.append((lines, _batches(part, words, colors)))
     return rows
 
@@ -161,22 +184,6 @@ def _size(run: StoredRun) -> tuple[bool, int]:
     """Whether a batch is all images, and how many images it is."""
     size, samples = run.settings["batch_size"], run.settings["dataset"]["samples"]
     return size is None, int(samples if size is None else size)
-
-
-def _layout(count: int) -> tuple[Figure, list[tuple[Axes, Axes]]]:
-    """A figure with this many rows of two panels."""
-    width = _LEFT + _STEPS + _BETWEEN + _SIZES + _RIGHT
-    height = _TOP + count * (_PANEL + _GAP) - _GAP + _BOTTOM
-    figure = new_figure(width, height)
-    panels = []
-    for row in range(count):
-        bottom = height - _TOP - _PANEL - row * (_PANEL + _GAP)
-        along, sizes = (
-            figure.add_axes((left / width, bottom / height, wide / width, _PANEL / height))
-            for left, wide in ((_LEFT, _STEPS), (_LEFT + _STEPS + _BETWEEN, _SIZES))
-        )
-        panels.append((along, sizes))
-    return figure, panels
 
 
 def _draw_runs(axes: Axes, batches: Sequence[_Batch], numbers: Numbers) -> None:
@@ -222,13 +229,12 @@ def _draw_sizes(
         labels.append(f"{name}\n{seeds}" if "\n" in name else f"{name}\n\n{seeds}")
         for run in batch.completed:
             numbers.add(run, DISCRETE, f"reaches_threshold[{batch.about}]", np.isfinite(onset(run)))
-        if batch.held:
-            _draw_held(axes, batch, float(batch.size * np.exp(-_ASIDE * wide)), numbers)
+        if batch.late_means:
+            _draw_late(axes, batch, float(batch.size * np.exp(-_ASIDE * wide)), numbers)
     axes.set_xticks([batch.size for batch in batches], labels=labels)
     look: dict[str, Any] = {
         "ha": "right",
         "va": "top",
-        "fontsize": 6.5,
         "color": FAINT,
         "linespacing": 1.1,
     }
@@ -237,11 +243,11 @@ def _draw_sizes(
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
-def _draw_held(axes: Axes, batch: _Batch, aside: float, numbers: Numbers) -> None:
+def _draw_late(axes: Axes, batch: _Batch, aside: float, numbers: Numbers) -> None:
     """The averages of the seeds with one batch size, their mean and its standard error."""
-    for run, value in batch.held.items():
-        numbers.add(run, DISCRETE, f"held[{batch.about}]", value)
-    values = [*batch.held.values()]
+    for run, value in batch.late_means.items():
+        numbers.add(run, DISCRETE, f"late_mean[{batch.about}]", value)
+    values = [*batch.late_means.values()]
     dots: dict[str, Any] = {
         "marker": "o",
         "markersize": 2.8,
@@ -253,11 +259,11 @@ def _draw_held(axes: Axes, batch: _Batch, aside: float, numbers: Numbers) -> Non
     )
     mean, error = mean_and_error(values)
     first = batch.runs[0]
-    numbers.add(first, DISCRETE, f"mean_held[{batch.about}]", mean)
+    numbers.add(first, DISCRETE, f"mean_late_mean[{batch.about}]", mean)
     look: dict[str, Any] = {"color": batch.color, "zorder": 3}
     axes.plot(batch.size, mean, marker="D", markersize=3.6, label=f"mean {batch.about}", **look)
     if np.isfinite(error):
-        numbers.add(first, DISCRETE, f"standard_error_held[{batch.about}]", error)
+        numbers.add(first, DISCRETE, f"standard_error_late_mean[{batch.about}]", error)
         axes.errorbar(
             batch.size,
             mean,
@@ -271,7 +277,7 @@ def _draw_held(axes: Axes, batch: _Batch, aside: float, numbers: Numbers) -> Non
         )
     where, shift = ("data", "data"), (0, 6)
     place = (batch.size, max(values))
-    note(axes, f"{mean:.2f}", place, coordinates=where, shift=shift, ha="center", fontsize=6.5)
+    note(axes, f"{mean:.2f}", place, coordinates=where, shift=shift, ha="center")
 
 
 def _name_batches(axes: Axes, batches: Sequence[_Batch]) -> None:
@@ -279,7 +285,7 @@ def _name_batches(axes: Axes, batches: Sequence[_Batch]) -> None:
     found = [(batch, batch.mean) for batch in batches]
     ends = [(b, float(mean[-1])) for b, mean in found if mean is not None and mean.size]
     end_labels(axes, [(height, batch.label, batch.color) for batch, height in ends])
-    note(axes, "batch size", (1, 1), shift=(4, 0), va="top", fontsize=6.5, color=FAINT)
+    note(axes, "batch size", (1, 1), shift=(4, 0), va="top", color=FAINT)
 
 
 def _state_failures(axes: Axes, batches: Sequence[_Batch]) -> None:
@@ -291,7 +297,7 @@ def _state_failures(axes: Axes, batches: Sequence[_Batch]) -> None:
         if diverged(run)
     ]
     if words:
-        note(axes, "\n".join(words), (0, 1), shift=(3, -3), va="top", fontsize=6.5)
+        note(axes, "\n".join(words), (0, 1), shift=(3, -3), va="top", room=False)
 
 
 def _key(figure: Figure) -> None:

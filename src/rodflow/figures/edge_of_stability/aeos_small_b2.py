@@ -22,19 +22,18 @@ from rodflow.figures.core.marks import (
     curve,
     diverged,
     exception,
-    held,
+    late,
     mark_threshold,
     not_reached_key,
     threshold_key,
     top_of_ratio,
 )
+from rodflow.figures.core.panels import empty_figure, fit, page
 from rodflow.figures.core.rows import onset, sharpness
-from rodflow.figures.core.style import FAINT, Drawing, Numbers, key, new_figure, note, styled
+from rodflow.figures.core.style import FAINT, Drawing, Numbers, key, note, styled
 from rodflow.figures.core.sweeps import (
-    add_panel,
     by_other_settings,
     color_key,
-    columns,
     formula,
     head_block,
     hyperparameter,
@@ -46,7 +45,30 @@ from rodflow.figures.core.sweeps import (
 )
 from rodflow.store.results import DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="sweeps", needs=ALONG_RUNS, order=20)
+FIGURE = FigureEntry(
+    per="sweeps",
+    needs=ALONG_RUNS,
+    order=20,
+    caption=r"""
+The threshold depends neither on :math:`\beta_2` nor on :math:`\epsilon`; what changes is how fast, and how far,
+the preconditioner can answer: :math:`\beta_2` is the length of its memory, and an :math:`\epsilon` above the
+root of the second moment makes it constant, so that Adam becomes heavy ball. *Expected* (after Cohen et al.
+(arXiv 2207.14484)): whether the mean stays in the band, how the range changes with :math:`\beta_2` and
+:math:`\epsilon`, and which runs stay below the threshold until their end.
+
+What the decay :math:`\beta_2` of the second moment (columns) and :math:`\epsilon` (rows, colours) do to how
+tightly Adam holds its sharpness; everything is dimensionless. *Grid*: sharpness over threshold, :math:`\eta S
+(1-\beta_1)/(2+2\beta_1)` with :math:`S` the largest eigenvalue of :math:`P^{-1/2} H P^{-1/2}`, along the
+discrete run against the optimizer step. The dashed line is the threshold, the band ±10% of it; "s.d." is the
+standard deviation over the last quarter of the run (mean of the seeds). *Below, left*: mean and range (bar) in
+that time against :math:`\beta_2`; open where the run never reached the threshold. *Right*: the standard
+deviation, of runs that reached it only, as there is nothing to hold otherwise. A cross ends the curve of a run
+that diverged, and what diverged, never reached its threshold, or has left it for below before its end is
+written in its panel.
+
+Sharpness, means and ranges come from ``comparison.nc``; ``aeos_small_b2.csv`` has every number.
+""",
+)
 
 
 _B2, _EPS = "b2", "eps"
@@ -56,10 +78,7 @@ _THIN = 0.7  # the line of the threshold
 
 _LOW = 0.45  # words stand above curves that end below this
 
-_LEFT, _RIGHT = 0.72, 0.15  # inches
-_ACROSS = {"between": 0.26, "narrow": 1.2, "wide": 2.4, "least": 5.2}
-_TALL, _GAP, _UNDER, _SUMMARY, _FOOT = 0.72, 0.12, 0.52, 1.1, 0.46
-_KEY, _LINE, _HEAD = 0.26, 0.15, 0.58  # first line of the key, further ones, a block's title
+_TALL, _SUMMARY = 0.72, 1.1  # inches: a row of the grid, and what is below it
 
 
 @dataclass(frozen=True)
@@ -91,7 +110,7 @@ class _Block:
 
 
 def draw(runs: Sequence[StoredRun]) -> Drawing:
-    """A grid of sharpness over threshold against the steps, and what is held against the decay.
+    """A grid of sharpness over threshold against the steps, and its late mean against the decay.
 
     Args:
         runs: of any models and optimizers; one without such a decay has a column of its own.
@@ -104,8 +123,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         blocks.append(_Block(group, decays, eps, colors, names))
     numbers = Numbers()
     with styled():
-        lines = 1 + len(colors) // 6
-        figure, places_of = _figure(blocks, lines)
+        figure, places_of = _figure(blocks)
         for block, (panels, summary) in zip(blocks, places_of, strict=True):
             _draw_grid(block, panels, numbers)
             _draw_summary(block, summary, numbers)
@@ -113,7 +131,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             limit = f"threshold of $\\eta S$ {run.threshold:.4g}"
             head_block(panels[0][0], run, (_B2, _EPS), limit)
         limits = [threshold_key(), band_key(), *not_reached_key(runs)]
-        key(figure, [*color_key(_EPS, colors), *limits], lines=lines)
+        key(figure, [*color_key(_EPS, colors), *limits])
+        first = [row[0] for panels, summary in places_of for row in (*panels, summary)]
+        fit(figure, first, [height for block in blocks for height in _tall(block)])
     return Drawing(figure, numbers.table())
 
 
@@ -124,31 +144,30 @@ def deviation(run: StoredRun) -> float:
     return float(end.std()) if not diverged(run) and end.size else np.nan
 
 
+def _tall(block: _Block) -> list[float]:
+    """The heights of the rows of a block, in inches: of its grid, and of the summary below."""
+    return [*[_TALL] * len(block.eps), _SUMMARY]
+
+
 def _figure(
-    blocks: Sequence[_Block], lines: int
+    blocks: Sequence[_Block],
 ) -> tuple[Figure, list[tuple[list[list[Axes]], list[Axes]]]]:
     """An empty figure, and of each block its panels by row and column and the two of the summary."""
     count = max(len(block.decays) for block in blocks)
-    lefts, panel, width = columns(count, left=_LEFT, right=_RIGHT, **_ACROSS)
-    grids = [len(block.eps) * (_TALL + _GAP) - _GAP for block in blocks]
-    top = _KEY + _LINE * (lines - 1)
-    height = top + sum(_HEAD + grid + _UNDER + _SUMMARY + _FOOT for grid in grids)
-    figure = new_figure(width, height)
-    half = (width - _LEFT - _RIGHT - _LEFT) / 2
-    found = []
-    for block, grid in zip(blocks, grids, strict=True):
-        top += _HEAD
+    tall = [height for block in blocks for height in _tall(block)]
+    figure = empty_figure(page(count), tall)
+    # Twice as many columns as decays, so that the two of the summary have half of the width each.
+    grid = figure.add_gridspec(len(tall), 2 * count, height_ratios=tall)
+    found, first = [], 0
+    for block in blocks:
+        rows = range(first, first + len(block.eps))
         panels = [
-            [
-                add_panel(figure, left, top + row * (_TALL + _GAP), panel, _TALL)
-                for left in lefts[: len(block.decays)]
-            ]
-            for row in range(len(block.eps))
+            [figure.add_subplot(grid[row, 2 * c : 2 * c + 2]) for c in range(len(block.decays))]
+            for row in rows
         ]
-        top += grid + _UNDER
-        sides = (_LEFT, _LEFT + half + _LEFT)
-        found.append((panels, [add_panel(figure, left, top, half, _SUMMARY) for left in sides]))
-        top += _SUMMARY + _FOOT
+        first = rows.stop + 1
+        halves = (grid[rows.stop, :count], grid[rows.stop, count:])
+        found.append((panels, [figure.add_subplot(half) for half in halves]))
     return figure, found
 
 
@@ -164,22 +183,11 @@ def _draw_grid(block: _Block, panels: Sequence[Sequence[Axes]], numbers: Numbers
             axes.tick_params(labelleft=axes is row[0], labelbottom=row is panels[-1])
             mark_threshold(axes, linewidth=_THIN)
             _draw_runs(axes, block, block.at(b2, eps), numbers)
-        row[0].set_ylabel(formula(_EPS, eps), color=block.colors[eps], fontweight="bold")
-    _name_heights(panels)
+        row[0].set_ylabel(f"{formula(_EPS, eps)}\nsharpness /\nthreshold", color=block.colors[eps])
     for axes, b2 in zip(panels[0], block.decays, strict=True):
-        axes.set_title(formula(_B2, b2), pad=4)
+        note(axes, formula(_B2, b2), (0.5, 1), shift=(0, 4), ha="center", fontsize=8)
     for axes in panels[-1]:
         axes.set_xlabel("optimizer step")
-
-
-def _name_heights(panels: Sequence[Sequence[Axes]]) -> None:
-    """What is on the vertical axes of the grid, once, beside all rows."""
-    first, last = panels[0][0], panels[-1][0]
-    middle = (first.get_position().y1 + last.get_position().y0) / 2
-    text = f"sharpness /{' ' if len(panels) > 1 else chr(10)}threshold [1]"
-    where: dict[str, Any] = {"coordinates": ("figure fraction", "figure fraction")}
-    look: dict[str, Any] = {"rotation": 90, "va": "center", "ha": "left", "fontsize": 7}
-    note(first, text, (0, middle), shift=(3, 0), **where, **look)
 
 
 def _draw_runs(axes: Axes, block: _Block, runs: Sequence[StoredRun], numbers: Numbers) -> None:
@@ -199,9 +207,17 @@ def _draw_runs(axes: Axes, block: _Block, runs: Sequence[StoredRun], numbers: Nu
         words = ["no run"]
     low = bool(ends) and max(ends) < _LOW
     for line, text in enumerate(words if low else reversed(words)):
-        look = {"ha": "right", "va": "top" if low else "bottom", "fontsize": 6.5}
+        look = {"ha": "right", "va": "top" if low else "bottom"}
         at, away = (1.0, 1 - TOLERANCE if low else 0.0), -8 * line if low else 2 + 8 * line
-        note(axes, text, at, coordinates=("axes fraction", "data"), shift=(-1, away), **look)
+        note(
+            axes,
+            text,
+            at,
+            coordinates=("axes fraction", "data"),
+            shift=(-1, away),
+            room=False,
+            **look,
+        )
 
 
 def _digits(value: float) -> str:
@@ -224,19 +240,26 @@ def _draw_summary(block: _Block, panels: Sequence[Axes], numbers: Numbers) -> No
         }
         for run, place in places.items():
             _draw_range(mean, block, run, place, numbers)
-        _draw_marks(mean, block, places, "held_over_threshold", held, numbers)
+        _draw_marks(mean, block, places, "late_mean_over_threshold", late, numbers)
         _draw_marks(spread, block, places, "standard_deviation", _settled, numbers)
     for axes in panels:
         labels = ["none" if b2 is None else plain(b2) for b2 in block.decays]
         axes.set_xticks(range(len(labels)), labels=labels)
         axes.set_xlim(-0.5, len(labels) - 0.5)
-        axes.set_xlabel("second-moment decay $\\beta_2$ [1]")
+        axes.set_xlabel("second-moment decay $\\beta_2$")
     mean.set_ylim(0, max(mean.get_ylim()[1], 1 + 2 * TOLERANCE))
-    mean.set_ylabel("held sharpness /\nthreshold [1]")
+    mean.set_ylabel("late mean /\nthreshold")
     spread.set_ylim(0, max(spread.get_ylim()[1], 0.02))
-    spread.set_ylabel("its standard\ndeviation [1]")
+    spread.set_ylabel("its standard\ndeviation")
     if not np.isfinite([*map(_settled, block.runs)]).any():
-        note(spread, "no run held the threshold", (0.5, 0.5), ha="center", color=FAINT)
+        note(
+            spread,
+            "no run stayed at the threshold",
+            (0.5, 0.5),
+            ha="center",
+            color=FAINT,
+            room=False,
+        )
 
 
 def _settled(run: StoredRun) -> float:
@@ -246,13 +269,13 @@ def _settled(run: StoredRun) -> float:
 
 def _draw_range(axes: Axes, block: _Block, run: StoredRun, x: float, numbers: Numbers) -> None:
     """From the lowest to the highest in the last quarter."""
-    ends = {end: held(run, end) for end in ("_lowest", "_highest")}
-    if not np.isfinite(held(run)):
+    ends = {end: late(run, end) for end in ("lowest", "highest")}
+    if not np.isfinite(late(run)):
         return
     color = block.color(run)
     axes.plot([x, x], [*ends.values()], color=color, linewidth=2.4, alpha=0.35, label="range")
     for end, value in ends.items():
-        name = named(f"held{end}_over_threshold", run, block.names)
+        name = named(f"late_{end}_over_threshold", run, block.names)
         numbers.add(run, DISCRETE, name, value)
 
 

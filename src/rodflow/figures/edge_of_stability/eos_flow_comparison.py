@@ -18,6 +18,7 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry, with_flow
 from rodflow.errors import RodflowError
 from rodflow.figures.core.marks import NOT_REACHED
+from rodflow.figures.core.panels import columns_of_panels, fit, page
 from rodflow.figures.core.rows import (
     loss,
     mark_end,
@@ -28,7 +29,9 @@ from rodflow.figures.core.rows import (
 )
 from rodflow.figures.core.style import (
     BAND,
+    DASHED,
     FAINT,
+    THIN,
     Drawing,
     Numbers,
     error_words,
@@ -41,25 +44,44 @@ from rodflow.figures.core.style import (
 from rodflow.figures.core.sweeps import (
     by_problem,
     problem_label,
-    stacked,
     step_size,
     sweep_name,
 )
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="sweeps", needs=ALONG_RUNS, order=17, runs=with_flow("stable"))
+FIGURE = FigureEntry(
+    per="sweeps",
+    needs=ALONG_RUNS,
+    order=17,
+    runs=with_flow("stable"),
+    caption=r"""
+*Claim* (Cohen et al., arXiv 2103.00065): before the onset the two are one curve; after it they part, not at
+once but when the oscillation has grown from its small beginning, and from then on gradient descent stays at the
+threshold while the sharpness of the flow rises beyond it. The larger the step size, the earlier they part and
+the farther they go.
+
+Gradient descent (grey) and gradient flow (dashed) that starts from it at step :math:`t_0`, one column a step
+size :math:`\eta`, against time :math:`\eta (t - t_0)`; everything is dimensionless. *Top*: the distance between
+the flow and the midpoint of the iterates, divided by the distance that the midpoint has travelled since
+:math:`t_0`; the numbers are its value at the onset (the first snapshot from there on) and at the end, geometric
+means over the seeds. *Middle*: the sharpness divided by the threshold :math:`2/\eta`. *Bottom*: the loss, that
+of gradient descent averaged over neighbouring steps. Shaded is the time before the onset (vertical dashes),
+when the sharpness of gradient descent first reaches the threshold. The relative distance falls at first because
+little has been travelled. A cross ends the curve of a process that diverged.
+
+All of it comes from ``comparison.nc`` and, for the losses, the trajectories; ``eos_flow_comparison.csv`` has
+every point drawn and the :math:`t_0` of each run.
+""",
+)
 
 
 _OPTIMIZER, _FLOW = "gd", "stable"
 _NAMES = {DISCRETE: "gradient descent", _FLOW: "gradient flow"}
-_TITLES = ("relative distance [1]", "sharpness / threshold [1]", "loss [1]")
+_TITLES = ("relative distance", "sharpness / threshold", "loss")
 _HIGHEST = 2.5  # of sharpness over threshold that is shown
 _ROOM = 0.25  # for words below the distances, in heights of the axis
 
 _TALL = (1.35, 1.2, 1.2)  # inches
-_TOP = 0.8
-_LAYOUT = {"left": 0.55, "right": 0.15, "between": 0.2, "narrow": 1.25, "wide": 3.0}
-_LAYOUT |= {"gap": 0.16, "foot": 0.4}
 
 
 class FlowError(RodflowError, ValueError):
@@ -84,7 +106,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     several = len(by_problem(shown)) > 1
     numbers = Numbers()
     with styled():
-        figure, grid = stacked(len(columns), _TALL, top=_TOP + 0.2 * several, **_LAYOUT)
+        figure, grid = columns_of_panels(_TALL, len(columns), width=page(len(columns), narrow=1.45))
         for own, column in zip(columns, grid, strict=True):
             for run in own:
                 _draw_run(column, run, sweep_name(run, shown), numbers)
@@ -97,7 +119,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             _mark_onsets(column, own)
             _mark_ends(column, own)
             _write_numbers(column, own)
-        _head(figure, "" if several else problem_label(shown[0]))
+        _key(figure, "" if several else problem_label(shown[0]))
+        fit(figure, grid[0], _TALL)
     return Drawing(figure, numbers.table())
 
 
@@ -166,7 +189,7 @@ def _set_limits(grid: Sequence[Sequence[Axes]], columns: Sequence[Sequence[Store
                 highest = 1.05 * max(1.3, values.max(initial=0))
                 axes.set_ylim(0, min(highest, _HIGHEST))
                 axes.yaxis.set_major_locator(MultipleLocator(0.5))
-                axes.axhline(1, color=FAINT, linewidth=0.7, zorder=1)
+                axes.axhline(1, **THIN)
             else:
                 show_on_log_scale(axes, values)
                 if row == 0:
@@ -179,7 +202,7 @@ def _set_limits(grid: Sequence[Sequence[Axes]], columns: Sequence[Sequence[Store
         for axes in column:
             axes.set_xlim(0, end)
             axes.xaxis.set_major_locator(MaxNLocator(5))
-        column[-1].set_xlabel("time $\\eta\\,(t-t_0)$ [1]")
+        column[-1].set_xlabel("time $\\eta\\,(t-t_0)$")
 
 
 def _settled(axes: Axes, own: Sequence[StoredRun], row: int) -> np.ndarray:
@@ -206,7 +229,7 @@ def _mark_onsets(column: Sequence[Axes], own: Sequence[StoredRun]) -> None:
             look: dict[str, Any] = {
                 "color": FAINT,
                 "linewidth": 0.7,
-                "linestyle": (0, (4, 2)),
+                "linestyle": DASHED,
                 "zorder": 1,
             }
             axes.axvline(time, label="onset", **look)
@@ -218,7 +241,7 @@ def _mark_onsets(column: Sequence[Axes], own: Sequence[StoredRun]) -> None:
         place = (min(times), 1.0)
         note(
             column[0], words, place, coordinates=where, shift=(shift, 2), ha=side,
-            color=FAINT, fontsize=6.5,
+            color=FAINT
         )  # fmt: skip
 
 
@@ -250,7 +273,7 @@ def _write_numbers(column: Sequence[Axes], own: Sequence[StoredRun]) -> None:
     at, away, side = (0, 3, "left") if left else (1, -2, "right")
     for line, (text, shade) in reversed([*enumerate(texts)]):
         shift = (away, 3 + 8 * line)
-        note(column[0], text, (at, 0), shift=shift, ha=side, color=shade, fontsize=6.5)
+        note(column[0], text, (at, 0), shift=shift, ha=side, color=shade, room=False)
     failed = dict.fromkeys(
         (_NAMES[process], status.split(":")[0], process_style(process).text_color)
         for run in own
@@ -260,13 +283,10 @@ def _write_numbers(column: Sequence[Axes], own: Sequence[StoredRun]) -> None:
     note_lines(column[2], [(w, shade) for name, end, shade in failed for w in (end, name)])
 
 
-def _head(figure: Figure, problem: str) -> None:
+def _key(figure: Figure, problem: str) -> None:
     """What the lines are, and what is trained if that is the same in all columns."""
     handles = [
         Line2D([], [], **{**process_style(process).line, "label": name})
         for process, name in _NAMES.items()
     ]
-    key(figure, handles)
-    if problem:
-        up = 1 - 0.36 / figure.get_figheight()
-        figure.text(0.5, up, problem, ha="center", va="center", fontsize=8, fontweight="bold")
+    key(figure, handles, title=problem)

@@ -4,7 +4,7 @@ One column a model and criterion, one colour a step size, seeds as further lines
 Source: Cohen et al. 2021 (arXiv 2103.00065).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,6 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MultipleLocator
 
 from rodflow.analysis.equilibrium import (
     WINDOW,
@@ -25,12 +24,14 @@ from rodflow.analysis.equilibrium import (
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
 from rodflow.errors import RodflowError
 from rodflow.figures.core.marks import NOT_REACHED, cross, curve, diverged, ending
+from rodflow.figures.core.panels import columns_of_panels, fit
 from rodflow.figures.core.rows import at_snapshots, sharpness, show_on_log_scale
 from rodflow.figures.core.style import (
-    FAINT,
+    DASHED,
     INK,
     Drawing,
     Numbers,
+    key,
     note,
     optimizer_label,
     styled,
@@ -39,25 +40,45 @@ from rodflow.figures.core.sweeps import (
     by_problem,
     ordered_colors,
     problem_label,
-    stacked,
     step_size,
     sweep_name,
 )
 from rodflow.store.results import DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="sweeps", needs=ALONG_RUNS, order=16)
+FIGURE = FigureEntry(
+    per="sweeps",
+    needs=ALONG_RUNS,
+    order=16,
+    caption=r"""
+*Claim* (Cohen et al., arXiv 2103.00065): below the threshold the sharpness rises (progressive sharpening), then
+it hovers at or just above :math:`2/\eta`, while the loss goes up and down from step to step and falls in the
+long run. With cross-entropy, or once the data are fitted, the sharpness falls away from the threshold again;
+where all runs of a column have left it early, only the first steps are shown, as written below the column.
+
+Full-batch gradient descent at several step sizes :math:`\eta`, one column a model and criterion, against the
+optimizer step; everything is dimensionless. *Top*: the training loss :math:`L` of each step (thin) and its mean
+:math:`\bar L` over 50 steps (bold, drawn at the middle of the window). *Bottom*: the sharpness :math:`S`, the
+largest eigenvalue of the Hessian, with the threshold :math:`2/\eta` dashed in the colour of the step size.
+Several lines of one colour are seeds. The numbers above a column, means over the seeds, are taken while the run
+is at the edge, from the first snapshot at which :math:`S \ge 2/\eta` to the end, or with cross-entropy to the
+last such snapshot: the time average of :math:`S\eta/2`, the fraction of steps on which the loss rises, and of
+these steps the fraction on which the 50-step mean falls nevertheless. A dash stands where the run is at the
+edge too briefly for a 50-step mean, or where the loss never rises. A cross ends the curve of a run that
+diverged.
+
+Losses are read from the trajectories (train stage), sharpness from ``sharpness/`` and ``comparison.nc``;
+``eos_gd.csv`` has every point drawn.
+""",
+)
 
 
 _OPTIMIZER = "gd"
 _LIMIT = 2.0  # of step size times sharpness
-_TOLERANCE, _AROUND = 0.05, "#dedede"  # half the width of the band around the threshold, its colour
 _HIGHEST = 2.1  # of sharpness over threshold that is shown
 _LONG = 3  # how many times as long as to the end of the edge is shown at most
 
-_TALL = (1.6, 1.35, 1.2)  # inches
-_LAYOUT = {"left": 0.5, "right": 0.12, "between": 0.42, "narrow": 1.3, "wide": 4.4}
-_LAYOUT |= {"gap": 0.2, "foot": 0.56}
-_TABLE, _LINE = 30, 8.5  # points above the panels: for the title, for a line of numbers
+_TALL = (1.6, 1.5)  # inches
+_LINE = 8.5  # points above the panels for a line of numbers
 
 
 class EdgeError(RodflowError, ValueError):
@@ -115,7 +136,7 @@ class _Panel:
 
 
 def draw(runs: Sequence[StoredRun]) -> Drawing:
-    """A column for each model and criterion: loss, sharpness, and sharpness over 2/η.
+    """A column for each model and criterion: loss and sharpness.
 
     Args:
         runs: of any optimizer; those of gradient descent are drawn.
@@ -131,27 +152,21 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     groups = [_lines(group, shown) for group in by_problem(shown)]
     numbers = Numbers()
     with styled():
-        rows = max(len({line.color for line in lines}) for lines in groups)
-        top = 0.28 + (_TABLE + _LINE * rows) / 72
-        figure, grid = stacked(len(groups), _TALL, top=top, **_LAYOUT)
-        highest = _highest(line for lines in groups for line in lines)
-        for lines, (losses, raw, over) in zip(groups, grid, strict=True):
+        figure, grid = columns_of_panels(_TALL, len(groups))
+        for lines, (losses, raw) in zip(groups, grid, strict=True):
             last, planned = _last_shown(lines), _planned(lines)
             _draw_loss(_Panel(losses, lines, last, numbers))
             _draw_sharpness(_Panel(raw, lines, last, numbers))
-            _draw_ratio(_Panel(over, lines, last, numbers), highest)
-            for axes in (losses, raw, over):
+            for axes in (losses, raw):
                 axes.set_xlim(0, last)
-                axes.tick_params(labelbottom=axes is over)
+                axes.tick_params(labelbottom=axes is raw)
             first = "" if last == planned else f"\n(first {last} of {planned})"
-            over.set_xlabel(f"optimizer step{first}")
+            raw.set_xlabel(f"optimizer step{first}")
             _write_table(losses, lines, numbers)
-        titles = ("loss [1]", "sharpness $S$ [1]", "$S\\,/\\,(2/\\eta)$ [1]")
-        for axes, title in zip(grid[0], titles, strict=True):
+        for axes, title in zip(grid[0], ("loss", "sharpness $S$"), strict=True):
             axes.set_ylabel(title)
-        for axes in [column[2] for column in grid[1:]]:
-            axes.tick_params(labelleft=False)
         _key(figure)
+        fit(figure, grid[0], _TALL)
     return Drawing(figure, numbers.table())
 
 
@@ -204,30 +219,10 @@ def _draw_sharpness(panel: _Panel) -> None:
         drawn.append(panel.plot(line, "raw_sharpness", raw, linewidth=line.width(1.0), zorder=2))
         highest += [1.15 * line.limit, *np.minimum(drawn[-1].values, _HIGHEST * line.limit)]
     for line in {line.color: line for line in reversed(panel.lines)}.values():
-        look: dict[str, Any] = {"linewidth": 0.9, "linestyle": (0, (4, 2)), "zorder": 2.5}
+        look: dict[str, Any] = {"linewidth": 0.9, "linestyle": DASHED, "zorder": 2.5}
         panel.axes.axhline(line.limit, color=line.color, label="threshold", **look)
         panel.numbers.add(line.run, DISCRETE, f"threshold[{line.name}]", line.limit)
     panel.axes.set_ylim(0, 1.05 * max(highest))
-    _mark_ends(panel, drawn)
-
-
-def _highest(lines: Iterable[_Line]) -> float:
-    """The upper end of all axes of sharpness over threshold."""
-    ratios = [sharpness(line.run, DISCRETE).dropna("snapshot").values for line in lines]
-    return float(np.clip(1.05 * np.concatenate([np.ones(1), *ratios]).max(), 1.3, _HIGHEST))
-
-
-def _draw_ratio(panel: _Panel, highest: float) -> None:
-    """Sharpness over threshold, around a band at 1."""
-    panel.axes.axhspan(1 - _TOLERANCE, 1 + _TOLERANCE, color=_AROUND, linewidth=0, zorder=0)
-    panel.axes.axhline(1, color=FAINT, linewidth=0.7, linestyle=(0, (4, 2)), zorder=1)
-    drawn = []
-    for line in panel.lines:
-        look = {"linewidth": line.width(1.0), "zorder": 2}
-        ratio = sharpness(line.run, DISCRETE)
-        drawn.append(panel.plot(line, "sharpness_over_threshold", ratio, **look))
-    panel.axes.set_ylim(0, highest)
-    panel.axes.yaxis.set_major_locator(MultipleLocator(0.5))
     _mark_ends(panel, drawn)
 
 
@@ -242,11 +237,16 @@ def _write_table(axes: Axes, lines: Sequence[_Line], numbers: Numbers) -> None:
     colors = [*dict.fromkeys(line.color for line in lines)]
     height = _LINE * len(colors)
     title = problem_label(lines[0].run)
-    note(axes, title, (0.5, 1), shift=(0, height + 18), ha="center", fontsize=8, fontweight="bold")
+    note(axes, title, (0.5, 1), shift=(0, height + 26), ha="center", fontsize=8, fontweight="bold")
     places = ((0.0, "left"), (0.5, "right"), (0.75, "right"), (1.0, "right"))
-    heads = ("$\\eta$", "$\\overline{S\\eta/2}$", "$L\\uparrow$", "$\\bar L\\downarrow$")
+    heads = (
+        "$\\eta$",
+        "mean of\n$S\\eta/2$",
+        "steps where\n$L$ rises",
+        "of these,\n$\\bar L$ falls",
+    )
     for head, (place, side) in zip(heads, places, strict=True):
-        note(axes, head, (place, 1), shift=(0, height + 6), ha=side, fontsize=6.5)
+        note(axes, head, (place, 1), shift=(0, height + 6), ha=side)
     for row, color in enumerate(colors):
         own = [line for line in lines if line.color == color]
         up = height - _LINE * (row + 1) + 5
@@ -287,27 +287,10 @@ def _percent(fractions: Sequence[float]) -> str:
 
 def _key(figure: Figure) -> None:
     """What the kinds of lines are, once."""
-    place = {"va": "top", "fontsize": 8, "fontweight": "bold"}
-    name = optimizer_label(_OPTIMIZER)
-    note(
-        figure.axes[0],
-        name,
-        (0.0, 1.0),
-        coordinates=("figure fraction", "figure fraction"),
-        shift=(6, -6),
-        **place,
-    )
     looks: list[dict[str, Any]] = [
         {"linewidth": 0.7, "alpha": 0.5, "label": "loss $L$ of each step"},
         {"linewidth": 1.3, "label": f"its {WINDOW}-step average $\\bar L$"},
-        {"linewidth": 0.9, "linestyle": (0, (4, 2)), "label": "threshold $2/\\eta$"},
+        {"linewidth": 0.9, "linestyle": DASHED, "label": "threshold $2/\\eta$"},
     ]
-    figure.legend(
-        handles=[Line2D([], [], color=INK, **look) for look in looks],
-        loc="upper center",
-        ncols=len(looks),
-        frameon=False,
-        fontsize=7.5,
-        handlelength=2.2,
-        columnspacing=1.2,
-    )
+    handles = [Line2D([], [], color=INK, **look) for look in looks]
+    key(figure, handles, title=optimizer_label(_OPTIMIZER))

@@ -4,79 +4,84 @@ The first run is the base. One column a hyperparameter, with the base and the ru
 it in that one alone; below, maps of two hyperparameters at once where runs differ in both.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.figures.core.marks import TOLERANCE, mark_threshold
+from rodflow.figures.core.panels import empty_figure, fit, page
 from rodflow.figures.core.style import (
     BAND,
     FAINT,
-    INK,
     Drawing,
     Numbers,
     ProcessStyle,
     hyperparameters,
+    key,
     model_label,
-    new_figure,
     note,
     optimizer_label,
     process_style,
     styled,
 )
+from rodflow.figures.rod_flow.hyperparameter_maps import draw_maps
+from rodflow.figures.rod_flow.hyperparameter_points import (
+    STABLE,
+    TITLES,
+    Point,
+    cells_of,
+    comparable,
+    gain,
+    rod_flows,
+    varied_in,
+)
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="sweep", needs=ALONG_RUNS, order=15)
+FIGURE = FigureEntry(
+    per="sweep",
+    needs=ALONG_RUNS,
+    order=15,
+    caption=r"""
+*Claim*: the sharpness stays in the band for all hyperparameters, and the rod flow is nearer than the stable
+flow by a factor of ten or more; where it is not, the model is at its limits.
+
+How good the models are as the hyperparameters of one optimizer change: one column for each of them, in which
+the grey stripe marks the base and the other runs differ from it in that one alone; the learning rate is on a
+logarithmic axis, decays are logarithmic in :math:`1 - \beta`. First row: the tracking error of the flows, that
+is the distance of a flow's centre from the midpoint of the iterates over the distance travelled since
+:math:`t_0`, at the last step (filled) and as geometric mean over the run (open). Second row: the preconditioned
+sharpness over the stability threshold in the last quarter of the run; dots are the time average of the discrete
+run, bars go from its lowest to its highest value, squares are the average of the rod flow, and the numbers at
+the upper edge that of the stable flow where it lies far above (otherwise a triangle). The band is ±10%. The
+threshold itself depends on the momentum: :math:`\eta S = 2(1+\beta_1)/(1-\beta_1)` for Adam and its scalar
+variant, and is written below each value. Third row: the first step after :math:`t_0` at which the sharpness
+reaches the threshold, of the discrete run and as predicted by the flows. All but the step are dimensionless.
+Where runs differ from the base in two hyperparameters, maps below the columns show the last error of the rod
+flow, the stable flow's error over it, and the sharpness of the discrete run. A process that diverged has no
+mark, and neither has what was compared with it; words in their place say so, as where the threshold was not
+reached.
+
+Numbers come from the ``comparison.nc`` and the sharpness stage of each run; ``hyperparameters_{part}.csv`` has
+all of them, each named after what its run changes.
+""",
+)
 
 
-_TITLES = {
-    "learning_rate": "learning rate $\\eta$ [1]",
-    "momentum": "momentum $\\beta$ [1]",
-    "b1": "momentum decay $\\beta_1$ [1]",
-    "b2": "second-moment decay $\\beta_2$ [1]",
-    "eps": "$\\epsilon$ [1]",
-}
 _DECAYS = ("momentum", "b1", "b2")
-_STABLE = "stable"
-_ROWS = ("tracking error [1]", "sharpness / threshold [1]", "onset [optimizer step]")
-_MARKERS = {DISCRETE: "o", _STABLE: "^"}
-_TOLERANCE = 0.1
+_ROWS = ("tracking error", "sharpness / threshold", "onset [optimizer step]")
+_MARKERS = {DISCRETE: "o", STABLE: "^"}
 _HIGHEST = 1.4  # of the stable flow's sharpness over threshold that has a mark, beyond a number
 
 _ERRORS = {"error_last": True, "error_mean": False}  # which of them has filled marks
 
-_LEFT, _RIGHT, _PANEL, _BETWEEN = 0.62, 0.15, 2.1, 0.2  # inches
-_HEIGHT, _GAP, _HEAD, _FOOT, _MAP, _MAP_HEAD = 1.15, 0.12, 0.8, 0.42, 1.0, 0.3
-
-
-@dataclass(frozen=True)
-class _Point:
-    """A run and in what it differs from the base: hyperparameter -> value."""
-
-    run: StoredRun
-    changed: dict[str, float]
-
-    @property
-    def name(self) -> str:
-        """For the table, such as "b1=0.5"."""
-        return " ".join(f"{key}={value:g}" for key, value in self.changed.items()) or "base"
-
-    def value(self, key: str) -> float:
-        """Of a hyperparameter."""
-        return float(self.run.settings["optimizer"][key])
-
-    def number(self, quantity: str, process: str) -> float:
-        """From the comparison; NaN of a process that did not complete, whose steps are others."""
-        if self.run.status(process) != COMPLETED or self.run.status(DISCRETE) != COMPLETED:
-            return np.nan
-        return float(self.run.comparison[quantity].sel(process=process))
+_TALL, _MAP = (1.15, 1.15, 1.15), 1.0  # inches
+_MAPS = 3  # side by side
 
 
 def draw(runs: Sequence[StoredRun]) -> Drawing:
@@ -85,83 +90,45 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     Args:
         runs: the base, then those with other hyperparameters of the same model and optimizer.
     """
-    points = _points(runs)
+    points = comparable(runs)
     flows = [
         process
         for process in runs[0].processes
         if process != DISCRETE and all(process in point.run.processes for point in points)
     ]
-    keys = _varied(points, 1) or ["learning_rate"]
-    pairs = [*combinations(_varied(points, 2), 2)]
-    maps = [(pair, cells) for pair in pairs if (cells := _cells(points, pair))]
+    keys = varied_in(points, 1) or ["learning_rate"]
+    pairs = [*combinations(varied_in(points, 2), 2)]
+    maps = [(pair, cells) for pair in pairs if (cells := cells_of(points, pair))]
     numbers = Numbers()
     for point in points:
         _enter(point, flows, numbers)
-    count = max(len(keys), 3)
-    width = _LEFT + count * (_PANEL + _BETWEEN) - _BETWEEN + _RIGHT
-    upper = _HEAD + 3 * (_HEIGHT + _GAP) - _GAP + _FOOT
-    height = upper + len(maps) * (_MAP + _MAP_HEAD + _FOOT)
+    tall = [*_TALL, *[_MAP] * len(maps)]
     with styled():
-        figure = new_figure(width, height)
-
-        def add(column: int, top: float, tall: float) -> Axes:
-            """A panel whose upper edge is `top` inches below that of the figure."""
-            left = _LEFT + column * (_PANEL + _BETWEEN)
-            bottom = height - top - tall
-            box = (left / width, bottom / height, _PANEL / width, tall / height)
-            return figure.add_axes(box)
-
-        tops = [_HEAD + row * (_HEIGHT + _GAP) for row in range(3)]
-        columns = [[add(c, top, _HEIGHT) for top in tops] for c in range(len(keys))]
+        figure, columns, below = _figure(tall, len(keys))
         for key, column in zip(keys, columns, strict=True):
             _draw_column(column, key, points, flows)
         _share_heights(columns)
-        for row, (pair, cells) in enumerate(maps):
-            top = upper + row * (_MAP + _MAP_HEAD + _FOOT) + _MAP_HEAD
-            _draw_maps([add(c, top, _MAP) for c in range(3)], pair, cells, flows)
+        for row, (pair, cells) in zip(below, maps, strict=True):
+            draw_maps(row, pair, cells, flows)
         _head(figure, points, flows)
+        fit(figure, [*columns[0], *(row[0] for row in below)], tall)
     return Drawing(figure, numbers.table())
 
 
-def _points(runs: Sequence[StoredRun]) -> list[_Point]:
-    """The runs that the first one can be compared with, and in what they differ from it."""
-    base = runs[0]
-    given = base.settings["optimizer"]
-    points = []
-    for run in runs:
-        if (run.model, run.optimizer) != (base.model, base.optimizer):
-            continue
-        own = run.settings["optimizer"]
-        changed = sorted((key for key in given if own[key] != given[key]), key=_order)
-        points.append(_Point(run, {key: own[key] for key in changed}))
-    return points
+def _figure(tall: Sequence[float], count: int) -> tuple[Figure, list[list[Axes]], list[list[Axes]]]:
+    """An empty figure, its columns of single hyperparameters, and the rows of maps below."""
+    wide = max(count, _MAPS)
+    figure = empty_figure(page(wide), tall)
+    grid = figure.add_gridspec(len(tall), wide, height_ratios=tall)
+    columns = [
+        [figure.add_subplot(grid[row, column]) for row in range(len(_TALL))]
+        for column in range(count)
+    ]
+    rows = range(len(_TALL), len(tall))
+    return figure, columns, [[figure.add_subplot(grid[r, c]) for c in range(_MAPS)] for r in rows]
 
 
-def _varied(points: Sequence[_Point], count: int) -> list[str]:
-    """The hyperparameters of runs that differ from the base in `count` of them, in order."""
-    found = {key for point in points if len(point.changed) == count for key in point.changed}
-    return sorted(found, key=_order)
-
-
-def _order(key: str) -> int:
-    """Where a hyperparameter stands among others."""
-    return [*_TITLES, key].index(key)
-
-
-def _cells(
-    points: Sequence[_Point], pair: tuple[str, str]
-) -> dict[tuple[float, ...], list[_Point]]:
-    """The runs by their values of two hyperparameters; empty if none differs in both."""
-    if not any({*point.changed} == {*pair} for point in points):
-        return {}
-    cells: dict[tuple[float, ...], list[_Point]] = {}
-    for point in points:
-        if {*point.changed} <= {*pair}:
-            cells.setdefault(tuple(point.value(key) for key in pair), []).append(point)
-    return cells
-
-
-def _enter(point: _Point, flows: Sequence[str], numbers: Numbers) -> None:
+def _enter(point: Point, flows: Sequence[str], numbers: Numbers) -> None:
     """Every number of a run, in the table, under its name."""
 
     def add(process: str, quantity: str, value: float) -> None:
@@ -170,23 +137,12 @@ def _enter(point: _Point, flows: Sequence[str], numbers: Numbers) -> None:
 
     add(DISCRETE, "threshold", point.run.threshold)
     for process in (DISCRETE, *flows):
-        for quantity in (*_ERRORS, "held", "onset"):
+        for quantity in (*_ERRORS, "late_mean", "onset"):
             add(process, quantity, point.number(quantity, process))
-    for quantity in ("held_lowest", "held_highest"):
+    for quantity in ("late_lowest", "late_highest"):
         add(DISCRETE, quantity, point.number(quantity, DISCRETE))
-    for flow in _rods(flows):
-        add(flow, "error_last_stable_over_flow", _gain(point, flow))
-
-
-def _rods(flows: Sequence[str]) -> list[str]:
-    return [flow for flow in flows if flow != _STABLE]
-
-
-def _gain(point: _Point, flow: str) -> float:
-    """The last tracking error of the stable flow over that of another; NaN without a stable flow."""
-    if _STABLE not in point.run.processes:
-        return np.nan
-    return point.number("error_last", _STABLE) / point.number("error_last", flow)
+    for flow in rod_flows(flows):
+        add(flow, "error_last_stable_over_flow", gain(point, flow))
 
 
 def _place(key: str, value: float) -> float:
@@ -195,7 +151,7 @@ def _place(key: str, value: float) -> float:
 
 
 def _draw_column(
-    column: Sequence[Axes], key: str, points: Sequence[_Point], flows: Sequence[str]
+    column: Sequence[Axes], key: str, points: Sequence[Point], flows: Sequence[str]
 ) -> None:
     """Errors, sharpness and onset against one hyperparameter."""
     alone = sorted(
@@ -212,7 +168,7 @@ def _draw_column(
     _draw_errors(errors, key, alone, flows)
     _draw_sharpness(sharpness, key, alone, flows)
     _draw_onset(onset, key, alone, flows)
-    errors.set_title(_TITLES.get(key, key), pad=12)
+    errors.set_title(TITLES.get(key, key), pad=12)
     where = ("data", "axes fraction")
     base = _place(key, points[0].value(key)), 1.0
     note(errors, "base", base, coordinates=where, shift=(0, 2), ha="center", **_SMALL)
@@ -221,38 +177,37 @@ def _draw_column(
     _state_failures(errors, key, alone, flows)
 
 
-def _draw_errors(axes: Axes, key: str, points: Sequence[_Point], flows: Sequence[str]) -> None:
+def _draw_errors(axes: Axes, key: str, points: Sequence[Point], flows: Sequence[str]) -> None:
     axes.set_yscale("log")
     for flow in flows:
         for name, filled in _ERRORS.items():
             _plot(axes, key, points, flow, name, filled=filled)
 
 
-def _draw_sharpness(axes: Axes, key: str, points: Sequence[_Point], flows: Sequence[str]) -> None:
-    axes.axhspan(1 - _TOLERANCE, 1 + _TOLERANCE, color="#cfe3f1", linewidth=0, zorder=0.5)
-    axes.axhline(1, color=INK, linewidth=0.6, zorder=1)
+def _draw_sharpness(axes: Axes, key: str, points: Sequence[Point], flows: Sequence[str]) -> None:
+    mark_threshold(axes, linewidth=0.6, linestyle="-")
     style = process_style(DISCRETE)
     for point in points:
-        ends = [point.number(f"held_{end}", DISCRETE) for end in ("lowest", "highest")]
+        ends = [point.number(f"late_{end}", DISCRETE) for end in ("lowest", "highest")]
         x = [_place(key, point.value(key))] * 2
         axes.plot(x, ends, color=style.color, linewidth=3, zorder=2, label="range")
-    for process in (DISCRETE, *_rods(flows)):
-        _plot(axes, key, points, process, "held", filled=process == DISCRETE)
-    if _STABLE not in flows:
+    for process in (DISCRETE, *rod_flows(flows)):
+        _plot(axes, key, points, process, "late_mean", filled=process == DISCRETE)
+    if STABLE not in flows:
         return
-    far = [point for point in points if point.number("held", _STABLE) > _HIGHEST]
+    far = [point for point in points if point.number("late_mean", STABLE) > _HIGHEST]
     near = [point for point in points if point not in far]
     if near:
-        _plot(axes, key, near, _STABLE, "held", filled=False)
+        _plot(axes, key, near, STABLE, "late_mean", filled=False)
     for point in far:
-        text = f"{point.number('held', _STABLE):.2g} \u2191"
+        text = f"{point.number('late_mean', STABLE):.2g} \u2191"
         place, where = (_place(key, point.value(key)), 1.0), ("data", "axes fraction")
-        color = process_style(_STABLE).text_color
+        color = process_style(STABLE).text_color
         font = _SMALL | {"color": color, "ha": "center", "va": "top"}
         note(axes, text, place, coordinates=where, shift=(0, -1), **font)
 
 
-def _draw_onset(axes: Axes, key: str, points: Sequence[_Point], flows: Sequence[str]) -> None:
+def _draw_onset(axes: Axes, key: str, points: Sequence[Point], flows: Sequence[str]) -> None:
     for process in (DISCRETE, *flows):
         _plot(axes, key, points, process, "onset", filled=process == DISCRETE)
     for point in points:
@@ -266,7 +221,7 @@ def _draw_onset(axes: Axes, key: str, points: Sequence[_Point], flows: Sequence[
 
 
 def _plot(
-    axes: Axes, key: str, points: Sequence[_Point], process: str, quantity: str, *, filled: bool
+    axes: Axes, key: str, points: Sequence[Point], process: str, quantity: str, *, filled: bool
 ) -> None:
     """Marks of all runs, and a line through those of the first seed of each value."""
     style = process_style(process)
@@ -292,7 +247,7 @@ def _plot(
     )
 
 
-def _state_failures(axes: Axes, key: str, points: Sequence[_Point], flows: Sequence[str]) -> None:
+def _state_failures(axes: Axes, key: str, points: Sequence[Point], flows: Sequence[str]) -> None:
     """In words, at their place, which processes did not complete."""
     for point in points:
         failed = [
@@ -314,6 +269,7 @@ def _say(axes: Axes, place: float, words: Sequence[tuple[ProcessStyle, str]]) ->
             coordinates=("data", "axes fraction"),
             shift=(16 * (index - (len(words) - 1) / 2), 3),
             rotation=90,
+            room=False,
             ha="center",
             va="bottom",
             fontsize=6,
@@ -325,7 +281,7 @@ def _share_heights(columns: Sequence[Sequence[Axes]]) -> None:
     """One vertical axis a row, written at its left end."""
     rows = [*zip(*columns, strict=True)]
     errors, sharpness, onset = (_range(row) for row in rows)
-    low, high = min(sharpness[0], 1 - _TOLERANCE), max(sharpness[1], 1 + _TOLERANCE)
+    low, high = min(sharpness[0], 1 - TOLERANCE), max(sharpness[1], 1 + TOLERANCE)
     limits = [
         (errors[0] / 1.6, errors[1] * 1.6),
         (low - 0.05 * (high - low), high + 0.25 * (high - low)),
@@ -348,116 +304,14 @@ def _range(row: Sequence[Axes]) -> tuple[float, float]:
     return (float(values.min()), float(values.max())) if values.size else (0.5, 2.0)
 
 
-@dataclass(frozen=True)
-class _Map:
-    """What a map shows: its title, colours, the format of its numbers, and the number of a run."""
-
-    title: str
-    palette: str
-    digits: str
-    of: Callable[[_Point], float]
-
-
-def _maps(flow: str | None) -> list[_Map]:
-    """Error of a flow, gain over the stable flow, and sharpness."""
-    held = _Map(
-        "sharpness / threshold", "RdBu_r", ".2f", lambda point: point.number("held", DISCRETE)
-    )
-    if flow is None:
-        return [held]
-    title = f"last tracking error, {process_style(flow).label}"
-    return [
-        _Map(title, "Purples", ".2g", lambda point: point.number("error_last", flow)),
-        _Map("the stable flow's over it", "Greens", ".2g", lambda point: _gain(point, flow)),
-        held,
-    ]
-
-
-def _draw_maps(
-    panels: Sequence[Axes],
-    pair: tuple[str, str],
-    cells: Mapping[tuple[float, ...], Sequence[_Point]],
-    flows: Sequence[str],
-) -> None:
-    """All maps of two hyperparameters, side by side."""
-    maps = _maps(next(iter(_rods(flows)), None))
-    for axes in panels[len(maps) :]:
-        axes.set_visible(False)
-    for axes, what in zip(panels, maps, strict=False):
-        _draw_map(axes, what, cells)
-        axes.set_xlabel(_TITLES.get(pair[0], pair[0]))
-        axes.tick_params(length=0, labelleft=axes is panels[0])
-    panels[0].set_ylabel(_TITLES.get(pair[1], pair[1]))
-
-
-def _draw_map(axes: Axes, what: _Map, cells: Mapping[tuple[float, ...], Sequence[_Point]]) -> None:
-    """A number a cell, in colours and in words; of several seeds their geometric mean."""
-    across, up = (sorted({key[axis] for key in cells}) for axis in range(2))
-    values = np.full((len(up), len(across)), np.nan)
-    for (x, y), members in cells.items():
-        numbers = [what.of(point) for point in members]
-        values[up.index(y), across.index(x)] = np.exp(np.mean(np.log(numbers)))
-    norm = _norm(values, what.palette)
-    image = axes.pcolormesh(values, cmap=what.palette, norm=norm, edgecolors="white")
-    for (row, column), value in np.ndenumerate(values):
-        known = bool(np.isfinite(value))
-        dark = known and np.mean(image.to_rgba(value)[:3]) < 0.55
-        note(
-            axes,
-            f"{value:{what.digits}}"
-            if known
-            else _missing(cells.get((across[column], up[row]), [])),
-            (column + 0.5, row + 0.5),
-            coordinates=("data", "data"),
-            ha="center",
-            va="center",
-            fontsize=6.5,
-            color="white" if dark else INK,
-        )
-    axes.set_title(what.title, fontsize=7)
-    axes.set_xticks(np.arange(len(across)) + 0.5, labels=[f"{value:g}" for value in across])
-    axes.set_yticks(np.arange(len(up)) + 0.5, labels=[f"{value:g}" for value in up])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
-def _norm(values: np.ndarray, colors: str) -> Normalize:
-    """Around 1 for a diverging palette, otherwise logarithmic."""
-    known = values[np.isfinite(values)]
-    if colors.startswith("RdBu"):
-        half = max(2 * _TOLERANCE, *np.abs(known - 1), 0)
-        return Normalize(1 - half, 1 + half)
-    low, high = (known.min(), known.max()) if known.size else (1.0, 1.0)
-    return LogNorm(low / 1.5, high * 1.5)
-
-
-def _missing(points: Sequence[_Point]) -> str:
-    """Why a cell has no number."""
-    statuses = [point.run.status(process) for point in points for process in point.run.processes]
-    failed = [status.split(" at ")[0].split(":")[0] for status in statuses if status != COMPLETED]
-    return failed[0] if failed else "no run" if not points else "none"
-
-
-def _head(figure: Figure, points: Sequence[_Point], flows: Sequence[str]) -> None:
+def _head(figure: Figure, points: Sequence[Point], flows: Sequence[str]) -> None:
     """Whose figure it is and what the marks are, once, above the panels."""
-    base, top = points[0].run, figure.axes[0]
-    name = f"{optimizer_label(base.optimizer)}, {model_label(base.model)}"
-    corner, inside = (0.0, 1.0), ("figure fraction", "figure fraction")
-    note(
-        top,
-        name,
-        corner,
-        coordinates=inside,
-        shift=(6, -6),
-        va="top",
-        fontsize=8,
-        fontweight="bold",
-    )
+    base = points[0].run
     own = "base: " + ", ".join(hyperparameters(base))
     if beyond := sum(len(point.changed) > 2 for point in points):
         many = "run differs" if beyond == 1 else "runs differ"
         own += f"; {beyond} {many} in three or more: see the table"
-    note(top, own, corner, coordinates=inside, shift=(6, -18), va="top", fontsize=7)
+    title = f"{optimizer_label(base.optimizer)}, {model_label(base.model)}\n{own}"
     handles = [
         Line2D(
             [],
@@ -476,14 +330,7 @@ def _head(figure: Figure, points: Sequence[_Point], flows: Sequence[str]) -> Non
             [], [], linestyle="none", marker="o", label="open, first row: mean error", **open_mark
         )
     )
-    figure.legend(
-        handles=handles,
-        loc="upper right",
-        ncols=len(handles),
-        frameon=False,
-        handletextpad=0.1,
-        columnspacing=1.2,
-    )
+    key(figure, handles, title=title)
     note(
         figure.axes[2],
         "threshold\nof $\\eta S$",
@@ -495,4 +342,4 @@ def _head(figure: Figure, points: Sequence[_Point], flows: Sequence[str]) -> Non
     )
 
 
-_SMALL: dict[str, Any] = {"fontsize": 6.5, "color": FAINT}
+_SMALL: dict[str, Any] = {"color": FAINT}

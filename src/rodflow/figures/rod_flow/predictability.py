@@ -1,13 +1,11 @@
 """How near the flows stay, beside how near the run stays to copies of itself that differ by rounding.
 
-One row an optimizer, one column a model, and on the right the last error of each rod flow over the
-median last error of the replicas. A run without replicas, and a process that diverged, say so.
+One row an optimizer, and beside it the last error of each rod flow over the median last error of the replicas. A run
+without replicas, and a process that diverged, say so.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,38 +16,60 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from rodflow.config.declarations import FigureEntry
-from rodflow.figures.core.rows import describe_row, mark_end, tracking_error
+from rodflow.figures.core.findings import medians
+from rodflow.figures.core.panels import fit, rows_of_panels
+from rodflow.figures.core.rows import by_row, describe_run, mark_end, share_steps, tracking_error
 from rodflow.figures.core.style import (
-    BAND,
+    DASHED,
     INK,
+    Dashes,
     Drawing,
     Numbers,
-    hyperparameters,
     key,
     lines_of,
     model_label,
-    new_figure,
     note,
     process_style,
     styled,
 )
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="experiment", needs=("comparison", "trajectories"), order=10)
+FIGURE = FigureEntry(
+    per="model",
+    needs=("comparison", "trajectories"),
+    order=10,
+    caption=r"""
+*Claim*: from the onset on the floor jumps up, and the rod flows stand at it or within twice of it, which is all
+that a model of the dynamics can reach, while the stable flow is far above it. Before the onset nothing
+amplifies rounding, and the distance of the rod flows from the floor is their own error.
+
+How near to the discrete run on the model ``{part}`` a model of the dynamics can be asked to stay. Training at
+the edge of stability amplifies rounding: the *replicas* of a run are the same optimizer on the same data, from
+weights at :math:`t_0` multiplied element by element by :math:`1 + 10^{-7} N(0, 1)`. The grey band goes from the
+lowest to the highest tracking error of the replicas, the grey line is their median: the predictability floor.
+Over it are drawn the tracking errors of the stable flow and of the rod flows, all against the optimizer step:
+the distance of the midpoint or of the flow's centre from the midpoint of the run over the distance that the run
+has travelled since :math:`t_0`. *Right*: the last tracking error of each rod flow over the median last error of
+the replicas, with lines at 1 and 2; a bar goes to the ratios with the highest and with the lowest replica in
+place of the median, and the numbers are the ratios (their geometric mean, if there are several seeds).
+Everything is dimensionless. A mark to the left of 1 is a flow that is nearer to the run than most of its
+replicas are. A run without replicas has no band and says so, as does a process that diverged; a cross ends its
+curve.
+
+Errors and floors are read from ``comparison.nc``; ``predictability_{part}.csv`` has every number drawn.
+""",
+)
 
 
 _BASELINE = "stable"
-_LINES: tuple[tuple[float, str, Any], ...] = ((1, "floor", "-"), (2, "twice", (0, (4, 2))))
+_LINES: tuple[tuple[float, str, Dashes], ...] = ((1, "floor", "-"), (2, "twice", DASHED))
 """Multiples of the floor with a line of their own, its name and dashes."""
 
 _FLOOR, _GREY = "#d9d9d9", "#595959"
 _MARKS = "os^D"
-_BESIDE = ("axes fraction", "data")
-
-_LEFT, _RIGHT, _BETWEEN = 1.5, 0.1, 0.24  # inches: beside the panels and between them
-_ONE, _SEVERAL = 3.4, 1.75  # inches: width of a panel where there is one model, and where more
-_MODEL, _SUMMARY, _VALUE = 0.5, 1.7, 0.6  # inches: model's name, summary, a column of numbers
-_PANEL, _GAP, _TOP, _BOTTOM = 0.72, 0.22, 0.78, 0.45
+_PANEL, _WIDE = 0.85, (2.2, 1)  # inches; the two panels of a row
+_VALUE = 42  # points: a column of numbers
+_BOX = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # below words
 
 
 @dataclass(frozen=True)
@@ -57,19 +77,14 @@ class _Panel:
     """The tracking errors of one model and optimizer.
 
     Attributes:
-        model: whose they are.
         axes: where they are drawn.
         settled: what the vertical axis should show.
         diverged: (flow, step, error) where a flow was last seen before it diverged.
     """
 
-    model: str
     axes: Axes
     settled: np.ndarray
     diverged: list[tuple[str, int, float]]
-
-
-Rows = dict[str, dict[str, list[StoredRun]]]
 
 
 def floor_range(run: StoredRun) -> xr.Dataset | None:
@@ -111,44 +126,39 @@ def over_floor(run: StoredRun, flow: str) -> dict[str, float] | None:
 
 
 def draw(runs: Sequence[StoredRun]) -> Drawing:
-    """A grid of tracking errors with their floor, and beside it the summary of all runs."""
-    rows: Rows = {}
-    for run in runs:
-        rows.setdefault(run.optimizer, {}).setdefault(run.model, []).append(run)
-    models = list(dict.fromkeys(run.model for run in runs))
+    """A row an optimizer (and model, if there are several): tracking errors with their floor, and ratios to it."""
+    rows = by_row(runs)
     flows = list(dict.fromkeys(p for run in runs for p in run.processes if p != DISCRETE))
     rods = [flow for flow in flows if flow != _BASELINE]
+    several = len({run.model for run in runs}) > 1
     numbers = Numbers()
     with styled():
-        panel = _SEVERAL if len(models) > 1 else _ONE
-        lefts = [_LEFT + column * (panel + _BETWEEN) for column in range(len(models))]
-        right = _VALUE * len(rods) + _RIGHT
-        summary = _LEFT + len(models) * (panel + _BETWEEN) + _MODEL
-        width = summary + _SUMMARY + right
-        height = _TOP + len(rows) * (_PANEL + _GAP) - _GAP + _BOTTOM
-        figure = new_figure(width, height)
-        size = np.array([width, height, width, height])
-        panels: list[_Panel] = []
-        for row, (optimizer, members) in enumerate(rows.items()):
-            bottom = height - _TOP - _PANEL - row * (_PANEL + _GAP)
-            line = []
-            for model, left in zip(models, lefts, strict=True):
-                if model in members:
-                    axes = figure.add_axes(tuple(np.array([left, bottom, panel, _PANEL]) / size))
-                    line.append(_draw_errors(axes, model, members[model], flows, numbers))
-            shared = {tuple(hyperparameters(run)) for own in members.values() for run in own}
-            describe_row(line[0].axes, optimizer, *(shared.pop() if len(shared) == 1 else ()))
-            panels += line
-        _share_axes(panels, models)
-        low, high = _BOTTOM, height - _TOP
-        box = np.array([summary, low, _SUMMARY, high - low]) / size
-        _draw_summary(figure.add_axes(tuple(box)), rows, rods, high - low, numbers)
+        tall = [_PANEL] * len(rows)
+        figure, grid = rows_of_panels(tall, len(_WIDE), wide=_WIDE)
+        panels = []
+        for (axes, beside), members in zip(grid, rows, strict=True):
+            panels.append(_draw_errors(axes, members, flows, numbers))
+            _draw_ratios(beside, members, rods, numbers)
+            run = members[0]
+            describe_run(axes, run, *([model_label(run.model)] if several else []))
+        _share_errors(panels)
+        _share_ratios([beside for _, beside in grid], rods)
         _key(figure, flows)
-    return Drawing(figure, numbers.table())
+        fit(figure, [axes for axes, _ in grid], tall)
+    table = numbers.table()
+    return Drawing(
+        figure,
+        table,
+        medians(
+            table,
+            "error_last_over_median_floor",
+            "the last tracking error over the median of the replicas'",
+        ),
+    )
 
 
 def _draw_errors(
-    axes: Axes, model: str, runs: Sequence[StoredRun], flows: Sequence[str], numbers: Numbers
+    axes: Axes, runs: Sequence[StoredRun], flows: Sequence[str], numbers: Numbers
 ) -> _Panel:
     """Tracking errors of the flows of one model and optimizer, over the band of the replicas."""
     words: list[tuple[str, str]] = []
@@ -183,8 +193,8 @@ def _draw_errors(
                 diverged.append((flow, int(steps[-1]), float(values[-1])))
     for line, (text, color) in enumerate(dict.fromkeys(words)):
         shift = (3, -1 - 7.5 * line)
-        note(axes, text, (0, 1), shift=shift, va="top", color=color, fontsize=6)
-    return _Panel(model, axes, np.concatenate(settled), diverged)
+        note(axes, text, (0, 1), shift=shift, va="top", room=False, color=color, fontsize=6)
+    return _Panel(axes, np.concatenate(settled), diverged)
 
 
 def _draw_floor(axes: Axes, run: StoredRun, found: xr.Dataset, numbers: Numbers) -> None:
@@ -209,8 +219,8 @@ def _no_floor(run: StoredRun) -> str:
     return "no replicas stored" if "floor" not in run.comparison else "no replica started"
 
 
-def _share_axes(panels: Sequence[_Panel], models: Sequence[str]) -> None:
-    """One vertical axis for all; steps below a panel where the next in the column has others."""
+def _share_errors(panels: Sequence[_Panel]) -> None:
+    """One vertical axis for all; steps below a panel where the next one has others."""
     values = np.concatenate([np.ones(0), *(panel.settled for panel in panels)])
     values = values[values > 0]
     limits = (values.min() / 1.6, values.max() * 12) if values.size else (1e-4, 1.0)
@@ -220,63 +230,42 @@ def _share_axes(panels: Sequence[_Panel], models: Sequence[str]) -> None:
         panel.axes.yaxis.set_minor_formatter(NullFormatter())
         for flow, step, error in panel.diverged:
             mark_end(panel.axes, flow, step, error)
-    for model in models:
-        column = [panel.axes for panel in panels if panel.model == model]
-        column[0].set_title(f"{model_label(model)}: tracking error [1]", pad=5)
-        column[-1].set_xlabel("optimizer step")
-        for upper, lower in pairwise(column):
-            upper.tick_params(labelbottom=upper.get_xlim() != lower.get_xlim())
-        for axes in column:
-            axes.tick_params(labelleft=model == models[0])
+    panels[0].axes.set_title("tracking error", pad=14)
+    panels[-1].axes.set_xlabel("optimizer step")
+    share_steps([[panel.axes] for panel in panels])
 
 
-def _draw_summary(
-    axes: Axes, rows: Rows, rods: Sequence[str], height: float, numbers: Numbers
-) -> None:
-    """A mark a run and rod flow: last error over the median last error of the replicas.
-
-    Heights are inches, so that lines stand beside the panels of their optimizer.
-    """
-    axes.set_xscale("log")
-    axes.set_ylim(0, height)
-    axes.set_yticks([])
-    axes.spines["left"].set_visible(False)
-    several = len({model for members in rows.values() for model in members}) > 1
-    for row, members in enumerate(rows.values()):
-        top = height - row * (_PANEL + _GAP)
-        if row % 2 == 0:
-            axes.axhspan(top - _PANEL, top, color=BAND, linewidth=0, zorder=0)
-        for place, (model, runs) in enumerate(members.items()):
-            at = top - _PANEL * (place + 0.5) / len(members)
-            if several:
-                name, look = model_label(model), {"ha": "right", "va": "center"}
-                note(axes, name, (0, at), coordinates=_BESIDE, shift=(-4, 0), **look)
-            _draw_line(axes, runs, rods, at, _PANEL / len(members), numbers)
-    for value, name, dashes in _LINES:
-        axes.axvline(value, color=INK, linewidth=0.8, linestyle=dashes, zorder=1, label=name)
-        side = {"ha": "right" if value == 1 else "left", "fontsize": 6.5}
-        note(axes, name, (value, 1), coordinates=("data", "axes fraction"), shift=(0, 6), **side)
-    low, high = axes.get_xlim()
-    axes.set_xlim(min(low, 0.4), max(high, 5.0))
-    axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlabel("last error / median floor [1]")
-    for column, flow in enumerate(rods):
-        style, shift = process_style(flow), (72 * _VALUE * (column + 1) - 3, 6)
+def _share_ratios(column: Sequence[Axes], rods: Sequence[str]) -> None:
+    """One horizontal axis for all, with lines at the floor and at twice of it, and headings of the numbers."""
+    limits = [axes.get_xlim() for axes in column]
+    low, high = min(0.4, *(low for low, _ in limits)), max(5.0, *(high for _, high in limits))
+    for axes in column:
+        axes.set_xlim(low, high)
+        axes.xaxis.set_major_locator(LogLocator(numticks=4))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.tick_params(labelbottom=axes is column[-1])
+        for value, name, dashes in _LINES:
+            axes.axvline(value, color=INK, linewidth=0.8, linestyle=dashes, zorder=1, label=name)
+    for value, name, _ in _LINES:
+        where = ("data", "axes fraction")
+        side = "right" if value == 1 else "left"
+        note(column[0], name, (value, 1), coordinates=where, shift=(0, 4), ha=side)
+    column[-1].set_xlabel("last error / median floor")
+    for place, flow in enumerate(rods, start=1):
+        style, shift = process_style(flow), (_VALUE * place, 4)
         color = style.text_color
-        note(axes, style.short, (1, 1), shift=shift, ha="right", color=color, fontweight="bold")
+        note(column[0], style.short, (1, 1), shift=shift, ha="right", color=color)
 
 
-def _draw_line(
-    axes: Axes,
-    runs: Sequence[StoredRun],
-    rods: Sequence[str],
-    at: float,
-    room: float,
-    numbers: Numbers,
+def _draw_ratios(
+    axes: Axes, runs: Sequence[StoredRun], rods: Sequence[str], numbers: Numbers
 ) -> None:
     """The marks of one model and optimizer, their numbers, or why there are none."""
+    axes.set_xscale("log")
+    axes.set_ylim(0, 1)
+    axes.set_yticks([])
+    axes.spines["left"].set_visible(False)
     failures: dict[str, None] = {}
-    look: dict[str, Any]
     for column, flow in enumerate(rods):
         style = process_style(flow)
         found = []
@@ -289,7 +278,7 @@ def _draw_line(
                 continue
             lanes = len(rods) * len(runs)
             lane = column * len(runs) + index
-            height = at + room * 0.6 * (0.5 - (lane + 0.5) / lanes)
+            height = 1 - (lane + 0.5) / lanes
             for name, ratio in ratios.items():
                 numbers.add(run, flow, f"error_last_over_{name}_floor", ratio)
             axes.plot(
@@ -314,13 +303,20 @@ def _draw_line(
         if found:
             mean = np.exp(np.mean(np.log(found)))
             text = f"{mean:.3g}" if mean < 1000 else f"{mean:.0f}"
-            shift, color = (72 * _VALUE * (column + 1) - 3, 0), style.text_color
-            look = {"coordinates": _BESIDE, "ha": "right", "va": "center", "color": color}
-            note(axes, text, (1, at), shift=shift, **look)
-    if failures:
-        box = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}
-        look = {"coordinates": _BESIDE, "va": "center", "color": _GREY, "fontsize": 6, "bbox": box}
-        note(axes, "\n".join(failures), (0, at), shift=(3, 0), **look)
+            shift, color = (_VALUE * (column + 1), 0), style.text_color
+            note(axes, text, (1, 0.5), shift=shift, ha="right", va="center", color=color)
+    words = "\n".join(failures)
+    note(
+        axes,
+        words,
+        (0, 0.5),
+        shift=(3, 0),
+        va="center",
+        color=_GREY,
+        fontsize=6,
+        bbox=_BOX,
+        room=False,
+    )
 
 
 def _reasons(run: StoredRun, flow: str) -> list[str]:
@@ -338,5 +334,4 @@ def _key(figure: Figure, flows: Sequence[str]) -> None:
         Patch(color=_FLOOR, linewidth=0, label="predictability floor: range of the replicas"),
         Line2D([], [], color=_GREY, linewidth=0.9, label="their median"),
     ]
-    key(figure, lines_of(flows))
-    key(figure, floor, below=0.2)
+    key(figure, [*lines_of(flows), *floor])

@@ -15,19 +15,23 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.figures.core.findings import medians
+from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.preconditioner import preconditioner
 from rodflow.figures.core.rows import (
-    Grid,
     by_row,
     describe_run,
     mark_end,
     mark_steps,
+    onset,
     share_steps,
     state_failures,
 )
 from rodflow.figures.core.style import (
+    BAND,
     FAINT,
     INK,
+    THIN,
     Drawing,
     Numbers,
     key,
@@ -40,7 +44,34 @@ from rodflow.figures.core.style import (
 from rodflow.store import artifact
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
-FIGURE = FigureEntry(per="model", needs=ALONG_RUNS, order=4)
+FIGURE = FigureEntry(
+    per="model",
+    needs=ALONG_RUNS,
+    order=4,
+    caption=r"""
+*Claim* (Regis and Chewi, arXiv 2605.06821): beyond the onset rods open and close as the measured ones do and
+lie along the leading eigenvector, and the loss at both ends, which is that of the iterates, is above the loss
+at the centre by the same amount. Where several eigenvalues are at the threshold at once (as happens with a
+second moment for each weight) the rod, measured or predicted, lies among their eigenvectors, of which only the
+leading one is stored, and the cosine is lower.
+
+The rod of each optimizer on the model ``{part}``, measured from three consecutive iterates (discrete run) and
+predicted by the rod flows, against the optimizer step; everything is dimensionless. *Left*: the rod length
+:math:`\|X_w\|`, the norm of the weights' half-extent. Before the onset (shaded) the flow's rod is the rounding
+noise that seeds it, while what is measured there is the curvature of the path, not an oscillation. The
+horizontal line is a tenth of the longest measured rod from :math:`t_0` (dotted) on; rods above it count as
+long. *Middle*: :math:`|\cos|` of the angle between the rod and the leading eigenvector of the preconditioned
+Hessian :math:`P^{-1/2} H P^{-1/2}`, a dot a snapshot from the onset on, large for long rods; since the
+eigenvector lives in the coordinates :math:`P^{1/2} w`, the rod is taken there too. The numbers are medians over
+the long rods. *Right*: the loss divided by that at the rod's centre (line at 1): at both ends of each rod flow
+over its own centre, and of the iterates, even and odd steps apart, over the centre of the rod flow in unit
+steps (of the ODE where there is none). Bursts that come early or late have lost their timing to the seeding
+noise and to chaos. A cross ends the curve of a process that diverged.
+
+Lengths, half-extents and losses are read from the trajectories (train and flow stages), eigenvectors from
+``sharpness/``, the onset from ``comparison.nc``; ``rod_anatomy_{part}.csv`` has every point drawn.
+""",
+)
 
 
 LONG = 0.1
@@ -50,18 +81,17 @@ _REFERENCES = ("rod_unit_step", "rod")
 _LOWEST, _HIGHEST = 0.8, 2.0  # of loss over loss at the centre that is shown
 
 _PANEL = 0.85  # inches
-_GRID = Grid(width=7.6, left=1.5, right=0.15, between=0.46, gap=0.33, top=0.85, bottom=0.42)
 _TITLES = (
-    r"rod length $\|X_w\|$ [1]",
-    "|cos| of rod and eigenvector [1]",
-    "loss / loss at the centre [1]",
+    r"rod length $\|X_w\|$",
+    "|cos| of rod and eigenvector",
+    "loss / loss at the centre",
 )
 
 
 def alignment(
     trajectory: xr.Dataset, sharpness: xr.Dataset, optimizer: dict[str, Any]
 ) -> xr.DataArray:
-    """|cos| of the angle between the rod P^(1/2) X_w and the leading eigenvector, [snapshot].
+    """|cos| of the angle between the rod P^(1/2) X_w and the stored eigenvectors, [snapshot].
 
     The eigenvector is one of P^(-1/2) H P^(-1/2), so that the rod is taken to the coordinates
     P^(1/2) w, in which this is the Hessian. At the snapshots that both have; NaN of a rod of no
@@ -69,13 +99,16 @@ def alignment(
 
     Args:
         trajectory: with half_extent [snapshot, parameter], and second_moment or gain if there is one.
-        sharpness: with eigenvector [snapshot, parameter], of norm 1.
+        sharpness: with eigenvector [snapshot, parameter], of norm 1, or with several that are orthonormal,
+            [snapshot, eigenvalue_rank, parameter].
         optimizer: the hyperparameters of the run.
     """
     scale = np.sqrt(preconditioner(trajectory, optimizer))
     extent = trajectory["half_extent"].astype(np.float64) * scale
     extent, vector = xr.align(extent, sharpness["eigenvector"], exclude="parameter")
     along = abs((extent * vector).sum("parameter"))
+    if "eigenvalue_rank" in along.dims:  # the part of the rod in the span of all that are stored
+        along = (along**2).sum("eigenvalue_rank") ** 0.5
     length = ((extent**2).sum("parameter")) ** 0.5
     return (along / length.where(length > 0)).drop_vars("parameter", errors="ignore")
 
@@ -131,8 +164,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     several = len({run.model for run in runs}) > 1
     numbers = Numbers()
     with styled():
-        figure, panels = _GRID.figure([_PANEL] * len(rows))
-        for row, (line, members) in enumerate(zip(panels, rows, strict=True)):
+        tall = [_PANEL] * len(rows)
+        figure, grid = rows_of_panels(tall, len(_PANELS))
+        for row, (line, members) in enumerate(zip(grid, rows, strict=True)):
             for axes, draw_panel in zip(line, _PANELS, strict=True):
                 axes.set_xlim(0, max(run.settings["steps"] for run in members))
                 draw_panel(axes, members, numbers)
@@ -141,14 +175,21 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             state_failures(line[0], members, without=("stable",))
             mark_steps(line[::2], run, named=row == 0)
             mark_steps(line[1:2], run, named=False)
-        for axes, title in zip(panels[0], _TITLES, strict=True):
+            if np.isfinite(reached := onset(run)):
+                for axes in line:
+                    axes.axvspan(0, reached, color=BAND, linewidth=0, zorder=0)
+        for axes, title in zip(grid[0], _TITLES, strict=True):
             axes.set_title(title, pad=14)
-        for axes in panels[-1]:
+        for axes in grid[-1]:
             axes.set_xlabel("optimizer step")
-        share_steps(panels)
+        share_steps(grid)
         shown = dict.fromkeys(p for run in runs for p in run.processes if _has_rod(run, p))
         _key(figure, [DISCRETE, *(p for p in shown if p != DISCRETE)])
-    return Drawing(figure, numbers.table())
+        fit(figure, [row[0] for row in grid], tall)
+    table = numbers.table()
+    return Drawing(
+        figure, table, medians(table, "alignment_median", "the median alignment of long rods")
+    )
 
 
 def _has_rod(run: StoredRun, process: str) -> bool:
@@ -178,7 +219,7 @@ def _draw_lengths(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> No
         level = long_rod(run)
         if np.isfinite(level):
             numbers.add(run, DISCRETE, "long_rod", level)
-            axes.axhline(level, color=FAINT, linewidth=0.7, zorder=1, label="long rod")
+            axes.axhline(level, **THIN, label="long rod")
     if not axes.lines:
         _say_missing(axes, "rod length")
         return
@@ -194,7 +235,7 @@ def _draw_lengths(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> No
 
 
 def _draw_alignments(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> None:
-    """A dot a snapshot, solid where the rod is long; above, the median of the solid dots."""
+    """A dot a snapshot from the onset on, solid where the rod is long; above, the median of the solid dots."""
     medians: dict[str, list[float]] = {}
     for run in runs:
         level = long_rod(run)
@@ -202,8 +243,12 @@ def _draw_alignments(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) ->
             values = stored_alignment(run, process)
             if values is None:
                 continue
-            values = values.where(np.isfinite(values), drop=True)
-            lengths = run.series(process)["rod_length"].sel(step=values["snapshot"].values)
+            # Before the onset there is no oscillation: a rod is the curvature of the path, or noise.
+            values = values.where(
+                np.isfinite(values) & (values["snapshot"] >= onset(run)), drop=True
+            )
+            # A snapshot may be of the step that diverged, which has no length.
+            lengths = run.series(process)["rod_length"].reindex(step=values["snapshot"].values)
             is_long = lengths.values >= level
             style, size = process_style(process), 4.6 if process == DISCRETE else 2.4
             for name, chosen in {"alignment": is_long, "alignment_short": ~is_long}.items():
@@ -235,9 +280,9 @@ def _draw_alignments(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) ->
             f"{np.mean(found):.2f}" if found else "none",
             process_style(process).text_color,
         )
-        note(axes, text, (1, 1), shift=(-24 * place, 3), ha="right", color=color, fontsize=6.5)
-    text, shift = "median of long rods:", (-24 * len(medians), 3)
-    note(axes, text, (1, 1), shift=shift, ha="right", color=FAINT, fontsize=6.5)
+        note(axes, text, (1, 1), shift=(-24 * place, 3), ha="right", color=color)
+    text, shift = "median:", (-24 * len(medians), 3)
+    note(axes, text, (1, 1), shift=shift, ha="right", color=FAINT)
 
 
 def _draw_losses(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> None:
@@ -269,7 +314,7 @@ def _draw_losses(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> Non
     axes.ticklabel_format(axis="y", useOffset=False)
     if shown.max() > _HIGHEST:
         text = f"up to {shown.max():.2g} \u2191"
-        note(axes, text, (1, 1), shift=(-1, 3), ha="right", fontsize=6.5)
+        note(axes, text, (1, 1), shift=(-1, 3), ha="right")
 
 
 _PANELS: tuple[Callable[[Axes, Sequence[StoredRun], Numbers], None], ...] = (
@@ -280,7 +325,7 @@ _PANELS: tuple[Callable[[Axes, Sequence[StoredRun], Numbers], None], ...] = (
 
 
 def _say_missing(axes: Axes, what: str) -> None:
-    note(axes, f"no {what} stored", (0.5, 0.5), ha="center", va="center", color=FAINT)
+    note(axes, f"no {what} stored", (0.5, 0.5), ha="center", va="center", color=FAINT, room=False)
     axes.set_yticks([])
 
 
@@ -298,5 +343,4 @@ def _key(figure: Figure, processes: Sequence[str]) -> None:
         Line2D([], [], markersize=1.8, alpha=0.5, label="below it", **look),
         Line2D([], [], color=INK, linewidth=0.7, label="loss at the centre"),
     ]
-    key(figure, lines_of(processes))
-    key(figure, marks, below=0.21)
+    key(figure, [*lines_of(processes), *marks])

@@ -1,6 +1,7 @@
 """Toy potentials: where an oscillation grows, on which two-cycle it settles, and how it gets there."""
 
 from collections.abc import Iterable
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -9,14 +10,19 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MultipleLocator
 
 from rodflow.config.declarations import FigureEntry, no_run
+from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.style import (
+    DASHED,
+    DOTTED,
     FAINT,
     INK,
+    REFERENCE,
+    SMALL,
+    THIN,
     Drawing,
     Numbers,
     key,
     lines_of,
-    new_figure,
     note,
     optimizer_label,
     process_style,
@@ -24,11 +30,31 @@ from rodflow.figures.core.style import (
 )
 from rodflow.store.results import DISCRETE
 
-FIGURE = FigureEntry(per="experiment", needs=("toy",), order=6, runs=no_run)
+FIGURE = FigureEntry(
+    per="experiment",
+    needs=("toy",),
+    order=6,
+    runs=no_run,
+    caption=r"""
+*Claim*: every rate changes its sign exactly at the threshold, 2 and :math:`2(1+\beta)/(1-\beta) = 6`, and
+touches that of the discrete run there. Away from it the models differ: the rod flow agrees to second order in
+the distance, the covariance closure to first. In the quartic the amplitude is 0 up to :math:`\eta S = 2`, and
+:math:`X^2 = S/Q - 2/(\eta Q)` beyond, for the iterates and for every rod.
+
+What the flows do where everything can be worked out by hand, in one dimension. (a, b) The rate :math:`\log
+|X_{t+1}|/|X_t|` at which an oscillation grows or dies out in the parabola :math:`L = (S/2) w^2`, against
+learning rate times sharpness, for gradient descent and for heavy ball with :math:`\beta = 0.5`. (c) The
+amplitude on which gradient descent settles in the quartic :math:`L = (S/2) w^2 - (Q/4) w^4`, measured by
+iterating. (d) Gradient descent in the quartic at :math:`\eta S = 2.2`, iterate by iterate, and both ends of the
+rods that start at :math:`t_0 = 3`: the iterates jump from one end of the rod to the other.
+
+Everything is dimensionless, :math:`S = Q = 1`, computed in double precision and without noise by the toy stage
+(``toy.nc``); ``toy.csv`` has every number drawn.
+""",
+)
 
 
-_WIDTH, _HEIGHT = 7.5, 4.6  # inches
-_LEFT, _RIGHT, _TOP, _BOTTOM, _BETWEEN, _GAP = 0.5, 0.12, 0.55, 0.4, 0.55, 0.72
+_TALL = (1.46, 1.46)  # inches
 
 THEORY = "theory"
 """The process in the table whose numbers are a formula's."""
@@ -42,28 +68,16 @@ def draw(data: xr.Dataset) -> Drawing:
     """
     table = _Table()
     with styled():
-        figure = new_figure(_WIDTH, _HEIGHT)
-        width = (_WIDTH - _LEFT - _RIGHT - _BETWEEN) / 2
-        height = (_HEIGHT - _TOP - _BOTTOM - _GAP) / 2
-        panels = [
-            figure.add_axes(
-                (
-                    (_LEFT + column * (width + _BETWEEN)) / _WIDTH,
-                    (_BOTTOM + (1 - row) * (height + _GAP)) / _HEIGHT,
-                    width / _WIDTH,
-                    height / _HEIGHT,
-                )
-            )
-            for row in range(2)
-            for column in range(2)
-        ]
+        figure, rows = rows_of_panels(_TALL, 2)
+        panels = [*chain(*rows)]
         for axes, optimizer in zip(panels[:2], data["optimizer"].values, strict=True):
             _growth(axes, data.sel(optimizer=optimizer), table)
         _amplitude(panels[2], data, table)
         _trajectory(panels[3], data, table)
         for letter, axes in zip("abcd", panels, strict=True):
             note(axes, letter, (0, 1), shift=(-26, 6), fontsize=9, fontweight="bold")
-        key(figure, lines_of(data["process"].values), below=0)
+        key(figure, lines_of(data["process"].values))
+        fit(figure, [row[0] for row in rows], _TALL)
     return Drawing(figure, table.table())
 
 
@@ -104,19 +118,12 @@ def _growth(axes: Axes, data: xr.Dataset, table: _Table) -> None:
         rates = data["growth_rate"].sel(process=process).values
         axes.plot(at, rates, label=process, **process_style(process).line)
         table.add(optimizer, process, _at("growth_rate", at), rates)
-    axes.axhline(0, color=FAINT, linewidth=0.7, zorder=1)
-    axes.axvline(threshold, color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1)
+    axes.axhline(0, **THIN)
+    axes.axvline(threshold, linestyle=DASHED, **REFERENCE)
     table.add(optimizer, THEORY, "threshold", np.array([threshold]))
-    note(
-        axes,
-        f"threshold {threshold:g}",
-        (threshold, 0),
-        coordinates=_BELOW,
-        shift=(3, 3),
-        fontsize=6.5,
-    )
+    note(axes, f"threshold {threshold:g}", (threshold, 0), coordinates=_BELOW, shift=(3, 3))
     axes.set_xlim(at[0], at[-1])
-    axes.set_xlabel("learning rate × sharpness $\\eta S$ [1]")
+    axes.set_xlabel("learning rate × sharpness $\\eta S$")
     axes.set_ylabel("growth rate [1 / step]")
     momentum = "" if optimizer == "gd" else ", $\\beta$ = 0.5"
     axes.set_title(f"parabola, {optimizer_label(optimizer)}{momentum}", pad=5)
@@ -128,9 +135,7 @@ _BELOW = ("data", "axes fraction")
 def _amplitude(axes: Axes, data: xr.Dataset, table: _Table) -> None:
     at = data["eta_sharpness"].values
     theory = data["predicted_amplitude"].values
-    axes.plot(
-        at, theory, color=INK, linewidth=0.8, linestyle=(0, (4, 2)), zorder=1.9, label=_FORMULA
-    )
+    axes.plot(at, theory, linestyle=DASHED, label=_FORMULA, **REFERENCE | {"zorder": 1.9})
     table.add("gd", THEORY, _at("amplitude", at), theory)
     for process, (marker, size) in zip(data["process"].values, _MARKERS, strict=False):
         values = data["amplitude"].sel(process=process).values
@@ -151,10 +156,12 @@ def _amplitude(axes: Axes, data: xr.Dataset, table: _Table) -> None:
         table.add("gd", process, _at("amplitude", at), values)
     axes.set_xlim(np.floor(10 * at[0]) / 10, np.ceil(10 * at[-1]) / 10)
     axes.set_ylim(0, 1.05 * float(np.nanmax([theory.max(), data["amplitude"].max()])))
-    axes.set_xlabel("learning rate × sharpness $\\eta S$ [1]")
-    axes.set_ylabel("amplitude $X$ [1]")
+    axes.set_xlabel("learning rate × sharpness $\\eta S$")
+    axes.set_ylabel("amplitude $X$")
     axes.set_title("quartic: where the oscillation settles", pad=5)
-    axes.legend(loc="upper left", frameon=False, fontsize=6.5, handlelength=1.6, labelspacing=0.35)
+    axes.legend(
+        loc="upper left", frameon=False, fontsize=SMALL, handlelength=1.6, labelspacing=0.35
+    )
 
 
 _FORMULA = "$X^2 = S/Q - 2/(\\eta Q)$ where that is positive"
@@ -188,11 +195,11 @@ def _trajectory(axes: Axes, data: xr.Dataset, table: _Table) -> None:
     )
     table.add("gd", DISCRETE, "iterate", iterates, steps)
     start = int(data.attrs["start"])
-    axes.axvline(start, color=FAINT, linewidth=0.7, linestyle=(0, (1, 2)), zorder=1)
-    note(axes, "$t_0$", (start, 1), coordinates=_BELOW, shift=(2, -8), fontsize=6.5, color=FAINT)
+    axes.axvline(start, **THIN, linestyle=DOTTED)
+    note(axes, "$t_0$", (start, 1), coordinates=_BELOW, shift=(2, -8), color=FAINT)
     axes.set_xlim(-1, steps[-1] + 1)
     axes.xaxis.set_major_locator(MultipleLocator(10))
     axes.set_xlabel("optimizer step")
-    axes.set_ylabel("weight $w$ [1]")
+    axes.set_ylabel("weight $w$")
     eta_sharpness = data.attrs["learning_rate"] * data.attrs["sharpness"]
     axes.set_title(f"quartic: iterates and rod ends, $\\eta S$ = {eta_sharpness:g}", pad=5)

@@ -1,4 +1,4 @@
-"""How closely the flows follow each optimizer: loss, sharpness and tracking error over training.
+"""How closely the flows follow each optimizer: loss, how far the flows are from it, sharpness and tracking error.
 
 One row an optimizer, seeds on top of each other. A curve that ends because its process diverged
 ends in a cross, and the row says at which step.
@@ -15,13 +15,15 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MultipleLocator
 
 from rodflow.config.declarations import FigureEntry
+from rodflow.figures.core.findings import medians
+from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import (
-    Grid,
     by_row,
     describe_run,
-    loss,
+    loss_difference,
     mark_end,
     mark_steps,
+    own_loss,
     share_steps,
     sharpness,
     show_on_log_scale,
@@ -29,7 +31,7 @@ from rodflow.figures.core.rows import (
     tracking_error,
 )
 from rodflow.figures.core.style import (
-    FAINT,
+    THIN,
     Drawing,
     Numbers,
     end_labels,
@@ -42,13 +44,32 @@ from rodflow.figures.core.style import (
 )
 from rodflow.store.results import COMPLETED, StoredRun
 
-FIGURE = FigureEntry(per="model", needs=("comparison", "trajectories"), order=1)
+FIGURE = FigureEntry(
+    per="model",
+    needs=("comparison", "trajectories"),
+    order=1,
+    caption=r"""
+*Claim*: from the onset on the sharpness of the discrete run stays at the threshold and the rod flows stay with
+it, while the stable flow, :math:`dz/dt = F(z) - z`, leaves it.
+
+Each row is one optimizer on the model ``{part}``; against the optimizer step are drawn the loss of the run, the
+relative difference of each flow's loss from it, the preconditioned sharpness over the stability threshold of
+linear theory, and the tracking error, that is the distance of a flow's centre from the midpoint of the iterates
+over the distance travelled since :math:`t_0`. All are dimensionless. The loss of the discrete run is averaged
+over the oscillation with the weights 1/4, 1/2, 1/4; that of a rod flow is the mean over the two ends of the
+rod, and that of a central flow its prediction :math:`L + \langle H, \Sigma \rangle / 2`. Vertical marks stand
+at :math:`t_0`, where the flows start from the discrete run (dotted), and at the onset, where the discrete run's
+sharpness first reaches the threshold (dashed); a cross ends the curve of a process that diverged.
+
+Loss is read from the trajectories (train and flow stages), the rest from ``comparison.nc``;
+``tracking_{part}.csv`` has every point drawn.
+""",
+)
 
 
 _HIGHEST = 2.1  # of sharpness over threshold that is shown
 
-_PANEL = 0.78  # inches
-_GRID = Grid(width=7.5, left=1.35, right=0.65, between=0.42, gap=0.27, top=0.62, bottom=0.42)
+_PANEL, _WIDTH = 0.78, 9.0  # inches
 
 
 @dataclass(frozen=True)
@@ -71,9 +92,10 @@ class _Quantity:
 
 
 _QUANTITIES = (
-    _Quantity("loss", "loss [1]", loss, "log", False),
-    _Quantity("sharpness_over_threshold", "sharpness / threshold [1]", sharpness, "linear", True),
-    _Quantity("tracking_error", "tracking error [1]", tracking_error, "log", True),
+    _Quantity("loss", "loss of the run", own_loss, "log", False),
+    _Quantity("loss_difference", "difference of loss", loss_difference, "log", True),
+    _Quantity("sharpness_over_threshold", "sharpness / threshold", sharpness, "linear", True),
+    _Quantity("tracking_error", "tracking error", tracking_error, "log", True),
 )
 
 
@@ -98,9 +120,11 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     """A grid: one row an optimizer (and model, if there are several), one column a quantity."""
     rows = by_row(runs)
     numbers = Numbers()
+    ends: list[tuple[Axes, list[_Curve]]] = []
     with styled():
-        figure, panels = _GRID.figure([_PANEL] * len(rows))
-        for column, quantity in zip(zip(*panels, strict=True), _QUANTITIES, strict=True):
+        tall = [_PANEL] * len(rows)
+        figure, grid = rows_of_panels(tall, len(_QUANTITIES), width=_WIDTH)
+        for column, quantity in zip(zip(*grid, strict=True), _QUANTITIES, strict=True):
             drawn = [
                 _draw_panel(axes, members, quantity, numbers)
                 for axes, members in zip(column, rows, strict=True)
@@ -112,19 +136,23 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
                         mark_end(axes, curve.process, curve.steps[-1], curve.values[-1])
                 if quantity.name == "sharpness_over_threshold":
                     _name_heights(axes, curves)
-                if quantity.name == "tracking_error":
-                    _name_ends(axes, curves)
+            if quantity.name == "tracking_error":
+                ends = [*zip(column, drawn, strict=True)]
             column[0].set_title(quantity.title, pad=12)
             column[-1].set_xlabel("optimizer step")
         several = len({run.model for run in runs}) > 1
-        for r, (line, members) in enumerate(zip(panels, rows, strict=True)):
+        for r, (line, members) in enumerate(zip(grid, rows, strict=True)):
             run = members[0]
             describe_run(line[0], run, *([model_label(run.model)] if several else []))
             state_failures(line[0], members)
             mark_steps(line, run, named=r == 0)
-        share_steps(panels)
+        share_steps(grid)
         key(figure, lines_of(dict.fromkeys(process for run in runs for process in run.processes)))
-    return Drawing(figure, numbers.table())
+        fit(figure, [row[0] for row in grid], tall)
+        for axes, curves in ends:
+            _name_ends(axes, curves)
+    table = numbers.table()
+    return Drawing(figure, table, medians(table, "tracking_error", "the last tracking error"))
 
 
 def _draw_panel(
@@ -156,7 +184,7 @@ def _set_limits(column: Sequence[Axes], drawn: Sequence[list[_Curve]], quantity:
         if quantity.scale == "linear":
             axes.set_ylim(0, _HIGHEST)
             axes.yaxis.set_major_locator(MultipleLocator(1))
-            axes.axhline(1, color=FAINT, linewidth=0.7, zorder=1)
+            axes.axhline(1, **THIN)
             continue
         show_on_log_scale(axes, values)
 
@@ -169,7 +197,7 @@ def _name_heights(axes: Axes, curves: Sequence[_Curve]) -> None:
         style = process_style(process)
         text = f"{style.short} ends at {curve.values[-1]:.2g} \u2191"
         shift = (-1, 3 + 8 * line)
-        note(axes, text, (1, 0), shift=shift, color=style.text_color, fontsize=6.5, ha="right")
+        note(axes, text, (1, 0), shift=shift, color=style.text_color, ha="right", room=False)
 
 
 def _name_ends(axes: Axes, curves: Sequence[_Curve]) -> None:

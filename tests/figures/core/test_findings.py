@@ -1,0 +1,35 @@
+"""What a caption says that the runs of its figure show."""
+
+import pandas as pd
+import pytest
+
+from rodflow.figures.core.findings import medians, share_within
+from rodflow.figures.core.style import Numbers, OfNoRun
+
+
+@pytest.fixture
+def table() -> pd.DataFrame:
+    numbers = Numbers()
+    for seed, last in enumerate((0.1, 0.3, 0.2)):
+        numbers.add(OfNoRun("mlp", "gd", seed), "rod", "error", [9.0, last], [1, 2])
+    numbers.add(OfNoRun("mlp", "gd"), "stable", "error", [9.0, 5.0], [1, 2])
+    return numbers.table()
+
+
+def test_the_median_is_over_the_last_values_of_the_runs_of_each_process(
+    table: pd.DataFrame,
+) -> None:
+    said = medians(table, "error", "the last error")
+    assert "rod flow 0.2 (0.1 to 0.3 in 3 runs); stable flow 5." in said
+    assert "the median of the last error" in said
+
+
+def test_nothing_is_said_of_what_is_not_drawn(table: pd.DataFrame) -> None:
+    assert (
+        medians(table, "length", "the length") == share_within(table, "length", 0, 1, "it is") == ""
+    )
+
+
+def test_the_limits_of_a_share_count(table: pd.DataFrame) -> None:
+    last = table[table["step"] == 2]
+    assert "it is small in 2 of 4 runs" in share_within(last, "error", 0.1, 0.2, "it is small")

@@ -1,0 +1,78 @@
+"""Whatever became of a run, its figures are drawn and its claims are judged."""
+
+from collections.abc import Callable
+
+import pytest
+
+from drawn import words
+from rodflow.audit.claims.catalogue import CLAIMS
+from rodflow.audit.claims.claim import judge
+from rodflow.config.catalogue import FIGURES
+from rodflow.figures.core.style import Drawing
+from rodflow.store.results import StoredRun
+from synthetic_results import STATES, write_state
+
+NAMES = [name for name in FIGURES if not FIGURES[name].of_no_run]
+OPTIMIZERS = ("gd", "adam", "adamw")
+Runs = Callable[[str, str], StoredRun]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
+    """A run of some optimizer in some state, made once."""
+    root, made = tmp_path_factory.mktemp("states"), dict[tuple[str, str], StoredRun]()
+
+    def get(optimizer: str, state: str) -> StoredRun:
+        if (optimizer, state) not in made:
+            seed = [*STATES].index(state)
+            made[optimizer, state] = write_state(root, state, optimizer, seed=seed)
+        return made[optimizer, state]
+
+    return get
+
+
+def possible(name: str, runs: list[StoredRun]) -> list[StoredRun]:
+    """Those that the catalogue would give a figure."""
+    return [run for run in runs if NEEDED.get(name, lambda run: True)(run)]
+
+
+NEEDED: dict[str, Callable[[StoredRun], bool]] = {
+    "closures": lambda run: "closure" in run.processes,
+    "models_compared": lambda run: "central" in run.processes,
+    "eos_flow_comparison": lambda run: run.optimizer == "gd" and "stable" in run.processes,
+    "eos_gd": lambda run: run.optimizer == "gd",
+    "adam_continuous": lambda run: "adam_continuous" in run.processes,
+}
+
+
+def assert_drawn_in_full(drawing: Drawing) -> None:
+    """Check that a figure says something, and that no axis has ticks without end, which take time without end."""
+    drawing.figure.draw_without_rendering()
+    assert words(drawing)
+    for axes in drawing.figure.axes:
+        assert len(axes.get_xticks()) + len(axes.get_yticks()) < 100
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_of_runs_in_all_states_is_drawn(name: str, runs: Runs) -> None:
+    chosen = possible(name, [runs("gd", state) for state in STATES])
+    assert_drawn_in_full(FIGURES.load(name).draw(chosen))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_of_one_run_in_any_state_is_drawn(name: str, state: str, runs: Runs) -> None:
+    for optimizer in OPTIMIZERS:
+        for run in possible(name, [runs(optimizer, state)]):
+            assert_drawn_in_full(FIGURES.load(name).draw([run]))
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("state", STATES)
+def test_claims_are_judged_of_a_run_in_any_state(state: str, optimizer: str, runs: Runs) -> None:
+    run = runs(optimizer, state)
+    judged = judge([run], CLAIMS, drawn={name: [run] for name in NAMES})
+    assert len(judged) == sum(not claim.artifact for claim in CLAIMS)
+    notes = [finding.note for judgement in judged for finding in judgement.findings]
+    assert not [note for note in notes if note.startswith(("No variable", "not all values", "'"))]
