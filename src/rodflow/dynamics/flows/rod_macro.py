@@ -64,6 +64,10 @@ MARGIN = 0.1
 """How much further than the largest |x| that is known a step is stable, relative."""
 SAFETY = 0.8
 """Of the step that the error would allow."""
+ACCEPTED = 2.0
+"""A step with so many times the error that is allowed may stand, and the next is shorter: it costs less than another."""
+NOISE = 30.0
+"""Up to so many times the rounding of a step a rod is closed."""
 OPENING = 10.0
 """How much larger than the tolerance the error of an open rod may be over its own length, which is but half the matter."""
 
@@ -137,7 +141,7 @@ class RodMacro(Process):
         longest: the longest step.
     """
 
-    tolerance: float = 1e-2
+    tolerance: float = 3e-3
     growth: float = 1.2
     closed_growth: float = 2.3
     longest: float = 200.0
@@ -210,7 +214,7 @@ class RodMacro(Process):
         count = tried.length.astype(carry.proposal.dtype)
         error = self._error(step)
         error = jnp.where(jnp.isfinite(error), error, 1e6)
-        accepted = step.unit | (error <= 1)
+        accepted = step.unit | (error <= ACCEPTED)
         scaled = count * jnp.clip(SAFETY / jnp.sqrt(error + 1e-9), 0.25, 2)
         proposal = jnp.where(step.unit, self._after_unit_step(step), scaled)
         proposal = jnp.where(accepted, self._before_grown(step, count, proposal), proposal)
@@ -218,7 +222,7 @@ class RodMacro(Process):
         shorter = jnp.floor(jnp.minimum(proposal, 0.7 * count)).astype(tried.length.dtype)
         moved = carry._replace(
             span=step.span,
-            known=~step.unit & (step.closed == is_small(step.span.end)),
+            known=~step.unit & (step.closed == _is_closed(step.span.end)),
             proposal=proposal,
             growth=step.growth_end,
             error=step.error,
@@ -289,8 +293,8 @@ def _take(optimizer: OptimizerMap, carry: Carry, length: Array, again: Array) ->
     count = length.astype(carry.proposal.dtype)
     here = carry.span.end
     unit = length == 1
-    closed = is_small(here) & ~unit
-    start = _noisy(here, carry.noise, closed)
+    closed = _is_closed(here) & ~unit
+    start = _noisy(here, carry.noise)
     plan = _plan(count, unit, jnp.where(closed & ~again, carry.growth, jnp.maximum(carry.growth, 0)))
     forcing = jax.tree.map(lambda error: -error / count, carry.error)
     done = advance(
@@ -361,7 +365,14 @@ def _field(
     return jax.lax.cond(closed & inner, centre_alone, both_ends)
 
 
-def _noisy(rod: Rod, noise: Array, closed: Array) -> Rod:
+def _is_closed(rod: Rod) -> Bool[Array, ""]:
+    """Whether the half-extent is not much longer than the rounding of a step."""
+    eps = jnp.finfo(rod.extent.weights.dtype).eps
+    centre, extent = _sizes(rod)
+    return extent < NOISE * eps / np.sqrt(12) * centre
+
+
+def _noisy(rod: Rod, noise: Array) -> Rod:
     """Add the rounding of the steps since the last to the half-extent.
 
     A closed rod takes what lies along it, and of the rest no more than a fraction of its length: it is a direction that
@@ -374,8 +385,8 @@ def _noisy(rod: Rod, noise: Array, closed: Array) -> Rod:
     along = (unit @ noise) * unit
     across = noise - along
     least = 0.01 * jnp.linalg.norm(noise)
-    share = jnp.minimum(1, 0.3 * (length + least) / jnp.maximum(jnp.linalg.norm(across), tiny))
-    added = jnp.where(closed, along + share * across, noise)
+    share = jnp.minimum(1, jnp.where(_is_closed(rod), 0.3, 0.01) * (length + least) / jnp.maximum(jnp.linalg.norm(across), tiny))
+    added = jnp.where(is_small(rod), along + share * across, noise)
     return rod._replace(extent=rod.extent._replace(weights=extent + added))
 
 
