@@ -40,17 +40,19 @@ class Scheme(NamedTuple):
     cubic: Float[Array, ""]
 
 
-def scheme(first: Array, second: Array, reach: Array) -> Scheme:
+def scheme(
+    first: Array, second: Array, reach: Array, damping: float = _LEAST_DAMPING
+) -> Scheme:
     """The step with p'(0) = first and p''(0) = first * second that is stable for -reach <= x <= 0.
 
     To first order in the damping e the reach is 2 (s^2 - 1) (1 - 2e/15) / (3 second), which is what s and e are chosen
-    by; the terms left out make it longer.
+    by; the terms left out make it longer. `damping` is the least e: more of it leaves room beside the real axis.
     """
     wide = 1.5 * reach * second
-    stages = jnp.ceil(jnp.sqrt(1 + wide / (1 - 2 / 15 * _LEAST_DAMPING)))
+    stages = jnp.ceil(jnp.sqrt(1 + wide / (1 - 2 / 15 * damping)))
     stages = jnp.maximum(stages, 2)
-    damping = jnp.minimum(7.5 * (1 - wide / (stages**2 - 1)), _MOST_DAMPING)
-    w0 = 1 + damping / stages**2
+    chosen = jnp.minimum(7.5 * (1 - wide / (stages**2 - 1)), _MOST_DAMPING)
+    w0 = 1 + chosen / stages**2
     one, none = jnp.ones_like(w0), jnp.zeros_like(w0)
 
     def raise_degree(_: Array, both: tuple[Array, Array]) -> tuple[Array, Array]:

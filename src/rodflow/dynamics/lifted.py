@@ -46,6 +46,17 @@ def oscillating(optimizer: OptimizerMap, state: State) -> PyTree:
     return eqx.filter(state, mask)
 
 
+def merge_auxiliary(optimizer: OptimizerMap, oscillating: PyTree, auxiliary: PyTree) -> PyTree:
+    """A state of the oscillating leaves of the first and the auxiliary leaves of the second."""
+    leaves, structure = jax.tree.flatten(oscillating)
+    others = jax.tree.leaves(auxiliary)
+    chosen = [
+        a if follows else b
+        for a, b, follows in zip(leaves, others, optimizer.oscillating, strict=True)
+    ]
+    return jax.tree.unflatten(structure, chosen)
+
+
 def from_consecutive(optimizer: OptimizerMap, before: State, now: State, after: State) -> Rod:
     """The rod through three consecutive states: second-order in time, with the sign X_t = +(z_t - Z_t)."""
     centre = jax.tree.map(lambda a, b, c: (a + 2 * b + c) / 4, before, now, after)

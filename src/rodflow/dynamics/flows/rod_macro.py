@@ -30,12 +30,13 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rodflow.config.declarations import Flow
 from rodflow.dynamics.chebyshev import Advanced, Scheme, advance, choose, combine, scheme
-from rodflow.dynamics.flows.rod import merge_auxiliary
+
 from rodflow.dynamics.lifted import (
     Rod,
     from_consecutive,
     is_small,
     lifted_increment_and_losses,
+    merge_auxiliary,
     rounding,
 )
 from rodflow.dynamics.process import Observation, Process, Snapshot
