@@ -35,6 +35,8 @@ FIRST_ITERATIONS = 10
 """Of the power iteration, before the first step."""
 MARGIN = 0.1
 """How much further than the fastest rate that is known a step is stable, relative."""
+SHARE = 0.1
+"""Of the tolerance, for the error of a step: those of many steps add up."""
 DAMPING = 1.0
 """Least damping of the polynomial where momentum makes modes rotate."""
 
@@ -135,7 +137,7 @@ class StableFlow(Process):
         )
         ratio = (plan.cubic - length**3 / 6) / (plan.cubic - length**3 / 4)
         error = jax.tree.map(lambda leaf: ratio * leaf, left)
-        size = self._size(error, start)
+        size = self._size(error, start) / SHARE
         size = jnp.where(jnp.isfinite(size), size, 1e9)
         scaled = length * jnp.clip(0.8 * (size + 1e-9) ** (-1 / 3), 0.2, 2)
         accepted = size <= 1
