@@ -33,7 +33,9 @@ def polynomial(first, second, reach, rates):
 
 
 def of_steps(count, rates, reach=2.2):
-    return polynomial(jnp.asarray(float(count)), jnp.asarray(count - 1.0), jnp.asarray(reach), rates)
+    return polynomial(
+        jnp.asarray(float(count)), jnp.asarray(count - 1.0), jnp.asarray(reach), rates
+    )
 
 
 def of_time(length, rates, reach):

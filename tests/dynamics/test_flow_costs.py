@@ -151,9 +151,7 @@ def test_macro_steps_cost_what_they_say(name, length):
     chosen = {} if name == "gd" else {"learning_rate": 1e-3, "b2": 0.99, "eps": 1e-8}
     optimizer, counts, carry = start(process, name, **chosen)
     extent = jax.tree.map(lambda x: length * x, carry.span.start.extent)
-    carry = carry._replace(
-        span=carry.span._replace(start=carry.span.start._replace(extent=extent))
-    )
+    carry = carry._replace(span=carry.span._replace(start=carry.span.start._replace(extent=extent)))
     formed, _, said, _ = counted(process, optimizer, counts, carry, units=60)
     assert formed == said["gradients"] > 0
 

@@ -40,9 +40,7 @@ class Scheme(NamedTuple):
     cubic: Float[Array, ""]
 
 
-def scheme(
-    first: Array, second: Array, reach: Array, damping: float = _LEAST_DAMPING
-) -> Scheme:
+def scheme(first: Array, second: Array, reach: Array, damping: float = _LEAST_DAMPING) -> Scheme:
     """The step with p'(0) = first and p''(0) = first * second that is stable for -reach <= x <= 0.
 
     To first order in the damping e the reach is 2 (s^2 - 1) (1 - 2e/15) / (3 second), which is what s and e are chosen
@@ -89,9 +87,9 @@ class Advanced(NamedTuple, Generic[State, Seen]):
 
 
 class _Stage(NamedTuple):
-    """Before stage `index`: changes up to this stage and the one before, T_index and T_(index - 1), and what is known."""
+    """Before a stage: the changes up to it and to the one before, T of both, and what is known."""
 
-    index: Int[Array, ""]
+    number: Int[Array, ""]
     change: PyTree
     lower: PyTree
     t: Float[Array, ""]
@@ -144,7 +142,7 @@ def advance(
         return mend(combine((plan.b * plan.w1, f), (plan.b * plan.w1, forcing)))
 
     def stage(at: _Stage) -> _Stage:
-        is_first, is_last = at.index == 0, at.index == plan.stages
+        is_first, is_last = at.number == 0, at.number == plan.stages
         here, came = field(combine((1, start), (1, at.change)), ~is_first & ~is_last)
         f = choose(is_first, here, at.f)
         pull = 2 * plan.w1
@@ -159,12 +157,12 @@ def advance(
         following = choose(is_first, first(f), choose(is_last, at.change, mend(raised)))
         t = jnp.where(is_first, plan.w0, 2 * plan.w0 * at.t - at.t_lower)
         seen = choose(is_first, came, at.seen)
-        return _Stage(at.index + 1, following, at.change, t, at.t, f, here, seen, came)
+        return _Stage(at.number + 1, following, at.change, t, at.t, f, here, seen, came)
 
     one = jnp.ones_like(plan.w0)
     unknown = _Stage(jnp.asarray(0), nothing, nothing, one, one, f, f, seen, seen)
-    begun = unknown._replace(index=jnp.asarray(1), change=first(f), t=plan.w0)
+    begun = unknown._replace(number=jnp.asarray(1), change=first(f), t=plan.w0)
     done = jax.lax.while_loop(
-        lambda at: at.index <= plan.stages, stage, choose(known, begun, unknown)
+        lambda at: at.number <= plan.stages, stage, choose(known, begun, unknown)
     )
     return Advanced(done.change, done.f, done.f_last, done.seen, done.seen_last)

@@ -123,19 +123,22 @@ def test_between_the_ends_a_slow_mode_is_interpolated_to_third_order():
 
 
 @pytest.mark.parametrize("sharpness", [1.9, 2.05])
-def test_a_closed_rod_grows_as_its_map_says(sharpness):
-    """From a mixture of directions, of which the sharpest is left."""
+def test_a_closed_rod_finds_the_sharpest_direction_and_grows_as_its_map_says(sharpness):
     curvatures = np.array([sharpness, 0.4, 0.1, 0.01])
     optimizer = parabola(curvatures)
     tiny = 1e-15 * np.array([1.0, 0.3, 0.3, 0.3])
     carry = carry_of(FREE, optimizer, 8, np.ones(4), tiny)
-    quiet = lambda c: c._replace(proposal=jnp.asarray(8.0), noise=0 * c.noise)  # noqa: E731
-    for _ in range(41):
-        carry, seen = _advance(FREE)(optimizer, quiet(carry))
-    assert int(seen["macro_step"]) == 8
-    length = np.linalg.norm(carry.span.start.extent.weights)
-    expected = 1e-15 * (sharpness - 1) ** 40
-    assert np.log(length) == pytest.approx(np.log(expected), abs=0.25)
+    lengths = []
+    for step in range(65):
+        carry = carry._replace(proposal=jnp.asarray(8.0), noise=0 * carry.noise)
+        carry, seen = _advance(FREE)(optimizer, carry)
+        if step % 8 == 0:
+            assert int(seen["macro_step"]) == 8
+            lengths.append(np.linalg.norm(carry.span.start.extent.weights))
+    extent = np.abs(carry.span.start.extent.weights)
+    assert extent[0] > 100 * extent[1:].max()
+    growth = np.diff(np.log(lengths))[-4:] / 8
+    np.testing.assert_allclose(growth, np.log(sharpness - 1), atol=2e-3)
 
 
 def test_a_step_of_one_is_the_unit_step():
@@ -157,7 +160,9 @@ def test_a_step_of_one_is_the_unit_step():
 
 
 def run(flow, optimizer, every=20, stop=200, **how):
-    return integrate(flow, optimizer, states(optimizer, WEIGHTS, 5), start=5, stop=stop, every=every, **how)
+    return integrate(
+        flow, optimizer, states(optimizer, WEIGHTS, 5), start=5, stop=stop, every=every, **how
+    )
 
 
 SMOOTH = {"learning_rate": 0.2}
@@ -229,7 +234,9 @@ def test_a_second_moment_stays_positive_from_a_hostile_start():
     """A gradient that vanishes from one step to the next."""
     chosen = {"learning_rate": 1e-2, "b2": 0.5, "eps": 1e-8}
     weights = jnp.array([1.0, 1.0])
-    optimizer = optimizer_map(Curvatures(jnp.array([1.0, 1e-3])), TABLE["rmsprop"].build(**chosen), weights)
+    optimizer = optimizer_map(
+        Curvatures(jnp.array([1.0, 1e-3])), TABLE["rmsprop"].build(**chosen), weights
+    )
     found = integrate(
         RodMacro(tolerance=1.0), optimizer, states(optimizer, weights), start=2, stop=200, every=3
     )

@@ -1,24 +1,24 @@
 """The rod flow in macro steps: H optimizer steps at once, for optimizers without momentum.
 
 Without momentum the lifted map has real eigenvalues J = 1 + x with x between -2 and 0 or a little outside, and a
-Chebyshev polynomial in the lifted increment f makes H of its steps for far fewer gradients (`rodflow.dynamics.chebyshev`).
+Chebyshev polynomial in the lifted increment f makes H of its steps for far fewer gradients
+(`rodflow.dynamics.chebyshev`).
 
 **Error.** The sum of H increments that change linearly in time is the right-hand side of
 
     Y(t + H) - Y(t) = (H + 1)/2 f(Y(t)) + (H - 1)/2 f(Y(t + H)) + E,
 
 so E is of third order. On a slow mode E is e x^3 and the step errs by q x^3 with e and q known, so that q/e E is the
-error itself: its size, over the distance moved, is held at the tolerance, and the next step takes it back, as a constant
-force. What remains is of fourth order.
+error itself. Its size, over the distance moved, is held at the tolerance, and the next step takes it back, as a
+constant force. What remains is of fourth order.
 
-**Closed rod.** A rod that is too short to be seen in the gradients (`rodflow.dynamics.lifted.is_small`) does not act on
-the centre, and obeys a linear equation. One gradient a stage moves the centre then. The two ends are looked at once a
-step, which gives the growth g of the half-extent in a step of the optimizer, and a new direction: X + f_X / 2 is half of
-eta P^-1 H X, a power iteration in which flat directions vanish. Its length grows by the mean of log(1 + g) at both ends.
+**Closed rod.** A rod of hardly more than rounding does not act on the centre (`rodflow.dynamics.closed_rod`). One
+gradient a stage moves the centre then. The two ends are looked at once a step, for the direction and the growth of the
+half-extent, and the growth says how far the spectrum of the centre reaches.
 
 **The step** H follows the error, and is bounded by how much the rod may grow in it. Where H = 1 is what is left, it is
-the unit step of `rodflow.dynamics.flows.rod_unit_step`. Between the ends of a step everything is interpolated, so that
-H does not depend on the snapshots. The scheme is this project's own.
+the unit step of `rodflow.dynamics.flows.rod_unit_step`. Between the ends of a step everything is interpolated, losses
+linearly, so that H does not depend on the snapshots. The scheme is this project's own.
 """
 
 from typing import NamedTuple
@@ -30,16 +30,16 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rodflow.config.declarations import Flow
 from rodflow.dynamics.chebyshev import Advanced, Scheme, advance, choose, combine, scheme
-
+from rodflow.dynamics.closed_rod import grown, growth_of, is_closed, noisy, sizes
 from rodflow.dynamics.lifted import (
     Rod,
     from_consecutive,
-    is_small,
     lifted_increment_and_losses,
     merge_auxiliary,
     rounding,
 )
 from rodflow.dynamics.process import Observation, Process, Snapshot
+from rodflow.dynamics.span import Span, at, moved
 from rodflow.optimizers.optimizer_map import OptimizerMap, State
 
 FLOW = Flow(
@@ -66,35 +66,9 @@ MARGIN = 0.1
 SAFETY = 0.8
 """Of the step that the error would allow."""
 ACCEPTED = 2.0
-"""A step with so many times the error that is allowed may stand, and the next is shorter: it costs less than another."""
-NOISE = 30.0
-"""Up to so many times the rounding of a step a rod is closed."""
+"""So many times the error that is allowed may stand: a shorter step next costs less than another try."""
 OPENING = 10.0
-"""How much larger than the tolerance the error of an open rod may be over its own length, which is but half the matter."""
-
-
-class Span(NamedTuple):
-    """A macro step from which everything between its ends is interpolated.
-
-    Attributes:
-        start, change: the rod at its start, and what it changes by.
-        f, f_end: the lifted increment at its ends.
-        losses: at the centre, Z + X and Z - X, at its ends.
-        length, passed: optimizer steps in it, and how many of them have passed.
-    """
-
-    start: Rod
-    change: Rod
-    f: Rod
-    f_end: Rod
-    losses: Float[Array, "end place"]
-    length: Int[Array, ""]
-    passed: Int[Array, ""]
-
-    @property
-    def end(self) -> Rod:
-        """The rod at its end."""
-        return _moved(self.start, self.change)
+"""How many times the tolerance an open rod may err by, over its own length."""
 
 
 class Carry(NamedTuple):
@@ -223,11 +197,13 @@ class RodMacro(Process):
         shorter = jnp.floor(jnp.minimum(proposal, 0.7 * count)).astype(tried.length.dtype)
         moved = carry._replace(
             span=step.span,
-            known=~step.unit & (step.closed == _is_closed(step.span.end)),
+            known=~step.unit & (step.closed == is_closed(step.span.end)),
             proposal=proposal,
             growth=step.growth_end,
             error=step.error,
-            bend=choose(step.unit, combine((1 / 3, step.mean), (2 / 3, step.bend)), _unknown(step.bend)),
+            bend=choose(
+                step.unit, combine((1 / 3, step.mean), (2 / 3, step.bend)), _unknown(step.bend)
+            ),
             noise=jnp.zeros_like(carry.noise),
         )
         return _Tried(
@@ -239,22 +215,22 @@ class RodMacro(Process):
         )
 
     def _error(self, step: "_Step") -> Float[Array, ""]:
-        """Of a step, over what is allowed: of the rod over the distance moved, of an open one over its length, its growth."""
-        centre, extent = _sizes(step.error)
-        moved, _ = _sizes(step.span.change)
-        _, before = _sizes(step.span.start)
-        _, after = _sizes(step.span.end)
+        """The largest of three, over what is allowed: error by distance moved, by length of an open rod, its growth."""
+        centre, extent = sizes(step.error)
+        moved, _ = sizes(step.span.change)
+        _, before = sizes(step.span.start)
+        _, after = sizes(step.span.end)
         extent = jnp.where(step.closed, 0, extent)
         whole = jnp.hypot(centre, extent) / (self.tolerance * jnp.hypot(moved, before))
         own = extent / (OPENING * self.tolerance * before)
         allowed = jnp.where(step.closed, 1.5 * self.closed_growth, self.growth)
-        grown = jnp.log(after / before) / allowed
-        return jnp.maximum(jnp.maximum(whole, own), grown)
+        risen = jnp.log(after / before) / allowed
+        return jnp.maximum(jnp.maximum(whole, own), risen)
 
     def _after_unit_step(self, step: "_Step") -> Float[Array, ""]:
-        """The step whose error would be allowed: a third difference of the orbit is 2/3 of bend - mean, its error 1/15 H^3 of it."""
-        third = jnp.hypot(*_sizes(combine((2 / 3, step.bend), (-2 / 3, step.mean))))
-        moved = jnp.hypot(*_sizes(step.span.f))
+        """The step whose error would be allowed: H^3 / 15 third differences, which are 2/3 of bend - mean."""
+        third = jnp.hypot(*sizes(combine((2 / 3, step.bend), (-2 / 3, step.mean))))
+        moved = jnp.hypot(*sizes(step.span.f))
         length = SAFETY * jnp.sqrt(15 * self.tolerance * moved / third)
         return jnp.where(jnp.isfinite(length), jnp.clip(length, 1, 4), 1)
 
@@ -294,9 +270,11 @@ def _take(optimizer: OptimizerMap, carry: Carry, length: Array, again: Array) ->
     count = length.astype(carry.proposal.dtype)
     here = carry.span.end
     unit = length == 1
-    closed = _is_closed(here) & ~unit
-    start = _noisy(here, carry.noise)
-    plan = _plan(count, unit, jnp.where(closed & ~again, carry.growth, jnp.maximum(carry.growth, 0)))
+    closed = is_closed(here) & ~unit
+    start = noisy(here, carry.noise)
+    plan = _plan(
+        count, unit, jnp.where(closed & ~again, carry.growth, jnp.maximum(carry.growth, 0))
+    )
     forcing = jax.tree.map(lambda error: -error / count, carry.error)
     done = advance(
         lambda y, inner: _field(optimizer, y, closed, inner),
@@ -308,7 +286,7 @@ def _take(optimizer: OptimizerMap, carry: Carry, length: Array, again: Array) ->
         forcing=forcing,
         mend=lambda change: _positive(optimizer, start, _held(change, closed), count),
     )
-    growth, growth_end = _growth(start, done.f), _growth(_moved(start, done.change), done.f_end)
+    growth, growth_end = growth_of(start, done.f), growth_of(moved(start, done.change), done.f_end)
     change, f, f_end = done.change, done.f, done.f_end
     error = _error_of(done, plan, count, forcing)
     # the unit step
@@ -319,8 +297,10 @@ def _take(optimizer: OptimizerMap, carry: Carry, length: Array, again: Array) ->
     change = choose(unit, corrected, change)
     # the closed rod
     growth = jnp.where(closed & carry.known, carry.growth, growth)
-    grown = _grown(start, f_end, growth, growth_end, count)
-    change = choose(closed, change._replace(extent=combine((1, grown), (-1, start.extent))), change)
+    longer = grown(start, f_end, growth, growth_end, count)
+    change = choose(
+        closed, change._replace(extent=combine((1, longer), (-1, start.extent))), change
+    )
     steady = jax.tree.map(lambda x: x / count, change.extent)
     f, f_end = (choose(closed, g._replace(extent=steady), g) for g in (f, f_end))
     losses = jnp.stack([done.seen, jnp.where(unit, done.seen, done.seen_end)])
@@ -366,53 +346,6 @@ def _field(
     return jax.lax.cond(closed & inner, centre_alone, both_ends)
 
 
-def _is_closed(rod: Rod) -> Bool[Array, ""]:
-    """Whether the half-extent is not much longer than the rounding of a step."""
-    eps = jnp.finfo(rod.extent.weights.dtype).eps
-    centre, extent = _sizes(rod)
-    return extent < NOISE * eps / np.sqrt(12) * centre
-
-
-def _noisy(rod: Rod, noise: Array) -> Rod:
-    """Add the rounding of the steps since the last to the half-extent.
-
-    A closed rod takes what lies along it, and of the rest no more than a fraction of its length: it is a direction that
-    is followed by a power iteration, and must not drown.
-    """
-    extent = rod.extent.weights
-    length = jnp.linalg.norm(extent)
-    tiny = jnp.finfo(extent.dtype).tiny
-    unit = extent / jnp.maximum(length, tiny)
-    along = (unit @ noise) * unit
-    across = noise - along
-    least = 0.01 * jnp.linalg.norm(noise)
-    share = jnp.minimum(1, jnp.where(_is_closed(rod), 0.3, 0.01) * (length + least) / jnp.maximum(jnp.linalg.norm(across), tiny))
-    added = jnp.where(is_small(rod), along + share * across, noise)
-    return rod._replace(extent=rod.extent._replace(weights=extent + added))
-
-
-def _growth(rod: Rod, f: Rod) -> Float[Array, ""]:
-    """g: the generalised Rayleigh quotient of f on the half-extent, without its flat directions."""
-    extent, increment = rod.extent.weights, f.extent.weights
-    sharp = extent + increment / 2
-    tiny = jnp.finfo(extent.dtype).tiny
-    weight = sharp @ extent
-    quotient = (sharp @ increment) / jnp.where(jnp.abs(weight) > tiny, weight, jnp.inf)
-    return jnp.clip(quotient, -2, 2)
-
-
-def _grown(start: Rod, f_end: Rod, growth: Array, growth_end: Array, count: Array) -> State:
-    """The half-extent of a closed rod after the step: its new direction, and its length."""
-    extent = start.extent.weights
-    sharp = extent + f_end.extent.weights / 2
-    unit = sharp / jnp.maximum(jnp.linalg.norm(sharp), jnp.finfo(sharp.dtype).tiny)
-    logarithm = jnp.log1p(jnp.maximum(growth, -0.9)) + jnp.log1p(jnp.maximum(growth_end, -0.9))
-    length = (unit @ extent) * jnp.exp(jnp.minimum(count * logarithm / 2, 10.0))
-    least = 1e-3 * jnp.finfo(sharp.dtype).eps * jnp.linalg.norm(start.centre.weights)
-    length = jnp.where(jnp.abs(length) < least, least, length)
-    return start.extent._replace(weights=length * unit)
-
-
 def _error_of(done: Advanced, plan: Scheme, count: Array, forcing: Rod) -> Rod:
     """The error of a step from what the trapezoidal sum leaves, which is e x^3 on a mode where the error is q x^3."""
     left = combine(
@@ -432,7 +365,7 @@ def _held(change: Rod, closed: Array) -> Rod:
 
 
 def _positive(optimizer: OptimizerMap, start: Rod, change: Rod, count: Array) -> Rod:
-    """What a positive auxiliary leaf loses in so many steps is at most what it forgets, for its source is not negative."""
+    """A positive auxiliary leaf loses in so many steps at most what it forgets, for its source is not negative."""
 
     def held(kept: Array, before: Array, moved: Array) -> Array:
         least = before * (jnp.clip(kept, 0, 1) ** count - 1)
@@ -442,38 +375,6 @@ def _positive(optimizer: OptimizerMap, start: Rod, change: Rod, count: Array) ->
     memory = jax.tree.map(held, kept, start.centre.memory, change.centre.memory)
     bounded = change.centre._replace(memory=memory)
     return change._replace(centre=merge_auxiliary(optimizer, change.centre, bounded))
-
-
-def at(optimizer: OptimizerMap, span: Span) -> Rod:
-    """The rod where the time that has passed leads to.
-
-    Increments that change linearly in time from f to f_end, and what is missing at the end along a smooth step.
-    """
-    count = jnp.maximum(span.length, 1).astype(span.losses.dtype)
-    passed = span.passed.astype(count.dtype)
-    late = passed * (passed - 1) / (2 * count)
-    left = combine(
-        (1, span.change), (-(count + 1) / 2, span.f), (-(count - 1) / 2, span.f_end)
-    )
-    share = passed / count
-    smooth = share**2 * (3 - 2 * share)
-    change = combine((passed - late, span.f), (late, span.f_end), (smooth, left))
-    # No average of positive numbers is left negative by the cubic.
-    straight = jax.tree.map(lambda leaf: leaf * share, span.change)
-    low = jax.tree.map(lambda z, d: z + d <= 0, span.start.centre, change.centre)
-    safe = jax.tree.map(jnp.where, low, straight.centre, change.centre)
-    change = change._replace(centre=merge_auxiliary(optimizer, change.centre, safe))
-    change = choose(span.passed == span.length, span.change, change)
-    return _moved(span.start, change)
-
-
-def _moved(rod: Rod, change: Rod) -> Rod:
-    return Rod(*jax.tree.map(jnp.add, rod, change))
-
-
-def _sizes(rod: Rod) -> tuple[Float[Array, ""], Float[Array, ""]]:
-    """Norms of the weights' centre and half-extent."""
-    return jnp.linalg.norm(rod.centre.weights), jnp.linalg.norm(rod.extent.weights)
 
 
 def _unknown(rod: Rod) -> Rod:

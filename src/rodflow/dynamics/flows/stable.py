@@ -90,7 +90,17 @@ class StableFlow(Process):
         noise = jax.random.normal(key, centre.weights.shape, centre.weights.dtype)
         sharpest = oscillating(optimizer, nothing._replace(weights=noise))
         carry = Carry(
-            centre, nothing, velocity, velocity, zero, zero, zero + 0.1, nothing, sharpest, zero, zero
+            centre,
+            nothing,
+            velocity,
+            velocity,
+            zero,
+            zero,
+            zero + 0.1,
+            nothing,
+            sharpest,
+            zero,
+            zero,
         )
         return jax.lax.fori_loop(0, FIRST_ITERATIONS, lambda _, c: _sharpened(optimizer, c), carry)
 
@@ -173,7 +183,9 @@ def _within(optimizer: OptimizerMap, carry: Carry) -> State:
     """The state where the time that has passed leads to: a cubic through both ends with their velocities."""
     share = jnp.where(carry.length > 0, carry.passed / carry.length, 1)
     left = combine(
-        (1, carry.change), (-carry.length / 2, carry.velocity), (-carry.length / 2, carry.velocity_end)
+        (1, carry.change),
+        (-carry.length / 2, carry.velocity),
+        (-carry.length / 2, carry.velocity_end),
     )
     late = carry.passed * share / 2
     change = combine(
