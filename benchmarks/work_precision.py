@@ -60,7 +60,7 @@ def cost(found: Recording) -> float:
     return float(total) / (found.steps.size - 1)
 
 
-def measure(name: str) -> dict[str, list[list[float]]]:
+def measure(name: str, others: list[str]) -> dict[str, list[list[float]]]:
     """Points (cost, error) by flow, and of the floor, of the run of one optimizer."""
     settings = run_of("mlp", name).settings
     optimizer, weights = build(images(), settings)
@@ -75,7 +75,7 @@ def measure(name: str) -> dict[str, list[list[float]]]:
         print(f"{name:<16} {flow!s:<60} {cost(found):7.2f} {error(found, run):.2e}", flush=True)
         return [cost(found), error(found, run)]
 
-    known = [flow for flow in OTHERS if FLOWS[flow].supports(name, OPTIMIZERS[name])]
+    known = [flow for flow in others if FLOWS[flow].supports(name, OPTIMIZERS[name])]
     points = {flow: [point(flow)] for flow in known}
     points[MACRO] = [point(RodMacro(tolerance=tolerance)) for tolerance in TOLERANCES]
     points["floor"] = [[1.0, floor] for floor in floors(optimizer, states, run, start)]
@@ -131,12 +131,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("path", type=Path, help="where the numbers (.json) and the figure go")
     parser.add_argument("--optimizers", nargs="+", default=["gd", "rmsprop_scalar", "rmsprop"])
+    parser.add_argument("--flows", nargs="*", default=[*OTHERS], help="beside macro steps")
     parser.add_argument("--draw", action="store_true", help="do not measure")
     options = parser.parse_args()
     stored = options.path.with_suffix(".json")
     if not options.draw:
         stored.parent.mkdir(parents=True, exist_ok=True)
-        measured = {name: measure(name) for name in options.optimizers}
+        measured = {name: measure(name, options.flows) for name in options.optimizers}
         stored.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     draw(json.loads(stored.read_text(encoding="utf-8")), options.path)
 

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float
 from rodflow.dynamics.lifted import Rod, is_small
 from rodflow.optimizers.optimizer_map import State
 
-NOISE = 30.0
+NOISE = 10.0
 """Up to so many times the rounding of a step a rod is closed."""
 
 
