@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from rodflow.config.declarations import Flow
+from rodflow.config.declarations import GRADIENTS, ROD, Flow
 from rodflow.dynamics.chebyshev import Advanced, Scheme, advance, choose, combine, scheme
 from rodflow.dynamics.closed_rod import grown, growth_of, is_closed, noisy, sizes
 from rodflow.dynamics.lifted import (
@@ -51,11 +51,10 @@ FLOW = Flow(
     dashes=(0, (5, 1, 1, 1)),
     above=2.34,
     series={
-        "loss_plus": "full-batch loss at the rod's end Z + X",
-        "loss_minus": "full-batch loss at the rod's end Z - X",
-        "rod_length": "norm of the weights' half-extent ||X_w||",
+        **ROD,
+        **GRADIENTS,
         "macro_step": "optimizer steps in the macro step that covers this one",
-        "rejected": "macro steps that were tried and rejected here",
+        "rejected": "macro steps that were tried and rejected before the one that begins here",
     },
     supports=lambda name, optimizer: optimizer.momentum == "",
     why="takes many steps at once only where no momentum rings",
