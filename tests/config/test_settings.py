@@ -544,12 +544,14 @@ EXIST = {
     "central_unregularised": {"rmsprop_scalar", "rmsprop"},
     "edge": {"gd"},
     "adam_continuous": {"adam", "adamw"},
+    "rod_macro": {"gd", "rmsprop_scalar", "rmsprop", "rmsprop_uncorrected", "adagrad"},
 }
 WHY = {
     "central": "the central flow is built for gradient descent and RMSProp",
     "central_unregularised": "the central unregularised flow leaves the sharpness to a second moment",
     "edge": "the edge flow is written for gradient descent",
     "adam_continuous": "the adam continuous flow is written for Adam",
+    "rod_macro": "the rod macro flow takes many steps at once only where no momentum rings",
 }
 
 

@@ -50,6 +50,17 @@ def oscillating(optimizer: OptimizerMap, state: State) -> PyTree:
     return eqx.filter(state, mask)
 
 
+def merge_auxiliary(optimizer: OptimizerMap, oscillating: PyTree, auxiliary: PyTree) -> PyTree:
+    """A state of the oscillating leaves of the first and the auxiliary leaves of the second."""
+    leaves, structure = jax.tree.flatten(oscillating)
+    others = jax.tree.leaves(auxiliary)
+    chosen = [
+        a if follows else b
+        for a, b, follows in zip(leaves, others, optimizer.oscillating, strict=True)
+    ]
+    return jax.tree.unflatten(structure, chosen)
+
+
 def from_consecutive(optimizer: OptimizerMap, before: State, now: State, after: State) -> Rod:
     """The rod through three consecutive states: second-order in time, with the sign X_t = +(z_t - Z_t)."""
     centre = jax.tree.map(lambda a, b, c: (a + 2 * b + c) / 4, before, now, after)
@@ -98,6 +109,30 @@ def stable_lifted_map_and_losses(optimizer: OptimizerMap, rod: Rod) -> tuple[Rod
     return Rod(centre, oscillating(optimizer, extent)), (middle + rise, middle - rise)
 
 
+def lifted_increment_and_losses(optimizer: OptimizerMap, rod: Rod) -> tuple[Rod, Losses]:
+    """f(Y) = Phi(Y) - Y from the increments of F at the two ends, and the losses there.
+
+    The same as the difference of `stable_lifted_map_and_losses` and Y, but for the rounding of a sum of weights and a
+    step: a large step multiplies f, and would multiply that rounding with it.
+    """
+    small = is_small(rod)
+    reach = jnp.where(small, _stretch(rod), 1)
+    loss_a, a = optimizer.evaluate_increment(rod.end(reach))
+    loss_b, b = optimizer.evaluate_increment(rod.end(jnp.where(small, 0, -1)))
+    width = jnp.where(small, reach, 2)
+    centre = jax.tree.map(lambda a, b: jnp.where(small, b, (a + b) / 2), a, b)
+    turned = jax.tree.map(lambda a, b: (b - a) / width, a, b)
+    extent = jax.tree.map(
+        lambda d, x: None if x is None else d - 2 * x,
+        oscillating(optimizer, turned),
+        rod.extent,
+        is_leaf=lambda x: x is None,
+    )
+    middle = jnp.where(small, loss_b, (loss_a + loss_b) / 2)
+    rise = (loss_a - loss_b) / width
+    return Rod(centre, extent), (middle + rise, middle - rise)
+
+
 def _stretch(rod: Rod) -> Float[Array, ""]:
     """The factor that makes ||X_w|| 0.03 sqrt(eps) ||Z_w||, not above 1 / eps.
 
@@ -137,7 +172,11 @@ def seed(rod: RodCarry, key: Array) -> RodCarry:
     oscillation. A rounding error of w is uniform within half a unit in the last place, at
     most eps |w| / 2, so its standard deviation is at most eps |w| / sqrt(12).
     """
-    weights = rod.centre.weights
-    scale = jnp.finfo(weights.dtype).eps / jnp.sqrt(jnp.asarray(12.0, weights.dtype))
-    noise = scale * jnp.abs(weights) * jax.random.normal(key, weights.shape, weights.dtype)
+    noise = rounding(rod.centre.weights, key)
     return rod._replace(extent=rod.extent._replace(weights=rod.extent.weights + noise))
+
+
+def rounding(weights: Float[Array, " parameter"], key: Array) -> Float[Array, " parameter"]:
+    """Noise of the size of the weights' rounding in a step, see `seed`."""
+    scale = jnp.finfo(weights.dtype).eps / jnp.sqrt(jnp.asarray(12.0, weights.dtype))
+    return scale * jnp.abs(weights) * jax.random.normal(key, weights.shape, weights.dtype)

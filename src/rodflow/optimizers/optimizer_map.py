@@ -72,10 +72,21 @@ class OptimizerMap(eqx.Module):
         updates, memory = self.transformation.update(gradient, state.memory, state.weights)
         return State(state.weights + updates, float_counts(memory, state.weights.dtype))
 
+    def increment(self, state: State, gradient: Flat) -> State:
+        """What such a step adds to the state; of the weights free of the rounding of the sum."""
+        updates, memory = self.transformation.update(gradient, state.memory, state.weights)
+        memory = float_counts(memory, state.weights.dtype)
+        return State(updates, jax.tree.map(jnp.subtract, memory, state.memory))
+
     def evaluate(self, state: State) -> tuple[Float[Array, ""], Flat, State]:
         """Loss and gradient at the state and the next state, for the price of one gradient."""
         value, gradient = _value_and_gradient(self.loss, state.weights)
         return value, gradient, self.update(state, gradient)
+
+    def evaluate_increment(self, state: State) -> tuple[Float[Array, ""], State]:
+        """Loss at the state and what a step adds to it, for the price of one gradient."""
+        value, gradient = _value_and_gradient(self.loss, state.weights)
+        return value, self.increment(state, gradient)
 
     def decay(self, state: State) -> Memory:
         """What a step without gradient keeps of each leaf of the memory: its derivative by itself, one number each."""

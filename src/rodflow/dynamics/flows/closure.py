@@ -37,8 +37,15 @@ import jax.numpy as jnp
 from jaxtyping import Array, PyTree
 
 from rodflow.config.declarations import GRADIENTS, PRODUCTS, ROD, Flow
-from rodflow.dynamics.flows.rod import merge_auxiliary, relaxation
-from rodflow.dynamics.lifted import Losses, Rod, from_consecutive, oscillating, seed
+from rodflow.dynamics.flows.rod import relaxation
+from rodflow.dynamics.lifted import (
+    Losses,
+    Rod,
+    from_consecutive,
+    merge_auxiliary,
+    oscillating,
+    seed,
+)
 from rodflow.dynamics.process import Observation, Process, Snapshot
 from rodflow.optimizers.optimizer_map import OptimizerMap, State
 

@@ -29,6 +29,7 @@ from rodflow.dynamics.lifted import (
     Rod,
     RodCarry,
     from_consecutive,
+    merge_auxiliary,
     seed,
     stable_lifted_map_and_losses,
 )
@@ -84,17 +85,6 @@ def vector_field(optimizer: OptimizerMap, rod: Rod) -> Rod:
     """dY/dt of the rod flow."""
     known = bent(optimizer, rod)
     return jax.tree.map(jnp.add, known.increment, known.correction)
-
-
-def merge_auxiliary(optimizer: OptimizerMap, oscillating: PyTree, auxiliary: PyTree) -> PyTree:
-    """A state of the oscillating leaves of the first and the auxiliary leaves of the second."""
-    leaves, structure = jax.tree.flatten(oscillating)
-    others = jax.tree.leaves(auxiliary)
-    chosen = [
-        a if follows else b
-        for a, b, follows in zip(leaves, others, optimizer.oscillating, strict=True)
-    ]
-    return jax.tree.unflatten(structure, chosen)
 
 
 def relaxation(optimizer: OptimizerMap, centre: State, first: State, second: State) -> State:

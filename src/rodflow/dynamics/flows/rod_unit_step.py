@@ -27,8 +27,8 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from rodflow.config.declarations import GRADIENTS, ROD, Flow
-from rodflow.dynamics.flows.rod import RodProcess, merge_auxiliary
-from rodflow.dynamics.lifted import Losses, Rod, orbit_and_losses
+from rodflow.dynamics.flows.rod import RodProcess
+from rodflow.dynamics.lifted import Losses, Rod, merge_auxiliary, orbit_and_losses
 from rodflow.optimizers.optimizer_map import OptimizerMap, State
 
 FLOW = Flow(

@@ -1,0 +1,326 @@
+"""A study of a problem of one's own: its discrete run, flows, sharpness, tracking errors and figure, in one call.
+
+    study = rodflow.study(loss, params, optax.adam(1e-3), data=data, steps=600)
+    study.tracking_error.sel(process="rod_unit_step")
+    study.figure().savefig("tracking.png")
+
+It is the pipeline's own stages on a run that is made here instead of from a config. What they give is stored as
+artifacts, in a folder of your choice or in a temporary one, so that a killed study continues where it was, an audit
+reads it and every figure of the library can draw it.
+"""
+
+import hashlib
+import json
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+import optax
+import xarray as xr
+from jaxtyping import Array
+
+from rodflow.analysis.comparison import compare
+from rodflow.config.catalogue import FIGURES, FLOWS
+from rodflow.config.code import digest
+from rodflow.errors import RodflowError
+from rodflow.interface.progress import Clock
+from rodflow.optimizers.alternation import alternating_gain
+from rodflow.optimizers.on_tree import Layout
+from rodflow.optimizers.optimizer_map import OptimizerError, OptimizerMap, optimizer_map
+from rodflow.optimizers.table import Entry
+from rodflow.problem.own import Criterion, Data, Model, Parameters, of_model, own
+from rodflow.stages.flow import follow
+from rodflow.stages.run import Prepared
+from rodflow.stages.sharpness import Search, along
+from rodflow.stages.training import train
+from rodflow.store import artifact
+from rodflow.store.checkpoint import Checkpoint, Scratch
+from rodflow.store.results import DISCRETE, StoredRun
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FLOWS_BY_DEFAULT = ("stable", "rod_unit_step")
+
+
+class StudyError(RodflowError, ValueError):
+    """A study that cannot be made: one line with the argument, its value and what is allowed."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """What a study found.
+
+    Attributes:
+        run: its artifacts, as figures and claims read them.
+        layout: how the tree of parameters lies in the flat weights.
+        names: of the parameters, in the order of the flat weights.
+        threshold: in words, why it has one or not.
+    """
+
+    run: StoredRun
+    layout: Layout
+    names: tuple[str, ...]
+    threshold: str
+    _folder: tempfile.TemporaryDirectory[str] | None = field(default=None, repr=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where the artifacts of the run are."""
+        return self.run.folder
+
+    @property
+    def comparison(self) -> xr.Dataset:
+        """The numbers of the figures: see `rodflow.analysis.comparison.compare`."""
+        return self.run.comparison
+
+    @property
+    def tracking_error(self) -> xr.DataArray:
+        """Distance of each flow from the run's midpoint over the distance travelled, [process, snapshot]."""
+        return self.comparison["tracking_error"]
+
+    @property
+    def sharpness(self) -> xr.DataArray:
+        """Preconditioned sharpness over its threshold, [process, snapshot]; NaN where there is no threshold."""
+        return self.comparison["sharpness_over_threshold"]
+
+    def trajectory(self, process: str = DISCRETE) -> xr.Dataset:
+        """What a process did, step by step: see `rodflow.store.trajectory`."""
+        return self.run.trajectory(process)
+
+    def weights(self, process: str = DISCRETE) -> xr.Dataset:
+        """The weights of a process at its snapshots, by parameter name, each in its own shape."""
+        flat = self.trajectory(process)["weights"]
+        found = {}
+        for name, shape, place in zip(
+            self.names, self.layout.shapes, self.layout.places, strict=True
+        ):
+            axes = [f"{name}_{axis}" for axis in range(len(shape))]
+            values = flat.values[:, place].reshape(-1, *shape)
+            found[name] = (("snapshot", *axes), values)
+        return xr.Dataset(found, {"snapshot": flat["snapshot"]})
+
+    def tree(self, step: int, process: str = DISCRETE) -> Parameters:
+        """The tree of parameters of a process at a snapshot."""
+        flat = self.trajectory(process)["weights"].sel(snapshot=step)
+        return self.layout.unravel(flat.values)
+
+    def figure(self, name: str = "tracking") -> "Figure":
+        """The loss, the sharpness over its threshold and the tracking errors; or another figure of one run."""
+        return FIGURES.load(name).draw([self.run]).figure
+
+    def __str__(self) -> str:
+        rows = [f"{self.run.path}: {self.threshold}"]
+        for process in self.run.processes:
+            row = self.comparison.sel(process=process)
+            error = row["error_last"].item()
+            words = f"tracking error {error:.2g} at the end" if np.isfinite(error) else ""
+            rows.append(f"  {process:<15} {row['status'].item():<12} {words}".rstrip())
+        return "\n".join(rows)
+
+
+def study(
+    problem: Callable[..., Array] | Model,
+    parameters: Parameters = None,
+    optimizer: optax.GradientTransformation | None = None,
+    *,
+    data: Data = None,
+    criterion: str | Criterion = "mse",
+    steps: int,
+    start: int | None = None,
+    every: int | None = None,
+    flows: Sequence[str] = FLOWS_BY_DEFAULT,
+    eigenvalues: int = 1,
+    tolerance: float = 1e-2,
+    seed: int = 0,
+    name: str = "own",
+    folder: str | Path | None = None,
+    progress: bool = True,
+) -> Study:
+    """Train, integrate the flows, measure the sharpness along each and compare them.
+
+    Args:
+        problem: `loss(params)`, or `loss(params, data)` with `data`; or a flax (linen or nnx) or equinox model, with
+            `data` its inputs and targets and a `criterion`.
+        parameters: where training starts, any pytree of floating-point arrays; None for a model, which brings its own.
+        optimizer: any deterministic optax transformation, schedules included. It acts on the tree of parameters.
+        data: any pytree of arrays, all of them in every step.
+        criterion: of a model: see `rodflow.problem.own.of_model`.
+        steps: the length of the run.
+        start: step t0 at which the flows start, after the first transient; None: a tenth of the run.
+        every: steps between two snapshots; None: such that there are about sixty.
+        flows: names of flows, see `rodflow.config.catalogue.FLOWS`.
+        eigenvalues: how many of the largest eigenvalues of the preconditioned Hessian are measured.
+        tolerance: relative residual at which one is accepted.
+        seed: of a linen model's parameters, and of the noise that seeds the rod.
+        name: what the run is called in figures and folders.
+        folder: where artifacts go; None: a temporary folder that ends with the study.
+        progress: whether to say on standard error how far it is and how long it will take.
+
+    Raises:
+        StudyError: an argument is not as it must be.
+        ProblemError: the loss, the model or the parameters are not.
+        OptimizerError: the optimizer is no deterministic map of a state, or has none of a flow.
+    """
+    start, every = _times(steps, start, every)
+    _check_names(flows, optimizer, name)
+    assert optimizer is not None
+    if parameters is None:
+        loss, parameters = of_model(problem, data, criterion, seed=seed)  # type: ignore[arg-type]
+    else:
+        loss, parameters = own(problem, parameters, data)
+    step = optimizer_map(loss, optimizer, parameters)
+    layout = Layout.of(parameters)
+    settings = {
+        "batch_size": None,
+        "criterion": criterion if isinstance(criterion, str) else "own",
+        "dataset": {"name": "own"},
+        "model": {"kind": name},
+        "optimizer": {"name": name},
+        "seed": seed,
+        "snapshots": {"every": every},
+        "start": start,
+        "steps": steps,
+    }
+    known, words = _known(step, layout.ravel(parameters), optimizer)
+    weights = layout.ravel(parameters)
+    # A threshold that is there includes the learning rate already.
+    prepared = Prepared(settings, step, weights, known, {"learning_rate": 1.0}, name)
+    temporary = tempfile.TemporaryDirectory(prefix="rodflow-") if folder is None else None
+    root = Path(temporary.name if temporary else folder or ".")
+    run = StoredRun(root / name / name / f"seed{seed}")
+    _make(prepared, run, root, tuple(flows), Search(eigenvalues, tolerance), progress)
+    paths = jax.tree_util.tree_leaves_with_path(parameters)
+    names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
+    return Study(run, layout, tuple(n or "weights" for n in names), words, temporary)
+
+
+def _times(steps: int, start: int | None, every: int | None) -> tuple[int, int]:
+    """When the flows start and how often weights are kept.
+
+    Raises:
+        StudyError: the run is too short for them.
+    """
+    start = max(1, steps // 10) if start is None else start
+    every = max(1, (steps - start) // 60) if every is None else every
+    for name, value in {"steps": steps, "start": start, "every": every}.items():
+        if not isinstance(value, int) or value < 1:
+            raise StudyError(f"{name} is {value!r}; it must be a whole number from 1 on")
+    if start + every > steps:
+        raise StudyError(
+            f"start + every is {start} + {every}; it must be at most steps, which is {steps}"
+        )
+    return start, every
+
+
+def _check_names(
+    flows: Sequence[str], optimizer: optax.GradientTransformation | None, name: str
+) -> None:
+    for flow in flows:
+        if flow not in FLOWS:
+            raise StudyError(f"flows has {flow!r}; there are {', '.join(FLOWS)}")
+    if not hasattr(optimizer, "init") or not hasattr(optimizer, "update"):
+        raise StudyError(
+            f"optimizer is {type(optimizer).__name__}; give an optax transformation such as optax.adam(1e-3)"
+        )
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
+        raise StudyError(f"name is {name!r}; it must be lower-case letters, digits, _ and -")
+
+
+def _known(
+    step: OptimizerMap, weights: Array, optimizer: optax.GradientTransformation
+) -> tuple[Entry, str]:
+    """What is known of the optimizer: a threshold by its linearised map, or in words why it has none."""
+
+    def build() -> optax.GradientTransformation:
+        return optimizer
+
+    state = step.initial(weights)
+    for _ in range(_STEPS_TO_LOOK):  # moments that are still empty have no gain
+        state = step(state)
+    try:
+        alternating_gain(step, state)
+    except OptimizerError as error:
+        none = Entry(build, lambda **_: float("nan"), adaptive=False)
+        return none, f"no linear threshold: {error}"
+    return Entry(build, None, adaptive=False), "threshold by the linearised map"
+
+
+_STEPS_TO_LOOK = 3
+"""Steps after which the optimizer is linearised, and which tell a continued study from another one."""
+
+
+def _make(
+    prepared: Prepared,
+    run: StoredRun,
+    root: Path,
+    flows: tuple[str, ...],
+    search: Search,
+    progress: bool,
+) -> None:
+    """Every artifact of the run that is not there yet."""
+    key = _key(prepared, flows, search)
+    clock = Clock(DISCRETE, prepared.settings["steps"]) if progress else None
+
+    def stored(name: str, kind: str, make: Callable[[Scratch], xr.Dataset]) -> xr.Dataset:
+        path = run.folder / f"{name}.nc"
+        if path.is_file():
+            found = artifact.read(path, kind=kind)
+            if found.attrs.get("study") == key:
+                return found
+        if clock is not None:
+            clock.restart(name)
+        scratch = Scratch(path.with_name(f".{path.name}.partial"), lambda: key)
+        data = make(scratch).assign_attrs(study=key)
+        status = data.attrs.get("status", "completed")
+        artifact.write(data, path, kind=kind, root=root, settings=prepared.settings, status=status)
+        scratch.remove()
+        return data
+
+    discrete = stored(
+        DISCRETE, "trajectory", lambda scratch: next(train([prepared], clock, scratch))
+    )
+    trajectories = {DISCRETE: discrete} | {
+        flow: stored(
+            flow,
+            "trajectory",
+            lambda scratch, flow=flow: follow(prepared, discrete, flow, clock, scratch),
+        )
+        for flow in flows
+    }
+    measured = {
+        process: stored(
+            f"sharpness/{process}",
+            "sharpness",
+            lambda scratch, data=data, process=process: along(
+                prepared.optimizer.loss,
+                prepared.known,
+                prepared.hyperparameters,
+                data,
+                search,
+                checkpoint=Checkpoint(scratch, process),
+            ),
+        )
+        for process, data in trajectories.items()
+    }
+    times = {name: prepared.settings[name] for name in ("start", "steps")}
+    stored("comparison", "comparison", lambda _: compare(trajectories, measured, **times))
+
+
+def _key(prepared: Prepared, flows: tuple[str, ...], search: Search) -> str:
+    """What tells this study from another one in the same folder.
+
+    A loss and a transformation are functions, which have no digest. What they do in the first steps has one.
+    """
+    state, seen = prepared.optimizer.initial(prepared.weights), []
+    for _ in range(_STEPS_TO_LOOK):
+        loss, gradient, state = prepared.optimizer.evaluate(state)
+        seen += [np.asarray(leaf).tobytes() for leaf in (loss, gradient, *jax.tree.leaves(state))]
+    code = digest(__name__, *(FLOWS.module(flow) for flow in flows))
+    words = json.dumps([prepared.settings, asdict(search), flows, code], sort_keys=True)
+    return hashlib.sha256(b"".join([words.encode(), *seen])).hexdigest()
