@@ -124,7 +124,7 @@ class Tree:
     def call(self, *command: str) -> tuple[int, str]:
         """Exit status and output of a command."""
         with self.start(*command) as process:
-            output, _ = process.communicate(timeout=300)
+            output, _ = process.communicate(timeout=900)
         return process.returncode, output
 
     def snakemake(self, *arguments: str) -> tuple[int, str]:
@@ -182,7 +182,7 @@ def tree(cold: tuple[Tree, str], tmp_path: Path) -> Tree:
     return cold[0].copy(tmp_path / "tree")
 
 
-def wait_for(condition, seconds: float = 300) -> None:
+def wait_for(condition, seconds: float = 900) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -407,7 +407,7 @@ def test_a_call_from_elsewhere_takes_the_clones_config(tree, tmp_path, snakefile
     (tree.folder / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"name": "cloned"}))
     command = [*SNAKEMAKE, "--snakefile", f"../tree/{snakefile}", "--cores", "1", "--dry-run"]
     with tree.start(*command, "results/cloned/dataset.nc", where=elsewhere) as process:
-        output, _ = process.communicate(timeout=300)
+        output, _ = process.communicate(timeout=900)
     assert jobs(output) == {"data set digits"}, output
 
 
@@ -616,7 +616,7 @@ def test_a_second_call_is_refused_and_the_first_finishes(shared, tmp_path):
     status, output = tree.snakemake(f"{ADAM}/discrete.nc")
     assert (status, jobs(output)) == (1, set()), output
     assert output.splitlines()[-1] == "another call of snakemake is running in this folder"
-    output, _ = first.communicate(timeout=300)
+    output, _ = first.communicate(timeout=900)
     assert first.returncode == 0, output
     artifact.verify(tree.folder / ADAM / "discrete.nc")
 
