@@ -125,7 +125,9 @@ def _stage(name: str, module: ModuleType) -> Callable[[argparse.Namespace], int]
 
         devices.take_a_core()
         settings = getattr(args, "settings", {})
-        note_writes(args.root)  # so that the manifest knows what jobs wrote from what others altered
+        note_writes(
+            args.root
+        )  # so that the manifest knows what jobs wrote from what others altered
         first = settings[0] if isinstance(settings, list) else settings
         if module.COMPUTES:
             devices.take_devices(first)
