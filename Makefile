@@ -2,7 +2,7 @@
 #
 #   PYTHON=python3.12                  the interpreter .venv is made with
 #   REQUIREMENTS=requirements-cuda.txt the lock file .venv is made from
-#   CONFIG=workflow/configs/NAME.yaml  another experiment than config.yaml
+#   CONFIG=config/NAME.yaml            another experiment than config.yaml
 #   CORES=4                            how many cores Snakemake may use; default: all
 #   PROFILE=slurm                      another way to run than on this machine: workflow/profiles, docs/scaling.md
 #   ARGS="..."                         further arguments for the program a target runs
@@ -19,21 +19,23 @@ ARGS         =
 UV           ?= uv
 
 # Jobs of a workflow call `python`, so .venv comes first in their PATH too.
-IN_VENV   = PATH="$(CURDIR)/.venv/bin:$$PATH"; export PATH;
-# Targets precede options: --configfile takes every word that follows it.
-OPTIONS   = --profile workflow/profiles/$(PROFILE) $(if $(CORES),--cores $(CORES)) \
-            $(if $(CONFIG),--configfile "$(CONFIG)") $(ARGS)
+# The shell knows this folder's name, which may hold anything; a name in a recipe would be read as shell code.
+IN_VENV   = PATH="$$PWD/.venv/bin:$$PATH"; export PATH;
+RODFLOW   = python -P -m rodflow.cli
+# ARGS come first, for they may name targets: --configfile takes every word that follows it.
+OPTIONS   = $(ARGS) --profile workflow/profiles/$(PROFILE) $(if $(CORES),--cores $(CORES)) \
+            $(if $(CONFIG),--configfile "$(CONFIG)")
 # Snakemake answers some files that are no YAML with a traceback, so they do not reach it.
-CHECKED   = $(IN_VENV) python -m rodflow.config.settings --quiet "$(or $(CONFIG),config.yaml)" &&
+CHECKED   = $(IN_VENV) $(RODFLOW) check --quiet --workflow "$(or $(CONFIG),config.yaml)" &&
 PIP       = .venv/bin/python -m pip --quiet --disable-pip-version-check
 COMPILE   = $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
             --generate-hashes --no-emit-index-url --no-emit-find-links \
-            --custom-compile-command "make lock" --extra dev --extra cluster
+            --custom-compile-command "make lock" --extra workflow --extra dev --extra cluster
 INSTALLED = .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv reproduce smoke figures audit compare report test test-slow lint gallery bench lock clean \
-        clean-results
+.PHONY: help .venv reproduce smoke everything figures audit compare report tidy test test-slow lint gallery bench \
+        lock clean clean-results
 
 help: ## this list
 	@echo 'usage: make TARGET [CONFIG=...] [CORES=...] [ARGS="..."]'
@@ -43,13 +45,13 @@ help: ## this list
 # failed or was interrupted is taken up again, and one that is complete is left alone.
 .venv: ## create the environment, from the locked packages
 	@set -e; \
-	wanted="$(CURDIR) $(REQUIREMENTS) $$(cat "$(REQUIREMENTS)" pyproject.toml | cksum)"; \
+	wanted="$$PWD $(REQUIREMENTS) $$(cat "$(REQUIREMENTS)" pyproject.toml | cksum)"; \
 	supported='import sys; sys.exit(sys.version_info < (3, 11))'; \
 	if [ "$$(cat $(INSTALLED) 2>/dev/null)" = "$$wanted" ] && .venv/bin/python -c "$$supported"; then \
 	    $(if $(filter .venv,$(MAKECMDGOALS)),echo ".venv is up to date";) exit 0; \
 	fi; \
 	rm -f $(INSTALLED); \
-	if ! { grep -qF "$(CURDIR)/.venv" .venv/bin/activate \
+	if ! { grep -qF "$$PWD/.venv" .venv/bin/activate \
 	       && .venv/bin/python -c "import pip; $$supported"; } 2>/dev/null; then \
 	    if ! $(PYTHON) -c "$$supported" 2>/dev/null; then \
 	        echo "rodflow needs Python >= 3.11, but $(PYTHON) is" \
@@ -73,21 +75,27 @@ help: ## this list
 reproduce: .venv ## run the whole workflow, to the last figure and the audit
 	@$(CHECKED) snakemake $(OPTIONS)
 
-smoke: CONFIG = workflow/configs/smoke.yaml
+smoke: CONFIG = config/smoke.yaml
 smoke: reproduce ## the same on an experiment of a few seconds
+
+everything: .venv ## run every experiment whose data is at hand, to one index of audits and figures
+	@$(IN_VENV) $(RODFLOW) everything --profile workflow/profiles/$(PROFILE) $(if $(CORES),--cores $(CORES)) $(ARGS)
 
 figures: .venv ## bring the figures up to date
 	@$(CHECKED) snakemake figures $(OPTIONS)
 
 audit: .venv ## recompute every number and claim from stored files, without training
-	@$(IN_VENV) python workflow/scripts/audit.py $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
+	@$(IN_VENV) $(RODFLOW) audit $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
 
 compare: .venv ## compare two results folders: make compare A=results/digits B=/elsewhere/digits
 	@$(if $(and $(A),$(B)),,echo 'usage: make compare A=results/digits B=/elsewhere/digits' >&2; exit 1;) \
-	$(IN_VENV) python workflow/scripts/agreement.py "$(A)" "$(B)"
+	$(IN_VENV) $(RODFLOW) compare "$(A)" "$(B)"
 
 report: .venv ## write the HTML report of a finished run to results/report.html
 	@$(IN_VENV) snakemake --report "$(REPORT)" $(OPTIONS)
+
+tidy: .venv ## list files that no run or figure of the config has; ARGS=--delete deletes them
+	@$(IN_VENV) $(RODFLOW) tidy $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
 
 test: .venv ## run the tests
 	@$(IN_VENV) pytest -n 2 --dist worksteal -q $(ARGS)
@@ -96,10 +104,10 @@ test-slow: .venv ## run the tests that take minutes
 	@$(IN_VENV) pytest -n 2 --dist worksteal -q -m slow $(ARGS)
 
 lint: .venv ## check style, format and types
-	@$(IN_VENV) set -e; ruff check .; ruff format --check .; mypy
+	@$(IN_VENV) set -e; ruff check .; ruff format --check .; snakefmt --quiet --check Snakefile workflow; mypy
 
 gallery: .venv ## copy the small results of a finished run to docs/gallery
-	@$(IN_VENV) python workflow/scripts/gallery.py $(if $(CONFIG),--config "$(CONFIG)")
+	@$(IN_VENV) $(RODFLOW) gallery $(if $(CONFIG),--config "$(CONFIG)")
 
 # A part of the suite (ARGS="-k steps") is printed only.
 bench: .venv ## measure cost and accuracy, as reported in docs/benchmarks.md

@@ -13,37 +13,43 @@ from measuring import experiment, run_of, spent
 from rodflow.analysis.comparison import geometric_mean, tracking_error
 from rodflow.store import artifact
 
-SCRIPTS = Path(__file__).parents[1] / "workflow/scripts"
+STAGE = [sys.executable, "-m", "rodflow.cli", "stage"]
 FLOWS = ("discrete", "stable", "rod", "rod_unit_step")
 
 
 # Start-up. ---------------------------------------------------------------------------------------
 
-NOTHING = """
-import sys
-sys.path.insert(0, {scripts!r})
-import stage
-
-
-def main():
-    {loads}
-
-
-stage.run(main)
-"""
-LOADS = {
-    "train": "from rodflow.stages import training",
-    "flow": "from rodflow.config.catalogue import FLOWS; from rodflow.stages import flow; FLOWS.load('rod').process()",
-    "sharpness": "from rodflow.stages import sharpness",
-    "compare": "from rodflow.analysis import comparison",
-    "figure": "from rodflow.config.catalogue import FIGURES; FIGURES.load('tracking')",
+ABSENT = "absent.nc"
+RUN = '{"steps": 1}'
+STARTS = {
+    "train": {"settings": f"[{RUN}]", "dataset": ABSENT},
+    "flow": {"settings": RUN, "dataset": ABSENT, "discrete": ABSENT, "flow": "rod"},
+    "sharpness": {
+        "settings": f"[{RUN}]",
+        "sharpness": "{}",
+        "dataset": ABSENT,
+        "trajectories": ABSENT,
+    },
+    "comparison": {
+        "settings": '[{"steps": 1, "start": 0}]',
+        "trajectories": f"results/{ABSENT}",
+        "sharpness": f"results/sharpness/{ABSENT}",
+        "replays": f"results/{ABSENT}",
+    },
+    "figure": {"figure": "tracking", "sources": ABSENT},
 }
+"""Stages with inputs that are not there: each loads what it needs, does not find them and ends."""
 
 
-def beginning(benchmark, command, what, **environment):
+def start_of(kind):
+    words = [f"--{name}={value}" for name, value in STARTS[kind].items()]
+    return [*STAGE, kind, "--root=results", "--output=results/none.nc", *words]
+
+
+def beginning(benchmark, command, what, status=1, **environment):
     benchmark.group = "start"
     found = []
-    benchmark.pedantic(lambda: found.append(spent(command, **environment)), rounds=3)
+    benchmark.pedantic(lambda: found.append(spent(command, status=status, **environment)), rounds=3)
     benchmark.extra_info.update(
         what=what,
         seconds=min(one.seconds for one in found),
@@ -53,25 +59,12 @@ def beginning(benchmark, command, what, **environment):
 
 @pytest.mark.parametrize("code", ["pass", "import jax"])
 def test_start_of_python(benchmark, code):
-    beginning(benchmark, [sys.executable, "-c", code], f"`python -c '{code}'`")
+    beginning(benchmark, [sys.executable, "-c", code], f"`python -c '{code}'`", status=0)
 
 
-@pytest.fixture(scope="module")
-def nothing(tmp_path_factory):
-    """A function that writes a stage which loads what a stage of this kind does, and ends."""
-    folder = tmp_path_factory.mktemp("scripts")
-
-    def write(kind):
-        script = folder / f"{kind}.py"
-        script.write_text(NOTHING.format(scripts=str(SCRIPTS), loads=LOADS[kind]))
-        return [sys.executable, str(script)]
-
-    return write
-
-
-@pytest.mark.parametrize("kind", LOADS)
-def test_start_of_a_stage(benchmark, nothing, kind):
-    beginning(benchmark, nothing(kind), f"{kind}, by itself")
+@pytest.mark.parametrize("kind", STARTS)
+def test_start_of_a_stage(benchmark, kind):
+    beginning(benchmark, start_of(kind), f"{kind}, by itself")
 
 
 @pytest.fixture(scope="module")
@@ -79,19 +72,19 @@ def warm(tmp_path_factory):
     """The socket of a warm process."""
     path = tmp_path_factory.mktemp("warm") / "folder" / "socket"
     path.parent.mkdir()
-    process = subprocess.Popen([sys.executable, SCRIPTS / "warm.py", path])
+    command = [sys.executable, "-m", "rodflow.cli.server", path]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE)
     while not path.exists():
         assert process.poll() is None, "the warm process ended"
         time.sleep(0.02)
     yield str(path)
-    process.terminate()
-    process.wait()
+    process.communicate(timeout=10)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no warm process")
-@pytest.mark.parametrize("kind", LOADS)
-def test_start_of_a_stage_in_the_warm_process(benchmark, nothing, warm, kind):
-    beginning(benchmark, nothing(kind), f"{kind}, in the workflow", RODFLOW_WARM=warm)
+@pytest.mark.parametrize("kind", STARTS)
+def test_start_of_a_stage_in_the_warm_process(benchmark, warm, kind):
+    beginning(benchmark, start_of(kind), f"{kind}, in the workflow", RODFLOW_WARM=warm)
 
 
 # Stages that work. -------------------------------------------------------------------------------
@@ -103,11 +96,11 @@ class Folder:
 
     root: Path
 
-    def command(self, script, **options):
+    def command(self, stage, **options):
         """A stage's; what Snakemake would call, with the data set among the options."""
         options = {"root": self.root, "dataset": self.root / "dataset.nc"} | options
         words = [f"--{name}={value}" for name, value in options.items()]
-        return [sys.executable, SCRIPTS / f"{script}.py", *words]
+        return [*STAGE, stage, *words]
 
     def stage(self, settings, process):
         """The command that makes a trajectory of a run, and its file; a flow's discrete run is made if missing."""
@@ -139,7 +132,7 @@ def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("results")
     spent(
         [
-            *(sys.executable, SCRIPTS / "dataset.py", f"--root={root}"),
+            *(*STAGE, "dataset", f"--root={root}"),
             f"--settings={json.dumps(experiment().dataset)}",
             f"--output={root / 'dataset.nc'}",
         ]

@@ -2,17 +2,14 @@
 
 import importlib.metadata
 import os
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "workflow/scripts"))
+from rodflow.cli import devices, environment, folders
 
-import stage
-
-stage.environment()  # before JAX is loaded
+environment.prepare()  # before JAX is loaded
+folders.keep_programs()
 
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "diffrax", "numpy", "xarray", "snakemake")
 
@@ -21,7 +18,7 @@ PACKAGES = ("jax", "jaxlib", "flax", "optax", "diffrax", "numpy", "xarray", "sna
 def free_core() -> set[int]:
     """A core that no job of the user has taken, kept from them until the end."""
     cores = os.sched_getaffinity(0)
-    stage.take_a_core()
+    devices.take_a_core()
     mine = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     return mine

@@ -211,8 +211,10 @@ sys.exit(done.returncode)
 """
 
 
-def spent(command: list[Any], folder: Path | None = None, **environment: str) -> Spent:
-    """Run a command with these variables in its environment, and none of JAX's."""
+def spent(
+    command: list[Any], folder: Path | None = None, status: int = 0, **environment: str
+) -> Spent:
+    """Run a command that ends with a status, with these variables in its environment, and none of JAX's."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("JAX_")}
     done = subprocess.run(
         [sys.executable, "-c", BETWEEN, *map(str, command)],
@@ -221,7 +223,7 @@ def spent(command: list[Any], folder: Path | None = None, **environment: str) ->
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
     seconds, processor, memory = json.loads(done.stdout)
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return Spent(seconds, processor, memory / unit, done.stderr)

@@ -257,8 +257,8 @@ def start(rows: Sequence[Measurement]) -> str:
     ]
     heads = f"what, s, processor time s, at most {START_TARGET:.0f} s"
     return f"""## Start-up
-A stage that loads what a stage of its kind does, and ends: called by itself, and as in the workflow, where a copy of a
-warm process takes it over.
+A stage that loads what it needs, does not find its inputs and ends: by itself, and as in the workflow, where a copy of
+a warm process takes it over.
 
 {table(heads, lines)}"""
 

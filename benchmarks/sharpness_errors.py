@@ -1,6 +1,6 @@
 """How far the stored sharpness is below the largest eigenvalue along a run, and what it costs.
 
-    python benchmarks/sharpness_errors.py workflow/configs/eos.yaml tanh/gd/seed1
+    python benchmarks/sharpness_errors.py config/eos.yaml tanh/gd/seed1
 
 The reference is a search from random vectors at each snapshot, to a residual of 1e-3. Beside the stage as it is
 stand checks of every snapshot, and of the last one only.

@@ -21,7 +21,7 @@ from rodflow.store import artifact
 from stored import forge
 from synthetic_results import STEPS, toy, write_run
 
-SCRIPT = Path(__file__).parents[2] / "workflow/scripts/agreement.py"
+COMMAND = [sys.executable, "-m", "rodflow.cli", "compare"]
 RUN = "mlp/gd/seed0"
 
 
@@ -278,7 +278,7 @@ def test_no_text_of_a_folder_is_more_than_text(one, two):
 
 
 def call(*folders: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), *map(str, folders)]
+    command = [*COMMAND, *map(str, folders)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 

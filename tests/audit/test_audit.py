@@ -38,7 +38,7 @@ CONFIG = {
     "replicas": 2,
 }
 GD = "mlp/gd/seed0"
-SCRIPT = Path(__file__).parents[2] / "workflow/scripts/audit.py"
+COMMAND = [sys.executable, "-m", "rodflow.cli", "audit"]
 Attack = Callable[[Path], None]
 
 
@@ -371,7 +371,7 @@ def test_table_that_differs_is_named(stored):
 
 
 def call(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), *arguments]
+    command = [*COMMAND, *arguments]
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
 
 

@@ -22,7 +22,7 @@ CONFIGS = {
     path.name: load(path)
     for path in [
         REPOSITORY / "config.yaml",
-        *sorted((REPOSITORY / "workflow/configs").glob("*.yaml")),
+        *sorted((REPOSITORY / "config").glob("*.yaml")),
     ]
 }
 RULES = rules(form())
@@ -239,7 +239,7 @@ def test_twenty_thousand_configs(config: Any) -> None:
 # What is done to its text
 
 TEXTS = [
-    (REPOSITORY / "workflow/configs" / name).read_bytes()
+    (REPOSITORY / "config" / name).read_bytes()
     for name in ("smoke.yaml", "adam.yaml", "k-adam.yaml")
 ]
 JUNK = [

@@ -16,7 +16,7 @@ from rodflow.config.catalogue import DATASETS, FIGURES, FLOWS, KINDS, MODELS, OP
 from rodflow.config.settings import load
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = [ROOT / "config.yaml", *sorted((ROOT / "workflow/configs").glob("*.yaml"))]
+CONFIGS = [ROOT / "config.yaml", *sorted((ROOT / "config").glob("*.yaml"))]
 RULES = schema.rules(schema.config())
 
 

@@ -18,7 +18,7 @@ from rodflow.config.experiment import Experiment
 from rodflow.config.settings import ConfigError, load, main, resolve
 
 ROOT = Path(__file__).parents[2]
-CONFIGS = [ROOT / "config.yaml", *sorted((ROOT / "workflow/configs").glob("*.yaml"))]
+CONFIGS = [ROOT / "config.yaml", *sorted((ROOT / "config").glob("*.yaml"))]
 SMALLEST = """
 name: smallest
 models: {mlp: {kind: mlp}}

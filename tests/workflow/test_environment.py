@@ -17,7 +17,9 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
 
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-DIRECT = PROJECT["project"]["dependencies"] + EXTRAS["dev"] + EXTRAS["cluster"]
+OWN = "rodflow[workflow]"
+DIRECT = PROJECT["project"]["dependencies"] + EXTRAS["workflow"] + EXTRAS["cluster"]
+DIRECT += [one for one in EXTRAS["dev"] if one != OWN]
 DIRECT += PROJECT["build-system"]["requires"]
 LOCKS = {"requirements.txt": DIRECT, "requirements-cuda.txt": DIRECT + EXTRAS["cuda"]}
 
@@ -66,6 +68,13 @@ def test_every_direct_dependency_is_locked_within_its_range(lock, platform):
             name = canonicalize_name(dependency.name)
             assert name in versions, f"{lock} does not lock {name}: make lock"
             assert versions[name] in dependency.specifier, f"not {dependency}: make lock"
+
+
+def test_the_library_alone_needs_no_snakemake_and_developers_have_it():
+    named = [canonicalize_name(Requirement(one).name) for one in PROJECT["project"]["dependencies"]]
+    assert not [name for name in named if name.startswith("snakemake")]
+    assert [Requirement(one).name for one in EXTRAS["workflow"]] == ["snakemake"]
+    assert OWN in EXTRAS["dev"]
 
 
 def test_cuda_lock_adds_packages_and_changes_none():

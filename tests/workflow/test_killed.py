@@ -20,7 +20,6 @@ from rodflow.store import artifact
 
 pytestmark = pytest.mark.slow
 
-SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 SEED, KILLS = 2026, 20
 FLOWS = ["central", "rod"]
 EXPERIMENT = resolve(
@@ -41,14 +40,14 @@ FOLDER = Path(RUN.path)
 
 @dataclass(frozen=True)
 class Stage:
-    """A job: its script, its options and the files that it makes, relative to the results root."""
+    """A job: its name, its options and the files that it makes, relative to the results root."""
 
-    script: str
+    name: str
     options: dict[str, object]
     outputs: list[Path]
 
     def start(self, root: Path, **environment: str) -> subprocess.Popen[str]:
-        command = [sys.executable, str(SCRIPTS / f"{self.script}.py"), "--root", str(root)]
+        command = [sys.executable, "-m", "rodflow.cli", "stage", self.name, "--root", str(root)]
         for name, value in self.options.items():
             files = value if isinstance(value, list) else [value]
             words = [str(root / one) if isinstance(one, Path) else str(one) for one in files]
@@ -173,7 +172,7 @@ def disturbed(
         if process.returncode == 0:
             return kills, told
         assert process.returncode == -signal.SIGKILL, said
-    raise AssertionError(f"{stage.script} does not end")
+    raise AssertionError(f"{stage.name} does not end")
 
 
 def test_stages_killed_at_random_moments_end_with_the_same_data(tmp_path):
@@ -196,7 +195,7 @@ def kill_all(root: Path, seconds: list[float], expected: list[list[str]], **cach
             for _ in range(draw.randint(2, 4))
         ]
         killed, told = disturbed(stage, root, moments, **cache)
-        print(f"{stage.script} {stage.outputs[0].stem}: killed {killed} times, {told}", flush=True)
+        print(f"{stage.name} {stage.outputs[0].stem}: killed {killed} times, {told}", flush=True)
         assert stage.digests(root) == expected[index]
         assert not stage.scratch(root).exists()
         kills, continued = kills + killed, continued + len(told)

@@ -13,7 +13,6 @@ from rodflow.store import artifact
 
 pytestmark = pytest.mark.slow
 
-SCRIPTS = Path(__file__).parents[2] / "workflow/scripts"
 # The shorter one fills the room that a checkpoint has in memory, `checkpoint.ROOM`, too.
 STEPS = 300, 1000
 WEIGHTS = 50_000
@@ -35,9 +34,9 @@ def experiment(steps: int):
     )
 
 
-def peak(script: str, root: Path, **options: object) -> float:
+def peak(stage: str, root: Path, **options: object) -> float:
     """Peak memory of a stage, MiB."""
-    command = [sys.executable, str(SCRIPTS / f"{script}.py"), "--root", str(root)]
+    command = [sys.executable, "-m", "rodflow.cli", "stage", stage, "--root", str(root)]
     for name, value in options.items():
         command += [
             f"--{name}",

@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -109,10 +110,10 @@ class Tree:
             }
         )
 
-    def start(self, *command: str, **options) -> subprocess.Popen[str]:
+    def start(self, *command: str, where: Path | None = None, **options) -> subprocess.Popen[str]:
         return subprocess.Popen(
             command,
-            cwd=self.folder,
+            cwd=where or self.folder,
             env=self.environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -123,7 +124,7 @@ class Tree:
     def call(self, *command: str) -> tuple[int, str]:
         """Exit status and output of a command."""
         with self.start(*command) as process:
-            output, _ = process.communicate(timeout=300)
+            output, _ = process.communicate(timeout=900)
         return process.returncode, output
 
     def snakemake(self, *arguments: str) -> tuple[int, str]:
@@ -181,7 +182,7 @@ def tree(cold: tuple[Tree, str], tmp_path: Path) -> Tree:
     return cold[0].copy(tmp_path / "tree")
 
 
-def wait_for(condition, seconds: float = 300) -> None:
+def wait_for(condition, seconds: float = 900) -> None:
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "waited in vain"
@@ -249,9 +250,10 @@ def test_a_second_call_runs_nothing_wherever_the_tree_is(tree):
     assert tree.written() == before
 
 
-def test_touching_a_figure_module_draws_that_figure_again(tree):
+def test_a_changed_figure_module_draws_that_figure_again(tree):
     before = tree.written()
-    (tree.folder / "src/rodflow/figures/rod_flow/thresholds.py").touch()
+    module = tree.folder / "src/rodflow/figures/rod_flow/thresholds.py"
+    module.write_text(module.read_text() + "\nCHANGED = 1\n")
     status, output = tree.snakemake()
     assert (status, jobs(output)) == (0, {"figure thresholds", MANIFEST, AUDIT}), output
     after = tree.written()
@@ -290,7 +292,9 @@ def test_the_audit_names_damaged_files_and_trains_nothing(tree):
     content[len(content) // 2] ^= 1
     altered.write_bytes(content)
     before = tree.written()
-    status, output = tree.call(sys.executable, "workflow/scripts/audit.py", "--config", "tiny.yaml")
+    status, output = tree.call(
+        sys.executable, "-m", "rodflow.cli", "audit", "--config", "tiny.yaml"
+    )
     assert status == 1, output
     named = re.findall(r"^(results/.+?): (.+)$", output, re.MULTILINE)
     assert [path for path, _ in named] == [f"{ADAM}/discrete.nc", f"{GD}/discrete.nc"], output
@@ -305,12 +309,113 @@ def test_the_audit_names_damaged_files_and_trains_nothing(tree):
 def test_a_failed_job_says_why(tree):
     dataset = tree.folder / ROOT / "dataset.nc"
     os.truncate(dataset, 1000)
+    accept = [sys.executable, "-m", "rodflow.cli", "accept", ROOT]
+    tree.call(*accept)
     status, output = tree.snakemake(f"{ADAM}/discrete.nc")
     assert status == 1
     assert re.search(rf"^error: {ROOT}/dataset.nc: .+$", output, re.MULTILINE), output
 
 
-def test_a_killed_run_leaves_whole_files_and_the_next_call_finishes(shared, tmp_path, monkeypatch):
+def test_a_call_stops_at_a_forged_run_and_the_audit_still_names_it(tree):
+    """Its digests fit; without the stop everything would be made again from it, and a manifest that lists it."""
+    path = tree.folder / GD / "discrete.nc"
+    data = artifact.read(path)
+    kept = {"settings": artifact.settings(data), "status": data.attrs["status"]}
+    inputs = {"dataset": tree.folder / ROOT / "dataset.nc"}
+    data["loss"] *= 0.1
+    root = tree.folder / ROOT
+    artifact.write(data, path, kind="trajectory", root=root, inputs=inputs, **kept)
+    before = tree.written()
+    status, output = tree.snakemake()
+    assert status == 1 and jobs(output) == set(), output
+    named = f"error: {GD}/discrete.nc: differs from the manifest, and no job wrote it"
+    assert named in output and f"rodflow accept {ROOT}" in output
+    assert tree.written() == before
+    status, output = tree.call(
+        sys.executable, "-m", "rodflow.cli", "audit", "--config", "tiny.yaml"
+    )
+    assert status == 1 and re.search(rf"^{GD}/discrete.nc: .+ manifest$", output, re.M), output
+
+
+def test_a_figure_that_is_no_longer_wanted_is_tidied_away_by_a_command(tree):
+    tree.configure(CONFIG | {"figures": ["tracking", "tracking_summary"]})
+    status, output = tree.snakemake()
+    assert status == 1, output
+    tidy = [sys.executable, "-m", "rodflow.cli", "tidy", "--config", "tiny.yaml"]
+    left = [f"{ROOT}/figures/thresholds.{suffix}" for suffix in ("csv", "pdf", "png")]
+    _, output = tree.call(*tidy)
+    assert output.splitlines() == [*left, "3 files to delete: call it again with --delete"]
+    assert all((tree.folder / path).exists() for path in left)
+    _, output = tree.call(*tidy, "--delete")
+    assert output.splitlines()[-1] == "3 files deleted"
+    status, output = tree.snakemake()
+    assert status == 0, output
+    _, output = tree.call(*tidy)
+    assert output.splitlines() == [f"{ROOT}: nothing to tidy"]
+
+
+def test_everything_is_one_call_to_one_index(tree):
+    """What is there is not made again; images that would have to be fetched are left out."""
+    other = CONFIG | {"name": "other", "dataset": {"name": "cifar10", "samples": 60}}
+    (tree.folder / "other.yaml").write_text(yaml.safe_dump(other))
+    command = [sys.executable, "-m", "rodflow.cli", "everything", "--cores", "2"]
+    before = tree.written()
+    status, output = tree.call(*command, "--configs", "tiny.yaml", "other.yaml")
+    assert (status, jobs(output)) == (0, set()), output
+    assert "other: left out, its images are not at hand" in output
+    assert re.search(r"^\[1/1\] tiny: (\d+) of \1 files, 0 s$", output, re.M), output
+    new = tree.written().keys() - before.keys()
+    assert new == {"results/index.md", "results/index.html"}
+    index = (tree.folder / "results/index.md").read_text()
+    assert re.search(r"^\| \[tiny\]\(tiny/audit.md\) \| 2 \| (\d+) of \1 \| 0 \|", index, re.M), (
+        index
+    )
+    assert "## Figures of Regis and Chewi 2026: rod flow and what it predicts" in index
+    page = (tree.folder / "results/index.html").read_text()
+    for place in re.findall(r'src="(.+?)"', page):
+        assert (tree.folder / "results" / place).is_file()
+    assert page.count("<img ") == 3
+
+
+@pytest.mark.parametrize("looks", ["--list", "--dry-run", "--lint"])
+def test_looking_writes_nothing_and_touches_no_file(tree, looks):
+    ahead = time.time() + 86400
+    os.utime(tree.folder / ADAM / "discrete.nc", (ahead, ahead))
+    os.utime(tree.folder / "src/rodflow/errors.py", (ahead, ahead))
+
+    def everything():
+        ours = (path for path in tree.folder.rglob("*") if "__pycache__" not in path.parts)
+        return {
+            path: (path.stat().st_mtime_ns, path.read_bytes() if path.is_file() else b"")
+            for path in ours
+            if ".snakemake" not in path.parts and path != tree.folder
+        }
+
+    before = everything()
+    status, output = tree.snakemake(looks)
+    assert everything() == before
+    found = re.findall(r"^    \* (.+)", output, re.M)
+    # One environment holds all that the stages need.
+    assert set(found) <= {"Specify a conda environment or container for each rule.:"}, output
+    assert status == (1 if found else 0), output
+
+
+@pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
+def test_a_call_from_elsewhere_takes_the_clones_config(tree, tmp_path, snakefile):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tree.folder / "config.yaml").write_text(yaml.safe_dump(CONFIG | {"name": "cloned"}))
+    command = [*SNAKEMAKE, "--snakefile", f"../tree/{snakefile}", "--cores", "1", "--dry-run"]
+    with tree.start(*command, "results/cloned/dataset.nc", where=elsewhere) as process:
+        output, _ = process.communicate(timeout=900)
+    assert jobs(output) == {"data set digits"}, output
+
+
+@pytest.mark.parametrize("killed", ["all", pytest.param("snakemake", marks=pytest.mark.slow)])
+def test_a_killed_run_leaves_whole_files_and_the_next_call_finishes(
+    killed, shared, tmp_path, monkeypatch
+):
+    """Also if only Snakemake is killed and the same command comes at once: its jobs end with it."""
     monkeypatch.setenv("RODFLOW_CHECKPOINT", "0")
     gd = CONFIG["optimizers"]["gd"] | {"learning_rate": 0.1}
     tree = Tree.new(
@@ -321,7 +426,8 @@ def test_a_killed_run_leaves_whole_files_and_the_next_call_finishes(shared, tmp_
         try:
             wait_for((tree.folder / GD / "discrete.nc").exists, 120)
         finally:
-            os.killpg(process.pid, signal.SIGKILL)
+            kill = os.killpg if killed == "all" else os.kill
+            kill(process.pid, signal.SIGKILL)
     assert process.returncode == -signal.SIGKILL
     finished = tree.written()
     whole = {path for path in finished if path.endswith(".nc")}
@@ -345,6 +451,27 @@ def test_two_calls_do_not_run_at_once(shared, tmp_path):
         status, output = tree.snakemake("dataset")
     assert (status, jobs(output)) == (1, set()), output
     assert output.splitlines()[-1] == "another call of snakemake is running in this folder"
+
+
+def test_another_call_while_files_come_and_go_ends_in_no_traceback(tree):
+    """A listing that changes underneath is what jobs of a second experiment make of it."""
+    folder, ended = tree.folder / ADAM, threading.Event()
+
+    def come_and_go():
+        while not ended.is_set():
+            partial = folder / ".coming.nc.partial"
+            partial.mkdir()
+            (partial / "key").touch()
+            (partial / "key").rename(folder / "going.log")
+            partial.rmdir()
+
+    (tree.folder / ROOT / "figures/thresholds.png").unlink()
+    writer = threading.Thread(target=come_and_go)
+    writer.start()
+    status, output = tree.snakemake("results/tiny/figures/thresholds.png")
+    ended.set()
+    writer.join()
+    assert (status, jobs(output)) == (0, {"figure thresholds"}), output
 
 
 @pytest.mark.parametrize(
@@ -391,15 +518,19 @@ def test_the_command_line_changes_lists_and_nested_keys(tmp_path):
 # A disk that refuses, a clock that jumps, calls side by side
 
 
-def test_files_of_a_clock_that_was_ahead_are_dated_now_and_nothing_runs(tree):
-    """Without this they would be newer than what is made from them, at every call until the clock is there again."""
+def test_files_of_a_clock_that_was_ahead_run_nothing_and_the_next_job_dates_them(tree):
+    """Dates of the future would be newer than what is made now, at every call until the clock is there again."""
     ahead = time.time() + 86400
     results = [path for path in (tree.folder / ROOT).rglob("*") if path.is_file()]
     for path in [*results, *(tree.folder / "src").rglob("*.py")]:
         os.utime(path, (ahead, ahead))
     status, output = tree.snakemake()
     assert (status, jobs(output)) == (0, set()), output
+    (tree.folder / ROOT / "figures/thresholds.png").unlink()
+    status, output = tree.snakemake()
+    assert (status, jobs(output)) == (0, {"figure thresholds", MANIFEST, AUDIT}), output
     assert re.search(r"^note: dated now, for the clock was ahead: .+ and \d+ more$", output, re.M)
+    results = [path for path in (tree.folder / ROOT).rglob("*") if path.is_file()]
     assert all(path.stat().st_mtime < ahead for path in results)
 
 
@@ -485,7 +616,7 @@ def test_a_second_call_is_refused_and_the_first_finishes(shared, tmp_path):
     status, output = tree.snakemake(f"{ADAM}/discrete.nc")
     assert (status, jobs(output)) == (1, set()), output
     assert output.splitlines()[-1] == "another call of snakemake is running in this folder"
-    output, _ = first.communicate(timeout=300)
+    output, _ = first.communicate(timeout=900)
     assert first.returncode == 0, output
     artifact.verify(tree.folder / ADAM / "discrete.nc")
 

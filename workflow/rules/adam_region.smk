@@ -2,18 +2,18 @@
 
 
 rule adam_region:
+    input:
+        dataset=rules.dataset.output,
+    output:
+        f"{ROOT}/adam_region.nc",
+    log:
+        f"{ROOT}/logs/adam_region.log",
+    resources:
+        **EXPERIMENT.computing(),
+    params:
+        root=EXPERIMENT.folder,
+        code=EXPERIMENT.code_of("adam_region"),
     message:
         "Adam: the region of bounded updates"
-    input:
-        script=str(SCRIPTS / "adam_region.py"),
-        dataset=rules.dataset.output,
-    params:
-        code=digest("rodflow.stages.adam_region", OPTIMIZERS.module("adam"), MODELS.module("mlp")),
-    output:
-        ROOT + "/adam_region.nc",
-    resources:
-        **COMPUTING,
-    log:
-        ROOT + "/logs/adam_region.log",
     shell:
-        "python {input.script} --root {ROOT} --dataset {input.dataset} --output {output} 2> {log}"
+        "python -P -m rodflow.cli stage adam-region --root {params.root} --dataset {input.dataset} --output {output} 2> {log}"

@@ -1,51 +1,44 @@
 # What the stored files are worth: a manifest of all of them, figures included, then the audit, which trains nothing.
-# `make audit` calls the same script without Snakemake, which would make an altered file again.
-
-import os
-
-
-def config_file():
-    """The file that the experiment was read from, as seen from the working directory."""
-    files = workflow.config_settings.configfiles or [Path(workflow.basedir) / "config.yaml"]
-    return os.path.relpath(files[0])
+# `make audit` calls the same command without Snakemake, which would make a file that is missing again.
 
 
 rule manifest:
-    message:
-        "manifest of all artifacts and figures"
     input:
         rules.dataset.output,
-        of_all_runs("trajectory", "sharpness", "replicas", "iterates", "onset_window", "comparison"),
-        [f"{ROOT}/{path}" for figure in FIGURES for path in (*figure.sources, *figure.files)],
+        EXPERIMENT.files("trajectory", "sharpness", "replicas", "iterates", "onset_window", "comparison"),
+        [f"{ROOT}/{path}" for figure in EXPERIMENT.figures for path in (*figure.sources, *figure.files)],
     output:
-        ROOT + "/manifest.sha256",
-    localrule: True  # moments
+        update(f"{ROOT}/manifest.sha256"),
     log:
-        ROOT + "/logs/manifest.log",
+        f"{ROOT}/logs/manifest.log",
+    localrule: True  # moments
+    params:
+        root=EXPERIMENT.folder,
+    message:
+        "manifest of all artifacts and figures"
     shell:
-        "python -c 'import sys; from rodflow.store.manifest import write_manifest; write_manifest(sys.argv[1])'"
-        " {ROOT} 2> {log}"
+        "python -P -m rodflow.cli stage manifest --root {params.root} --output {output} 2> {log}"
 
 
 rule audit:
-    message:
-        "audit: integrity, numbers computed again, claims"
     input:
-        script=str(SCRIPTS / "audit.py"),
         manifest=rules.manifest.output,
     output:
-        json=ROOT + "/audit.json",
-        md=report(ROOT + "/audit.md", caption="../report/audit.rst", category="Audit"),
-    params:
-        code=digest("rodflow.audit.audit"),
-        config=config_file(),
-        overrides=json.dumps(dict(workflow.config_settings.config), sort_keys=True),
-        runs=[run.digest for run in EXPERIMENT.all_runs],
+        json=f"{ROOT}/audit.json",
+        md=report(f"{ROOT}/audit.md", caption="../report/audit.rst", category="Audit"),
+    log:
+        f"{ROOT}/logs/audit.log",
     threads: 8
     resources:
-        **job(4000, 60, gpu=0),
-    log:
-        ROOT + "/logs/audit.log",
+        **EXPERIMENT.auditing(),
+    params:
+        root=EXPERIMENT.folder,
+        code=EXPERIMENT.code_of("audit"),
+        config=EXPERIMENT.config_file,
+        overrides=json.dumps(EXPERIMENT.overrides, sort_keys=True),
+        runs=[run.digest for run in EXPERIMENT.experiment.all_runs],
+    message:
+        "audit: integrity, numbers computed again, claims"
     shell:
-        "python {input.script} --root {ROOT} --config {params.config:q}"
+        "python -P -m rodflow.cli audit --root {params.root} --config {params.config:q}"
         " --overrides {params.overrides:q} --output {output.json} 2> {log}"

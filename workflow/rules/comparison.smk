@@ -1,58 +1,58 @@
 COMPARISON = (
-    "python {input.script} --root {ROOT} --settings {params.settings:q}"
+    "python -P -m rodflow.cli stage comparison --root {params.root} --settings {params.settings:q}"
     " --trajectories {input.trajectories} --sharpness {input.sharpness} --replays {input.replays}"
     " --output {output} 2> {log}"
 )
 
 
 rule comparison:
+    input:
+        trajectories=EXPERIMENT.of_run("trajectory"),
+        sharpness=EXPERIMENT.of_run("sharpness"),
+        replays=EXPERIMENT.of_run("replicas", "iterates"),
+    output:
+        f"{RUN}/comparison.nc",
+    log:
+        f"{RUN}/logs/comparison.log",
+    wildcard_constraints:
+        run=EXPERIMENT.pattern(EXPERIMENT.alone),
+    resources:
+        **EXPERIMENT.reading(),
+    params:
+        root=EXPERIMENT.folder,
+        code=EXPERIMENT.code("comparison"),
+        settings=EXPERIMENT.settings_alone,
     message:
         "comparison: {wildcards.run}"
-    input:
-        script=str(SCRIPTS / "compare.py"),
-        trajectories=of_run("trajectory"),
-        sharpness=of_run("sharpness"),
-        replays=lambda wildcards: of_run("replicas")(wildcards) + of_run("iterates")(wildcards),
-    output:
-        RUN + "/comparison.nc",
-    wildcard_constraints:
-        run=any_of(ALONE),
-    params:
-        code=digest("rodflow.analysis.comparison"),
-        settings=lambda wildcards: settings_of([EXPERIMENT.run(wildcards.run)]),
-    resources:
-        **READING,
-    log:
-        RUN + "/logs/comparison.log",
     shell:
         COMPARISON
 
 
-for index, batch in enumerate(BATCHES):
+for index, batch in enumerate(EXPERIMENT.batches):
 
     rule:
         name:
             f"comparison_batch_{index}"
-        message:
-            f"comparison: {batch[0].path} and {len(batch) - 1} more"
         input:
-            script=str(SCRIPTS / "compare.py"),
-            trajectories=[f"{ROOT}/{run.path}/{process}.nc" for run in batch for process in run.processes],
-            sharpness=[f"{ROOT}/{run.path}/sharpness/{process}.nc" for run in batch for process in run.processes],
+            trajectories=EXPERIMENT.of_batch(batch, "{process}.nc"),
+            sharpness=EXPERIMENT.of_batch(batch, "sharpness/{process}.nc"),
             replays=[],  # of a sweep's runs there are none
         output:
-            [f"{ROOT}/{run.path}/comparison.nc" for run in batch],
-        params:
-            code=digest("rodflow.analysis.comparison"),
-            settings=settings_of(batch),
-        resources:
-            **READING,
+            EXPERIMENT.of_batch(batch, "comparison.nc"),
         log:
             f"{ROOT}/{batch[0].path}/logs/comparison.log",
+        resources:
+            **EXPERIMENT.reading(),
+        params:
+            root=EXPERIMENT.folder,
+            code=EXPERIMENT.code_of("comparison", *batch),
+            settings=EXPERIMENT.settings_of(*batch),
+        message:
+            f"comparison: {batch[0].path} and {len(batch) - 1} more"
         shell:
             COMPARISON
 
 
 rule comparisons:
     input:
-        of_all_runs("comparison"),
+        EXPERIMENT.files("comparison"),

@@ -1,15 +1,14 @@
 rule dataset:
-    message:
-        "data set {EXPERIMENT.dataset[name]}"
-    input:
-        script=str(SCRIPTS / "dataset.py"),
     output:
-        ROOT + "/dataset.nc",
-    params:
-        code=digest("rodflow.problem.datasets"),
-        settings=json.dumps(EXPERIMENT.dataset, sort_keys=True),
-    localrule: True  # nodes of a cluster may have no network
+        f"{ROOT}/dataset.nc",
     log:
-        ROOT + "/logs/dataset.log",
+        f"{ROOT}/logs/dataset.log",
+    localrule: True  # nodes of a cluster may have no network
+    params:
+        root=EXPERIMENT.folder,
+        code=EXPERIMENT.dataset_code,
+        settings=json.dumps(EXPERIMENT.experiment.dataset, sort_keys=True),
+    message:
+        "data set {EXPERIMENT.experiment.dataset[name]}"
     shell:
-        "python {input.script} --root {ROOT} --settings {params.settings:q} --output {output} 2> {log}"
+        "python -P -m rodflow.cli stage dataset --root {params.root} --settings {params.settings:q} --output {output} 2> {log}"

@@ -1,24 +1,24 @@
 rule flow:
+    input:
+        dataset=rules.dataset.output,
+        discrete=f"{RUN}/discrete.nc",
+    output:
+        f"{RUN}/{{flow}}.nc",
+    log:
+        f"{RUN}/logs/{{flow}}.log",
+    resources:
+        **EXPERIMENT.computing(),
+    params:
+        root=EXPERIMENT.folder,
+        code=EXPERIMENT.code("flow"),
+        settings=EXPERIMENT.settings,
     message:
         "{wildcards.flow} flow: {wildcards.run}"
-    input:
-        script=str(SCRIPTS / "flow.py"),
-        dataset=rules.dataset.output,
-        discrete=RUN + "/discrete.nc",
-    output:
-        RUN + "/{flow}.nc",
-    params:
-        code=code_of_run("rodflow.stages.flow"),
-        settings=run_settings,
-    resources:
-        **COMPUTING,
-    log:
-        RUN + "/logs/{flow}.log",
     shell:
-        "python {input.script} --root {ROOT} --settings {params.settings:q} --dataset {input.dataset}"
+        "python -P -m rodflow.cli stage flow --root {params.root} --settings {params.settings:q} --dataset {input.dataset}"
         " --discrete {input.discrete} --flow {wildcards.flow} --output {output} 2> {log}"
 
 
 rule flows:
     input:
-        of_all_runs("trajectory"),
+        EXPERIMENT.files("trajectory"),

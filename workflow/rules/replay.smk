@@ -1,36 +1,36 @@
 # What is run again from the discrete run's stored states. Replicas and iterates in one job: they share a program.
 
-for kinds in dict.fromkeys(plan.replays(run, EXPERIMENT) for run in EXPERIMENT.runs):
-    if kinds:
+for kinds in EXPERIMENT.choices_of_replays:
 
-        rule:
-            name:
-                "_".join(["replay", *kinds])
-            message:
-                ", ".join(kinds) + ": {wildcards.run}"
-            input:
-                script=str(SCRIPTS / "replay.py"),
-                dataset=rules.dataset.output,
-                discrete=RUN + "/discrete.nc",
-                sharpness=RUN + "/sharpness/discrete.nc",
-            output:
-                [RUN + f"/{kind}.nc" for kind in kinds],
-            wildcard_constraints:
-                run=any_of(run for run in EXPERIMENT.runs if plan.replays(run, EXPERIMENT) == kinds),
-            params:
-                code=code_of_run("rodflow.stages.replicas", others=["rodflow.stages.iterates", "rodflow.stages.onset_window"]),
-                settings=run_settings,
-                restart=lambda wildcards: json.dumps(EXPERIMENT.run(wildcards.run).restart),
-            resources:
-                **COMPUTING,
-            log:
-                RUN + "/logs/replay.log",
-            shell:
-                "python {input.script} --root {ROOT} --settings {params.settings:q} --dataset {input.dataset}"
-                " --discrete {input.discrete} --sharpness {input.sharpness} --restart {params.restart}"
-                " --replicas {EXPERIMENT.replicas} --output {output} 2> {log}"
+    rule:
+        name:
+            "_".join(["replay", *kinds])
+        input:
+            dataset=rules.dataset.output,
+            discrete=f"{RUN}/discrete.nc",
+            sharpness=f"{RUN}/sharpness/discrete.nc",
+        output:
+            [f"{RUN}/{kind}.nc" for kind in kinds],
+        log:
+            f"{RUN}/logs/replay.log",
+        wildcard_constraints:
+            run=EXPERIMENT.with_replays(kinds),
+        resources:
+            **EXPERIMENT.computing(),
+        params:
+            root=EXPERIMENT.folder,
+            code=EXPERIMENT.code("replay", kinds),
+            settings=EXPERIMENT.settings,
+            restart=EXPERIMENT.restart,
+            replicas=EXPERIMENT.experiment.replicas,
+        message:
+            ", ".join(kinds) + ": {wildcards.run}"
+        shell:
+            "python -P -m rodflow.cli stage replay --root {params.root} --settings {params.settings:q}"
+            " --dataset {input.dataset} --discrete {input.discrete} --sharpness {input.sharpness}"
+            " --restart {params.restart} --replicas {params.replicas} --output {output} 2> {log}"
 
 
 rule replays:
     input:
-        of_all_runs("replicas", "iterates", "onset_window"),
+        EXPERIMENT.files("replicas", "iterates", "onset_window"),

@@ -2,64 +2,64 @@
 # much as its work, and what the flows' eigenvectors are searched from.
 
 SHARPNESS = (
-    "python {input.script} --root {ROOT} --settings {params.settings:q} --dataset {input.dataset}"
+    "python -P -m rodflow.cli stage sharpness --root {params.root} --settings {params.settings:q} --dataset {input.dataset}"
     " --trajectories {input.trajectories} --sharpness {params.sharpness:q} --output {output} 2> {log}"
 )
 
 
 # One rule for each choice of flows, which decides the outputs.
-for index, processes in enumerate(dict.fromkeys(run.processes for run in ALONE)):
+for index, processes in enumerate(EXPERIMENT.choices_of_flows):
 
     rule:
         name:
             f"sharpness_{index}" if index else "sharpness"
+        input:
+            dataset=rules.dataset.output,
+            trajectories=[f"{RUN}/{process}.nc" for process in processes],
+        output:
+            [f"{RUN}/sharpness/{process}.nc" for process in processes],
+        log:
+            f"{RUN}/logs/sharpness.log",
+        wildcard_constraints:
+            run=EXPERIMENT.with_processes(processes),
+        resources:
+            **EXPERIMENT.computing(),
+        params:
+            root=EXPERIMENT.folder,
+            code=EXPERIMENT.code("sharpness"),
+            settings=EXPERIMENT.settings_alone,
+            sharpness=json.dumps(EXPERIMENT.experiment.sharpness, sort_keys=True),
         message:
             "sharpness: {wildcards.run}"
-        input:
-            script=str(SCRIPTS / "sharpness.py"),
-            dataset=rules.dataset.output,
-            trajectories=expand(RUN + "/{process}.nc", process=processes, allow_missing=True),
-        output:
-            expand(RUN + "/sharpness/{process}.nc", process=processes, allow_missing=True),
-        wildcard_constraints:
-            run=any_of(run for run in ALONE if run.processes == processes),
-        params:
-            code=code_of_run("rodflow.stages.sharpness"),
-            settings=lambda wildcards: settings_of([EXPERIMENT.run(wildcards.run)]),
-            sharpness=json.dumps(EXPERIMENT.sharpness, sort_keys=True),
-        resources:
-            **COMPUTING,
-        log:
-            RUN + "/logs/sharpness.log",
         shell:
             SHARPNESS
 
 
-for index, batch in enumerate(BATCHES):
+for index, batch in enumerate(EXPERIMENT.batches):
 
     rule:
         name:
             f"sharpness_batch_{index}"
-        message:
-            f"sharpness: {batch[0].path} and {len(batch) - 1} more"
         input:
-            script=str(SCRIPTS / "sharpness.py"),
             dataset=rules.dataset.output,
-            trajectories=[f"{ROOT}/{run.path}/{process}.nc" for run in batch for process in run.processes],
+            trajectories=EXPERIMENT.of_batch(batch, "{process}.nc"),
         output:
-            [f"{ROOT}/{run.path}/sharpness/{process}.nc" for run in batch for process in run.processes],
-        params:
-            code=code_of("rodflow.stages.sharpness", *batch),
-            settings=settings_of(batch),
-            sharpness=json.dumps(EXPERIMENT.sharpness, sort_keys=True),
-        resources:
-            **COMPUTING,
+            EXPERIMENT.of_batch(batch, "sharpness/{process}.nc"),
         log:
             f"{ROOT}/{batch[0].path}/logs/sharpness.log",
+        resources:
+            **EXPERIMENT.computing(),
+        params:
+            root=EXPERIMENT.folder,
+            code=EXPERIMENT.code_of("sharpness", *batch),
+            settings=EXPERIMENT.settings_of(*batch),
+            sharpness=json.dumps(EXPERIMENT.experiment.sharpness, sort_keys=True),
+        message:
+            f"sharpness: {batch[0].path} and {len(batch) - 1} more"
         shell:
             SHARPNESS
 
 
 rule all_sharpness:
     input:
-        of_all_runs("sharpness"),
+        EXPERIMENT.files("sharpness"),

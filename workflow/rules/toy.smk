@@ -2,17 +2,16 @@
 
 
 rule toy:
+    output:
+        f"{ROOT}/toy.nc",
+    log:
+        f"{ROOT}/logs/toy.log",
+    resources:
+        **EXPERIMENT.computing(),
+    params:
+        root=EXPERIMENT.folder,
+        code=EXPERIMENT.code_of("toy"),
     message:
         "toy potentials"
-    input:
-        script=str(SCRIPTS / "toy.py"),
-    params:
-        code=digest("rodflow.stages.toy", OPTIMIZERS.module("gd"), OPTIMIZERS.module("heavy_ball")),
-    output:
-        ROOT + "/toy.nc",
-    resources:
-        **COMPUTING,
-    log:
-        ROOT + "/logs/toy.log",
     shell:
-        "python {input.script} --root {ROOT} --output {output} 2> {log}"
+        "python -P -m rodflow.cli stage toy --root {params.root} --output {output} 2> {log}"

@@ -1,65 +1,55 @@
 # Runs of a sweep that differ in hyperparameters and seed only share a job: they share what the program costs to compile.
 
-BATCHES = plan.batches(EXPERIMENT)
-IN_BATCHES = {run for batch in BATCHES for run in batch}
-ALONE = [run for run in EXPERIMENT.all_runs if run not in IN_BATCHES]
-
-
-def settings_of(runs):
-    """The resolved settings of some runs as JSON."""
-    return json.dumps([run.settings for run in runs], sort_keys=True)
-
-
 TRAIN = (
-    "python {input.script} --root {ROOT} --settings {params.settings:q} --dataset {input.dataset}"
+    "python -P -m rodflow.cli stage train --root {params.root} --settings {params.settings:q} --dataset {input.dataset}"
     " --output {output} 2> {log}"
 )
 
 
 rule discrete:
-    message:
-        "discrete run: {wildcards.run}"
     input:
-        script=str(SCRIPTS / "train.py"),
         dataset=rules.dataset.output,
     output:
-        RUN + "/discrete.nc",
-    wildcard_constraints:
-        run=any_of(ALONE),
-    params:
-        code=code_of_run("rodflow.stages.training"),
-        settings=lambda wildcards: settings_of([EXPERIMENT.run(wildcards.run)]),
-    resources:
-        **COMPUTING,
+        f"{RUN}/discrete.nc",
     log:
-        RUN + "/logs/discrete.log",
+        f"{RUN}/logs/discrete.log",
+    wildcard_constraints:
+        run=EXPERIMENT.pattern(EXPERIMENT.alone),
+    resources:
+        **EXPERIMENT.computing(),
+    params:
+        root=EXPERIMENT.folder,
+        code=EXPERIMENT.code("train"),
+        settings=EXPERIMENT.settings_alone,
+    message:
+        "discrete run: {wildcards.run}"
     shell:
         TRAIN
 
 
-for index, batch in enumerate(BATCHES):
+for index, batch in enumerate(EXPERIMENT.batches):
 
     rule:
         name:
             f"discrete_batch_{index}"
-        message:
-            f"discrete runs: {batch[0].path} and {len(batch) - 1} more"
         input:
-            script=str(SCRIPTS / "train.py"),
             dataset=rules.dataset.output,
         output:
-            [f"{ROOT}/{run.path}/discrete.nc" for run in batch],
-        params:
-            code=code_of("rodflow.stages.training", *batch),
-            settings=settings_of(batch),
-        resources:
-            **COMPUTING,
+            EXPERIMENT.of_batch(batch, "discrete.nc"),
         log:
             f"{ROOT}/{batch[0].path}/logs/discrete.log",
+        resources:
+            **EXPERIMENT.computing(),
+        params:
+            root=EXPERIMENT.folder,
+            code=EXPERIMENT.code_of("train", *batch),
+            settings=EXPERIMENT.settings_of(*batch),
+        message:
+            f"discrete runs: {batch[0].path} and {len(batch) - 1} more"
         shell:
             TRAIN
 
 
 rule trajectories:
     input:
-        [f"{ROOT}/{run.path}/discrete.nc" for run in EXPERIMENT.all_runs],
+        [f"{ROOT}/{run.path}/discrete.nc" for run in EXPERIMENT.experiment.all_runs],

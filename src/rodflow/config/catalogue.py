@@ -97,18 +97,42 @@ KINDS: tuple[Kind, ...] = (OPTIMIZERS, FLOWS, MODELS, DATASETS, FIGURES)
 
 
 def source(module: str) -> Path:
-    """The file of a module that is not imported for it.
+    """The file of a module, which is not imported for it, nor is a package that it is in.
 
     Raises:
         CatalogueError: there is no such module, or it has no source.
     """
+    top, *inner = module.split(".")
+    for folder in _folders(top):
+        path = folder.joinpath(*inner)
+        for file in (path / "__init__.py", path.with_name(f"{path.name}.py")):
+            if file.is_file():
+                return file
+    raise CatalogueError(f"module {module} cannot be found, or has no source")
+
+
+@cache
+def _folders(package: str) -> tuple[Path, ...]:
+    """The folders of a package, or that of a module. To look for what is inside with `find_spec` would import them."""
     try:
-        spec = find_spec(module)
-    except ImportError as error:
-        raise CatalogueError(f"module {module} cannot be found: {error}") from error
-    if spec is None or spec.origin is None or not spec.has_location:
-        raise CatalogueError(f"module {module} cannot be found, or has no source")
-    return Path(spec.origin)
+        spec = find_spec(package)
+    except (ImportError, ValueError):
+        return ()
+    if spec is None:
+        return ()
+    if spec.submodule_search_locations is not None:
+        return tuple(Path(place) for place in spec.submodule_search_locations)
+    return (Path(spec.origin).with_suffix(""),) if spec.origin and spec.has_location else ()
+
+
+def docstring(module: str) -> str:
+    """The first line of what a module or a package says it is, without the full stop; it is not imported for it.
+
+    Raises:
+        CatalogueError: there is no such module.
+    """
+    text = ast.get_docstring(ast.parse(source(module).read_bytes())) or module
+    return text.split("\n")[0].rstrip(".")
 
 
 @cache

@@ -14,6 +14,7 @@ import ast
 import hashlib
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 from rodflow.config.catalogue import CatalogueError, source
 
@@ -86,10 +87,19 @@ def _tree(module: str) -> ast.Module:
     return ast.parse(source(module).read_bytes())
 
 
-@cache
 def _code(module: str) -> str:
-    """SHA-256 of a module's syntax without texts that stand alone, which are docstrings."""
-    tree = ast.parse(source(module).read_bytes())
+    path = _file(module)
+    state = path.stat()
+    return _code_of(path, state.st_mtime_ns, state.st_size)
+
+
+_file = cache(source)
+
+
+@cache
+def _code_of(path: Path, changed: int, size: int) -> str:
+    """SHA-256 of a module's syntax without texts that stand alone, which are docstrings; of a file as it is now."""
+    tree = ast.parse(path.read_bytes())
     for node in ast.walk(tree):
         for field in ("body", "orelse", "finalbody"):
             body = getattr(node, field, None)

@@ -40,10 +40,7 @@ MANIFEST = "manifest.sha256"
 NOTES = ".written"
 """Name of the folder with what jobs wrote since the last manifest, one small file for each."""
 
-REMEDY = (
-    "delete it and run again, or if you trust what is there accept it: python -c 'from rodflow.store.manifest "
-    'import write_manifest; write_manifest("{root}", accept=True)\''
-)
+REMEDY = "delete it and run again, or if you trust what is there accept it: rodflow accept {root}"
 """What to do about an altered file of a results root."""
 
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")

@@ -23,8 +23,8 @@ from jaxtyping import Array, Float
 from rodflow.config.declarations import GRADIENTS, Flow, of
 from rodflow.dynamics.flows.stable import follow_unit, while_finite
 from rodflow.dynamics.process import Observation, Process, Snapshot
+from rodflow.optimizers.library import adam, adamw
 from rodflow.optimizers.optimizer_map import OptimizerError, OptimizerMap, State
-from rodflow.optimizers.table import TABLE
 from rodflow.optimizers.tuned import Tuned
 
 FLOW = Flow(
@@ -163,7 +163,7 @@ def _hyperparameters(optimizer: OptimizerMap) -> dict[str, Array]:
         OptimizerError: it is another optimizer, or an optax transformation that does not say what it is.
     """
     transformation = optimizer.transformation
-    known = [TABLE[name].build for name in ("adam", "adamw")]
+    known = [adam.build, adamw.build]
     if not isinstance(transformation, Tuned) or transformation.build not in known:
         raise OptimizerError(
             "Adam in continuous time: it is written for adam and adamw of the table, as "

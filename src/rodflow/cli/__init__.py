@@ -1,0 +1,1 @@
+"""The command `rodflow`: its commands for people, the stages that the workflow calls, and what both share."""

@@ -1,0 +1,35 @@
+"""Say what a config resolves to, or in one line why it does not.
+
+The exit status is 1 if it does not. Nothing is computed and nothing is written.
+"""
+
+import argparse
+from pathlib import Path
+
+from rodflow.cli import folders
+from rodflow.config.settings import ConfigError, describe, load, resolve
+
+MANY_CORES = False
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The config, and whether to be quiet."""
+    parser.add_argument("config", type=Path, help="the YAML file of an experiment")
+    parser.add_argument("--quiet", action="store_true", help="print nothing if it is right")
+    parser.add_argument(
+        "--workflow", action="store_true", help="also whether Snakemake can be called here"
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check it."""
+    if args.workflow:
+        folders.refuse_without_cache()
+    config = load(args.config)
+    try:
+        described = describe(resolve(config))
+    except ConfigError as error:
+        raise ConfigError(f"{args.config}: {error}") from error
+    if not args.quiet:
+        print(described)
+    return 0

@@ -1,0 +1,190 @@
+"""Run every experiment whose data is at hand, the quickest first, to one index of audits and figures.
+
+The experiments are config.yaml and those of config/. One on images that have to be fetched takes part if a local
+archive is named (dataset.archive or RODFLOW_CIFAR10). Each is a call of Snakemake, which goes on with what is missing:
+after a kill the same command continues. A failed experiment stops no other; the exit status is 1 if one failed.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from rodflow.cli import folders
+from rodflow.cli.commands import index
+from rodflow.cli.progress import words
+from rodflow.config.catalogue import DATASETS
+from rodflow.config.experiment import Experiment
+from rodflow.config.plan import expected_files
+from rodflow.config.settings import ConfigError, load, resolve
+from rodflow.errors import RodflowError
+
+MANY_CORES = False
+PAUSE = 60.0
+"""Seconds between two lines on how far it is."""
+
+
+class EverythingError(RodflowError, RuntimeError):
+    """Nothing that can be run."""
+
+
+@dataclass(frozen=True)
+class Planned:
+    """An experiment and its file."""
+
+    config: Path
+    experiment: Experiment
+
+    @property
+    def cost(self) -> float:
+        """How much there is to compute: steps times images, of runs and of their flows, which take four gradients."""
+        samples = (
+            self.experiment.dataset["samples"]
+            or DATASETS[self.experiment.dataset["name"]].per_class
+            or 1
+        )
+        return sum(
+            run.settings["steps"]
+            * (1 + 4 * len(run.flows))
+            * (run.settings["batch_size"] or samples)
+            for run in self.experiment.all_runs
+        )
+
+    @property
+    def files(self) -> tuple[int, int]:
+        """How many of its files are there, and how many there will be."""
+        expected = expected_files(self.experiment)
+        root = Path("results", self.experiment.name)
+        return sum((root / path).is_file() for path in expected), len(expected)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Which experiments, and how Snakemake is called."""
+    parser.add_argument(
+        "--configs",
+        type=Path,
+        nargs="+",
+        default=[Path("config.yaml"), Path("config")],
+        metavar="PATH",
+        help="files, or folders of them; default: config.yaml config",
+    )
+    parser.add_argument("--without", nargs="*", default=[], metavar="NAME", help="leave these out")
+    parser.add_argument("--profile", default="workflow/profiles/default", help="Snakemake's")
+    parser.add_argument("--cores", default="all", help="default: all")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be run, and end")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run them one after the other."""
+    if find_spec("snakemake") is None:
+        raise EverythingError("snakemake is not installed: pip install 'rodflow[workflow]'")
+    folders.refuse_without_cache()
+    planned, absent = experiments(args.configs, args.without)
+    for line in absent:
+        print(line)
+    for one in planned:
+        print(
+            f"{one.experiment.name}: {one.files[0]} of {one.files[1]} files are there ({one.config})"
+        )
+    if args.dry_run:
+        return 0
+    if not planned:
+        raise EverythingError("no experiment can be run: see --configs and --without")
+    watch, failed = Watch(planned), []
+    for place, one in enumerate(planned):
+        print(watch.line(place), flush=True)
+        command = [sys.executable, "-m", "snakemake", "--profile", args.profile]
+        command += ["--cores", args.cores, "--configfile", str(one.config)]
+        with watch.saying(place):
+            status = subprocess.run(command).returncode
+        if status:
+            failed.append(one.experiment.name)
+    for path in index.write([one.experiment for one in planned], Path("results")):
+        print(f"index: {path}")
+    if failed:
+        print(f"failed: {', '.join(failed)}; the lines above say why", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def experiments(places: list[Path], without: list[str]) -> tuple[list[Planned], list[str]]:
+    """The experiments with data at hand, by cost, and a line for each of the others.
+
+    Raises:
+        ConfigError: a config that cannot be run.
+    """
+    planned, absent = [], []
+    for path in index.configs(places):
+        try:
+            experiment = resolve(load(path))
+        except ConfigError as error:
+            raise ConfigError(f"{path}: {error}") from error
+        if experiment.name in without or path.stem in without:
+            absent.append(f"{experiment.name}: left out")
+        elif not at_hand(experiment):
+            named = "name an archive in dataset.archive or RODFLOW_CIFAR10"
+            absent.append(f"{experiment.name}: left out, its images are not at hand; {named}")
+        else:
+            planned.append(Planned(path, experiment))
+    return sorted(planned, key=lambda one: one.cost), absent
+
+
+def at_hand(experiment: Experiment) -> bool:
+    """Whether the images need no download."""
+    dataset = experiment.dataset
+    if "archive" not in DATASETS[dataset["name"]].places:
+        return True
+    given = dataset.get("archive") or os.environ.get("RODFLOW_CIFAR10")
+    return given is not None and Path(given).expanduser().is_file()
+
+
+class Watch:
+    """How far all experiments are, and about how long the rest takes."""
+
+    def __init__(self, planned: list[Planned]) -> None:
+        self.planned = planned
+        self.began, self.whole = time.monotonic(), sum(one.cost for one in planned) or 1.0
+        self.first = self._done(0)
+
+    def line(self, place: int) -> str:
+        """Which one it is at, how far that is, and the time that went and that is left."""
+        one, spent, done = self.planned[place], time.monotonic() - self.began, self._done(place)
+        there, files = one.files
+        text = f"[{place + 1}/{len(self.planned)}] {one.experiment.name}: {there} of {files} files, {words(spent)}"
+        if done <= self.first or spent < 1:
+            return text
+        return f"{text}, about {words(spent * (1 - done) / (done - self.first))} left"
+
+    def saying(self, place: int) -> "_Saying":
+        """A context in which the line is printed now and then."""
+        return _Saying(self, place)
+
+    def _done(self, place: int) -> float:
+        """The share of all work that is done: experiments before this one are, later ones as their files say."""
+        shares = [
+            1.0 if number < place else one.files[0] / one.files[1]
+            for number, one in enumerate(self.planned)
+        ]
+        pairs = zip(shares, self.planned, strict=True)
+        return sum(share * one.cost for share, one in pairs) / self.whole
+
+
+class _Saying:
+    def __init__(self, watch: Watch, place: int) -> None:
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._say, args=(watch, place), daemon=True)
+
+    def _say(self, watch: Watch, place: int) -> None:
+        while not self._ended.wait(PAUSE):
+            print(watch.line(place), flush=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()

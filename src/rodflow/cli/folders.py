@@ -1,0 +1,97 @@
+"""Folders of the user alone: locks of this machine's parts, and compiled programs.
+
+Compiled programs are native code: whoever may write to their folder runs code as everyone who uses it. The default
+folder is therefore used only while nobody else can write to it. A folder that `RODFLOW_CACHE` names is used as it is,
+with a warning where others can write to it.
+"""
+
+import os
+import stat
+import tempfile
+from collections.abc import MutableMapping
+from pathlib import Path
+
+from rodflow.errors import RodflowError
+
+
+class FolderError(RodflowError, RuntimeError):
+    """A folder without which nothing can run: one line with the folder and the remedy."""
+
+
+def private(folder: Path) -> str:
+    """Make a folder that only this user can write to, or say why it is none.
+
+    Returns:
+        What is wrong with it, "" if it is private now.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = folder.lstat()
+    except OSError as error:
+        return f"cannot be made: {error.strerror or error}"
+    if not stat.S_ISDIR(found.st_mode):
+        return "is no folder"
+    if hasattr(os, "getuid") and found.st_uid != os.getuid():
+        return "belongs to another user"
+    if found.st_mode & 0o022:
+        return "can be written by others"
+    return "" if os.access(folder, os.W_OK | os.X_OK) else "cannot be written"
+
+
+def of_locks() -> Path | None:
+    """The folder for the locks of this machine's cores and devices; None where there is no private one."""
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    chosen = [Path(tempfile.gettempdir(), f"rodflow-{user}")]
+    if runtime := os.environ.get("XDG_RUNTIME_DIR"):
+        chosen.insert(0, Path(runtime, "rodflow"))
+    return next((folder for folder in chosen if not private(folder)), None)
+
+
+def keep_programs(environment: MutableMapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Tell JAX where to keep compiled programs, if there is a folder for them.
+
+    Returns:
+        Lines about a folder that is not as it should be.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" in environment:
+        return ()
+    remedy = "name a private folder in RODFLOW_CACHE or XDG_CACHE_HOME"
+    if given := environment.get("RODFLOW_CACHE"):
+        folder = Path(given).expanduser() / "jax"
+        fault = private(folder.parent) or private(folder)
+        if "cannot" in fault or "no folder" in fault:
+            return (
+                f"warning: RODFLOW_CACHE: {folder} {fault}, so compiled programs are not kept; {remedy}",
+            )
+        environment["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+        if fault:
+            return (
+                f"warning: RODFLOW_CACHE: {given} {fault}; compiled programs are native code, "
+                "and whoever writes there runs code as you",
+            )
+        return ()
+    folder = _cache(environment) / "rodflow/jax"
+    if fault := private(folder.parent) or private(folder):
+        return (f"warning: {folder} {fault}, so compiled programs are not kept; {remedy}",)
+    environment["JAX_COMPILATION_CACHE_DIR"] = str(folder)
+    return ()
+
+
+def refuse_without_cache(environment: MutableMapping[str, str] = os.environ) -> None:
+    """Stop where Snakemake would end in a traceback: it keeps files in the user's cache before it reads a Snakefile.
+
+    Raises:
+        FolderError: the cache cannot be made.
+    """
+    folder = _cache(environment) / "snakemake"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FolderError(
+            f"{folder}: cannot be made ({error.strerror or error}), and Snakemake keeps files there; "
+            "name a folder that can be written in XDG_CACHE_HOME"
+        ) from error
+
+
+def _cache(environment: MutableMapping[str, str]) -> Path:
+    return Path(environment.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))

@@ -1,0 +1,73 @@
+"""Which code each stage of a run uses: its own module, and those that the run's settings name.
+
+    code("flow", run.settings, flow="rod")
+
+A stage's module imports what it calls, so that the digest finds that (`rodflow.config.code`). What it loads by name is
+no import: the optimizer, the model, the data set, the flow, the figure. Here it is said which of them a stage loads.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from rodflow.config.catalogue import DATASETS, FIGURES, FLOWS, MODELS, OPTIMIZERS, Kind
+from rodflow.config.code import digest
+
+_COMMANDS = "rodflow.cli.stages"
+
+_TRAINED = ("train", "flow", "sharpness", "replay")
+"""The stages of a run, which load its optimizer and its model."""
+
+_FIXED: Mapping[str, Sequence[tuple[Kind, str]]] = {
+    "toy": ((OPTIMIZERS, "gd"), (OPTIMIZERS, "heavy_ball")),
+    "adam_region": ((OPTIMIZERS, "adam"), (MODELS, "mlp")),
+}
+"""The stages of no run, with what they load."""
+
+
+def code(
+    stage: str,
+    *settings: Mapping[str, Any],
+    flow: str = "",
+    figure: str = "",
+    replays: Sequence[str] = (),
+) -> str:
+    """The digest of the code that decides what a stage gives.
+
+    Args:
+        stage: "dataset", "train", "flow", "sharpness", "replay", "comparison", "toy", "adam_region", "figure",
+            "manifest", or "audit".
+        settings: of the runs that it works on; of the data set for "dataset".
+        flow: the flow that it integrates.
+        figure: the figure that it draws.
+        replays: what it runs again.
+
+    Raises:
+        CatalogueError: something that is named does not exist.
+    """
+    return digest(*modules(stage, *settings, flow=flow, figure=figure, replays=replays))
+
+
+def modules(
+    stage: str,
+    *settings: Mapping[str, Any],
+    flow: str = "",
+    figure: str = "",
+    replays: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """The modules that a stage begins with; what they import belongs to them. The arguments are those of `code`."""
+    folder = "rodflow.cli.commands" if stage == "audit" else _COMMANDS
+    own = [f"{folder}.{stage}"]
+    if stage == "dataset":
+        own += [DATASETS.module(one["name"]) for one in settings]
+    if stage in _TRAINED:
+        own += [module for one in settings for module in _named(one)]
+    own += [f"rodflow.stages.{kind}" for kind in replays]
+    own += [kind.module(name) for kind, name in _FIXED.get(stage, ())]
+    own += [FLOWS.module(flow)] if flow else []
+    own += [FIGURES.module(figure)] if figure else []
+    return tuple(dict.fromkeys(own))
+
+
+def _named(settings: Mapping[str, Any]) -> Iterator[str]:
+    yield OPTIMIZERS.module(settings["optimizer"]["name"])
+    yield MODELS.module(settings["model"]["kind"])

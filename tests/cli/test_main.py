@@ -1,0 +1,110 @@
+"""The command line: help, one-line errors, and what the small commands say."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+import rodflow.config
+from rodflow.cli import main as front
+from rodflow.cli.commands import keys
+from rodflow.cli.main import COMMANDS, STAGES, main, parser
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIG = {
+    "name": "small",
+    "dataset": {"name": "digits", "samples": 60},
+    "models": {"mlp": {"kind": "mlp", "hidden": [4]}},
+    "optimizers": {"gd": {"learning_rate": 0.1, "start": 5, "steps": 40}},
+    "figures": ["thresholds"],
+}
+
+
+@pytest.fixture
+def config(tmp_path, monkeypatch):
+    """The file of a small experiment in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    # The environment is this process's own here, and stays as it is.
+    monkeypatch.setattr(front.environment, "prepare", lambda: ())
+    monkeypatch.setattr(front.folders, "keep_programs", lambda: ())
+    path = tmp_path / "small.yaml"
+    path.write_text(yaml.safe_dump(CONFIG))
+    return path
+
+
+@pytest.mark.parametrize("words", [[name] for name in COMMANDS] + [["stage", n] for n in STAGES])
+def test_every_command_and_stage_has_help(words, capsys):
+    with pytest.raises(SystemExit) as ended:
+        parser().parse_args([words[0], *(word.replace("_", "-") for word in words[1:]), "--help"])
+    assert ended.value.code == 0
+    assert f"usage: rodflow {' '.join(words).replace('_', '-')}" in capsys.readouterr().out
+
+
+def test_help_loads_no_library_that_takes_long():
+    code = (
+        "import sys; from rodflow.cli.main import parser; parser().format_help(); "
+        "print(sorted({'jax', 'xarray', 'matplotlib', 'snakemake'} & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.stdout == "[]\n", found.stderr
+
+
+def test_check_says_what_a_config_resolves_to(config, capsys):
+    assert main(["check", str(config)]) == 0
+    assert "mlp/gd/seed0" in capsys.readouterr().out
+    assert main(["check", "--quiet", str(config)]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_a_bad_config_is_one_line(config, capsys):
+    config.write_text(yaml.safe_dump(CONFIG | {"seeds": [-1]}))
+    assert main(["check", str(config)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"error: {config}: seeds.0 is -1")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["audit", "--config", "small.yaml"], "error: results/small: no results to audit"),
+        (["compare", "a", "b"], "error: a: "),
+        (["figures", "tracking", "--config", "small.yaml"], "error: figure tracking: small.yaml"),
+        (["gallery", "--config", "small.yaml"], "error: results/small: has no audit"),
+        (["everything", "--configs"], "rodflow everything: error: argument --configs"),
+    ],
+)
+def test_errors_are_one_line(config, capsys, words, said):
+    try:
+        assert main(words) == 1
+    except SystemExit as ended:  # of argparse
+        assert ended.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].startswith(said)
+
+
+def test_tidy_follows_no_link_and_deletes_what_no_run_has(config, tmp_path, capsys):
+    root, outside = tmp_path / "results/small", tmp_path / "outside"
+    outside.mkdir()
+    (outside / "mine.nc").touch()
+    left = [root / "mlp/old/seed0/discrete.nc", root / "figures/toy.png"]
+    kept = [root / "mlp/gd/seed0/discrete.nc", root / "figures/thresholds.png", root / "notes.txt"]
+    for path in (*left, *kept):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (root / "linked").symlink_to(outside)
+    assert main(["tidy", "--config", str(config)]) == 0
+    assert all(path.exists() for path in (*left, *kept))
+    assert main(["tidy", "--config", str(config), "--delete"]) == 0
+    assert not any(path.exists() for path in left) and not (root / "mlp/old").exists()
+    assert all(path.exists() for path in kept) and (outside / "mine.nc").exists()
+
+
+def test_the_page_of_keys_is_that_of_the_schema(capsys):
+    """After a change of a setting: rodflow keys > config/README.md."""
+    assert keys.run(parser().parse_args(["keys"])) == 0
+    assert (REPOSITORY / "config/README.md").read_text(encoding="utf-8") == capsys.readouterr().out
+
+
+def test_the_schema_is_in_the_package():
+    assert keys.SCHEMA.parent == Path(rodflow.config.__file__).parent

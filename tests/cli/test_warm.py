@@ -1,0 +1,165 @@
+"""Jobs in copies of the warm process behave as jobs by themselves do.
+
+What a job does is code here, in place of a command: the process hands its arguments to `exec`.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no warm process")
+
+SERVER = """
+import os, sys, time
+from pathlib import Path
+from rodflow.cli import main, server
+main.run = lambda words: exec(words[0])
+server.MODULES = ()
+server.serve(Path(sys.argv[1]))
+"""
+JOB = """
+import sys
+from rodflow.cli import warm
+status = warm.handed_over(sys.argv[1:])
+print("alone") if status is None else sys.exit(status)
+"""
+STARTER = """
+import os, time
+from rodflow.cli import warm
+warm.start()
+print(os.environ[warm.WARM], flush=True)
+time.sleep({seconds})
+"""
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory):
+    """The environment of a job, with the socket of a warm process."""
+    path = tmp_path_factory.mktemp("warm") / "folder" / "socket"
+    path.parent.mkdir()
+    process = subprocess.Popen([sys.executable, "-c", SERVER, path], stdin=subprocess.PIPE)
+    wait_for(path.exists)
+    yield os.environ | {"RODFLOW_WARM": str(path)}
+    process.communicate(timeout=10)
+    assert not path.parent.exists()
+
+
+def wait_for(condition, seconds=30):
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "waited in vain"
+        time.sleep(0.02)
+
+
+def job(body, environment, **options):
+    """A job that does this."""
+    command = [sys.executable, "-c", JOB, body]
+    return subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60, **options
+    )
+
+
+def test_jobs_are_copies_of_one_process(warm):
+    parents = {job("print(os.getppid())", warm).stdout for _ in range(2)}
+    assert len(parents) == 1 and parents.pop().strip().isdecimal()
+
+
+def test_the_copy_has_the_folder_and_the_environment_of_the_job(warm, tmp_path):
+    body = "print(os.getcwd(), os.environ['OWN'], 'RODFLOW_WARM' in os.environ)"
+    found = job(body, warm | {"OWN": "value"}, cwd=tmp_path)
+    assert found.stdout == f"{tmp_path} value False\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "words"),
+    [
+        ("pass", 0, ""),
+        ("sys.exit(3)", 3, ""),
+        ("sys.exit('error: so it is')", 1, "error: so it is"),
+        ("raise KeyError('absent')", 1, "KeyError: 'absent'"),
+        ("os.kill(os.getpid(), 9)", 1, "the job was killed"),
+    ],
+)
+def test_status_and_errors_are_those_of_the_job(warm, body, status, words):
+    found = job(body, warm)
+    assert found.returncode == status
+    assert words in found.stderr
+
+
+def test_the_copy_dies_with_the_job(warm, tmp_path):
+    mark = tmp_path / "pid"
+    body = f"open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(60)"
+    client = subprocess.Popen([sys.executable, "-c", JOB, body], env=warm)
+    wait_for(lambda: mark.exists() and mark.read_text())
+    copy = int(mark.read_text())
+    assert copy != client.pid
+    client.send_signal(signal.SIGKILL)
+    client.wait()
+    wait_for(lambda: not Path(f"/proc/{copy}").exists())
+
+
+def test_without_the_process_a_job_runs_by_itself(tmp_path):
+    assert job("", os.environ | {"RODFLOW_WARM": str(tmp_path / "gone")}).stdout == "alone\n"
+
+
+@pytest.mark.parametrize(("seconds", "kill"), [(0, False), (60, True)], ids=["at once", "killed"])
+def test_the_process_ends_with_the_one_that_started_it(seconds, kill):
+    """Also where that ends while this one is still starting, or is killed."""
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER.format(seconds=seconds)], stdout=subprocess.PIPE, text=True
+    )
+    path = Path(starter.stdout.readline().strip())
+    if kill:
+        wait_for(path.exists)
+        starter.kill()
+    starter.communicate()
+    mark = str(path).encode()
+    wait_for(lambda: not path.parent.exists())
+    wait_for(lambda: not [pid for pid in running() if mark in command_line(pid)])
+
+
+def running():
+    return [path for path in Path("/proc").iterdir() if path.name.isdecimal()]
+
+
+def command_line(process):
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
+def test_what_is_loaded_beforehand_starts_no_threads_and_no_backend():
+    """A copy has none of its original's threads."""
+    check = (
+        "import os, importlib; from rodflow.cli import environment, server; "
+        "environment.prepare(); [importlib.import_module(name) for name in server.MODULES]; "
+        "import jax; assert not jax._src.xla_bridge._backends; "
+        "print(len(os.listdir('/proc/self/task')))"
+    )
+    found = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
+    assert found.stdout == "1\n", found.stderr
+
+
+def test_the_program_of_an_adaptive_flow_has_no_callback_and_so_is_kept():
+    """JAX keeps no program that calls back in its compilation cache; a solver's error is NaN instead."""
+    body = """
+from rodflow.cli import environment
+environment.prepare()
+import jax, optax
+import jax.numpy as jnp
+from rodflow.config.catalogue import FLOWS
+from rodflow.optimizers.optimizer_map import optimizer_map
+optimizer = optimizer_map(lambda w: jnp.sum(w**2), optax.sgd(0.1), jnp.ones(2))
+flow, state = FLOWS.load("stable").process(), optimizer.initial(jnp.ones(2))
+carry = flow.begin(optimizer, state, state, state)
+advance = jax.jit(lambda carry: flow.advance(optimizer, carry, jax.random.key(0)))
+print("callback" in advance.lower(carry).as_text())
+"""
+    found = subprocess.run([sys.executable, "-c", body], capture_output=True, text=True)
+    assert found.stdout == "False\n", found.stderr

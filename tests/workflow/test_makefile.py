@@ -1,0 +1,37 @@
+"""The Makefile: names are names, and ARGS may name targets."""
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@pytest.mark.parametrize("name", ["a $(touch owned)", "costs $5", "a`touch owned`", 'it\'s "so"'])
+def test_the_name_of_the_folder_is_no_shell_code(tmp_path, name):
+    folder = tmp_path / name
+    folder.mkdir()
+    for file in ("Makefile", "requirements.txt", "pyproject.toml"):
+        shutil.copy2(REPOSITORY / file, folder)
+    ended = subprocess.run(
+        ["make", ".venv", "PYTHON=/bin/false"], cwd=folder, capture_output=True, text=True
+    )
+    assert "rodflow needs Python >= 3.11, but /bin/false is" in ended.stderr
+    assert not [*tmp_path.rglob("owned")]
+
+
+def test_a_target_in_args_is_not_read_as_a_second_config():
+    command = ["make", "-n", "reproduce", "CONFIG=config/smoke.yaml", "ARGS=trajectories --dry-run"]
+    said = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True).stdout
+    (line,) = [one for one in said.splitlines() if " snakemake " in one]
+    words = line.split(" snakemake ")[1].split()
+    assert words[:2] == ["trajectories", "--dry-run"]
+    assert words[-2:] == ["--configfile", '"config/smoke.yaml"']
+
+
+def test_help_names_every_target():
+    said = subprocess.run(["make", "help"], cwd=REPOSITORY, capture_output=True, text=True).stdout
+    for target in ("reproduce", "everything", "tidy", "audit", "test-slow"):
+        assert f"  {target} " in said
