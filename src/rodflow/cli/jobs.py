@@ -32,7 +32,7 @@ CHECKPOINT = "RODFLOW_CHECKPOINT"
 
 
 class Clock(Protocol):
-    """What a job needs of a `rodflow.cli.progress.Clock`."""
+    """What a job needs of a `rodflow.stages.progress.Clock`."""
 
     @property
     def elapsed(self) -> float: ...

@@ -11,8 +11,8 @@ from types import ModuleType
 from rodflow.cli import devices, environment, folders, parents, warm
 from rodflow.cli.jobs import Job, Option
 from rodflow.cli.keys import key
-from rodflow.cli.progress import Clock
 from rodflow.errors import RodflowError
+from rodflow.stages.progress import Clock
 
 COMMANDS = (
     "check",

@@ -17,12 +17,12 @@ from pathlib import Path
 
 from rodflow.cli import folders
 from rodflow.cli.commands import index
-from rodflow.cli.progress import words
 from rodflow.config.catalogue import DATASETS
 from rodflow.config.experiment import Experiment
 from rodflow.config.plan import expected_files
 from rodflow.config.settings import ConfigError, load, resolve
 from rodflow.errors import RodflowError
+from rodflow.stages.progress import words
 
 MANY_CORES = False
 PAUSE = 60.0

@@ -138,7 +138,7 @@ def _draw_curves(
         name = _name("loss", method)
         axes.plot(at, mean, label=name, zorder=3, **look)
         axes.fill_between(at, low, high, color=look["color"], alpha=0.15, linewidth=0, zorder=2)
-        for part, values in (("", mean), ("lowest", low), ("highest", high)):
+        for part, values in (("", mean), ("_lowest", low), ("_highest", high)):
             numbers.add(chosen[0], DISCRETE, _name(f"loss{part}", method), values, np.rint(at))
         lost = [run for run in chosen if diverged(run)]
         words += [(f"{formula('k', method.k)}: {ending(run)}", look["color"]) for run in lost]

@@ -15,10 +15,12 @@ import re
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import xarray as xr
@@ -28,13 +30,13 @@ from rodflow.analysis.comparison import compare
 from rodflow.config.catalogue import FIGURES, FLOWS
 from rodflow.config.code import digest
 from rodflow.errors import RodflowError
-from rodflow.interface.progress import Clock
 from rodflow.optimizers.alternation import alternating_gain
 from rodflow.optimizers.on_tree import Layout
 from rodflow.optimizers.optimizer_map import OptimizerError, OptimizerMap, optimizer_map
 from rodflow.optimizers.table import Entry
 from rodflow.problem.own import Criterion, Data, Model, Parameters, of_model, own
 from rodflow.stages.flow import follow
+from rodflow.stages.progress import Clock
 from rodflow.stages.run import Prepared
 from rodflow.stages.sharpness import Search, along
 from rodflow.stages.training import train
@@ -108,7 +110,7 @@ class Study:
     def tree(self, step: int, process: str = DISCRETE) -> Parameters:
         """The tree of parameters of a process at a snapshot."""
         flat = self.trajectory(process)["weights"].sel(snapshot=step)
-        return self.layout.unravel(flat.values)
+        return self.layout.unravel(jnp.asarray(flat.values))
 
     def figure(self, name: str = "tracking") -> "Figure":
         """The loss, the sharpness over its threshold and the tracking errors; or another figure of one run."""
@@ -173,7 +175,7 @@ def study(
     if parameters is None:
         loss, parameters = of_model(problem, data, criterion, seed=seed)  # type: ignore[arg-type]
     else:
-        loss, parameters = own(problem, parameters, data)
+        loss, parameters = own(problem, parameters, data)  # type: ignore[arg-type]
     step = optimizer_map(loss, optimizer, parameters)
     layout = Layout.of(parameters)
     settings = {
@@ -289,7 +291,7 @@ def _make(
         flow: stored(
             flow,
             "trajectory",
-            lambda scratch, flow=flow: follow(prepared, discrete, flow, clock, scratch),
+            partial(_followed, prepared, discrete, flow, clock),
         )
         for flow in flows
     }
@@ -297,19 +299,29 @@ def _make(
         process: stored(
             f"sharpness/{process}",
             "sharpness",
-            lambda scratch, data=data, process=process: along(
-                prepared.optimizer.loss,
-                prepared.known,
-                prepared.hyperparameters,
-                data,
-                search,
-                checkpoint=Checkpoint(scratch, process),
-            ),
+            partial(_measured, prepared, data, search),
         )
         for process, data in trajectories.items()
     }
     times = {name: prepared.settings[name] for name in ("start", "steps")}
     stored("comparison", "comparison", lambda _: compare(trajectories, measured, **times))
+
+
+def _followed(
+    prepared: Prepared, discrete: xr.Dataset, flow: str, clock: Clock | None, scratch: Scratch
+) -> xr.Dataset:
+    return follow(prepared, discrete, flow, clock, scratch)
+
+
+def _measured(prepared: Prepared, data: xr.Dataset, search: Search, scratch: Scratch) -> xr.Dataset:
+    return along(
+        prepared.optimizer.loss,
+        prepared.known,
+        prepared.hyperparameters,
+        data,
+        search,
+        checkpoint=Checkpoint(scratch, data.attrs["process"]),
+    )
 
 
 def _key(prepared: Prepared, flows: tuple[str, ...], search: Search) -> str:

@@ -3,7 +3,7 @@
 import pytest
 
 from rodflow.cli import progress
-from rodflow.cli.progress import Clock, words
+from rodflow.stages.progress import Clock, words
 
 
 @pytest.fixture
