@@ -4,7 +4,12 @@ from collections.abc import Mapping
 
 from rodflow.cli.jobs import PATH, PATHS, Job, Option
 
-OPTIONS: Mapping[str, Option] = {"figure": {"metavar": "NAME"}, "part": {"metavar": "NAME"}, "sources": PATHS, "output": PATH}
+OPTIONS: Mapping[str, Option] = {
+    "figure": {"metavar": "NAME"},
+    "part": {"metavar": "NAME"},
+    "sources": PATHS,
+    "output": PATH,
+}
 COMPUTES = False
 
 
