@@ -117,6 +117,7 @@ CALLS = {
             words(
                 "figure",
                 figure=figure.name,
+                part=figure.part,
                 sources=[f"stages/{path}" for path in figure.drawn_from],
                 output=f"stages/{figure.stem}.png",
             ),

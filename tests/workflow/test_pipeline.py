@@ -24,6 +24,8 @@ import yaml
 
 from rodflow.audit.agreement import agree, as_text
 from rodflow.store import artifact
+from rodflow.store.files import write_bytes
+from rodflow.store.integrity import verify_tree
 
 REPOSITORY = Path(__file__).parents[2]
 SNAKEMAKE = [sys.executable, "-m", "snakemake"]
