@@ -2,7 +2,7 @@
 
 import pytest
 
-from rodflow.cli import progress
+from rodflow.stages import progress
 from rodflow.stages.progress import Clock, words
 
 

@@ -141,7 +141,7 @@ def outside(tmp_path):
     return tree(tmp_path / "outside")
 
 
-@pytest.mark.parametrize(("thing", "words"), THINGS.items(), ids=lambda one: str(one))
+@pytest.mark.parametrize(("thing", "words"), [*THINGS.items()])
 def test_what_is_no_plain_file_is_named_and_not_read(tmp_path, outside, thing, words):
     root = tree(tmp_path / "root")
     thing(root / "x.nc", outside)

@@ -167,7 +167,7 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize(("form", "words"), FORMS.items(), ids=lambda one: str(one))
+@pytest.mark.parametrize(("form", "words"), [*FORMS.items()])
 def test_what_leads_out_of_a_file_or_was_never_written_is_refused(tmp_path, form, words):
     path = store(tmp_path / "x.nc")
     with h5py.File(path, "r+") as file:
