@@ -34,8 +34,8 @@ COMPILE   = $(UV) pip compile --quiet --universal --python-version 3.11 --fork-s
 INSTALLED = .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv reproduce smoke everything figures audit compare report tidy test test-slow lint gallery bench \
-        lock clean clean-results
+.PHONY: help .venv reproduce smoke everything figures audit compare report tidy test test-slow lint docs gallery \
+        bench lock clean clean-results
 
 help: ## this list
 	@echo 'usage: make TARGET [CONFIG=...] [CORES=...] [ARGS="..."]'
@@ -106,6 +106,9 @@ test-slow: .venv ## run the tests that take minutes
 lint: .venv ## check style, format and types
 	@$(IN_VENV) set -e; ruff check .; ruff format --check .; snakefmt --quiet --check Snakefile workflow; mypy
 
+docs: .venv ## build the documentation site into site/, its examples executed
+	@$(IN_VENV) NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet && echo "open site/index.html"
+
 gallery: .venv ## copy the small results of a finished run to docs/gallery
 	@$(IN_VENV) $(RODFLOW) gallery $(if $(CONFIG),--config "$(CONFIG)")
 
@@ -121,7 +124,7 @@ lock: ## lock the packages again after a change of pyproject.toml (ARGS=--upgrad
 	$(COMPILE) $(ARGS) --extra cuda -c requirements.txt -o requirements-cuda.txt pyproject.toml
 
 clean: ## remove caches; .venv and results stay
-	rm -rf build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf build site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . \( -name .venv -o -name .git -o -name .snakemake -o -name results \) -prune -o \
 	    -name __pycache__ -type d -prune -exec rm -rf {} +
 
