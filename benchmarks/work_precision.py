@@ -26,7 +26,7 @@ from rodflow.dynamics.process import Process, Recording, grid
 from rodflow.dynamics.training import discrete
 from rodflow.figures.core.style import PALETTE
 from rodflow.optimizers.optimizer_map import OptimizerMap, State
-from rodflow.stages.run import build
+from rodflow.stages.run import prepare
 from rodflow.store.trajectory import trajectory
 
 TOLERANCES = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4)
@@ -63,7 +63,8 @@ def cost(found: Recording) -> float:
 def measure(name: str, others: list[str]) -> dict[str, list[list[float]]]:
     """Points (cost, error) by flow, and of the floor, of the run of one optimizer."""
     settings = run_of("mlp", name).settings
-    optimizer, weights = build(images(), settings)
+    made = prepare(images(), settings)
+    optimizer, weights = made.optimizer, made.weights
     start, stop, every = settings["start"], settings["steps"], settings["snapshots"]["every"]
     where = {"start": start, "stop": stop, "every": every, "seed": settings["seed"]}
     steps = grid(start, 1, stop, every)
