@@ -26,7 +26,7 @@ from rodflow.dynamics.process import Process, Recording, grid
 from rodflow.dynamics.training import discrete
 from rodflow.figures.core.style import PALETTE
 from rodflow.optimizers.optimizer_map import OptimizerMap, State
-from rodflow.stages.run import build
+from rodflow.stages.run import prepare
 from rodflow.store.trajectory import trajectory
 
 TOLERANCES = (1e-1, 3e-2, 1e-2, 3e-3, 1e-3, 3e-4)
@@ -34,6 +34,7 @@ PRICES = {"gradients": 1, "hessian_products": 2, "third_derivatives": 4}
 OTHERS = ("stable", "rod", "rod_unit_step", "central", "edge")
 MACRO = "rod_macro"
 REPLICAS = 3
+TICKS = (0.1, 0.25, 0.5, 1, 2, 4, 8, 16, 32)
 
 
 def error(found: Recording, run: Recording) -> float:
@@ -63,7 +64,8 @@ def cost(found: Recording) -> float:
 def measure(name: str, others: list[str]) -> dict[str, list[list[float]]]:
     """Points (cost, error) by flow, and of the floor, of the run of one optimizer."""
     settings = run_of("mlp", name).settings
-    optimizer, weights = build(images(), settings)
+    made = prepare(images(), settings)
+    optimizer, weights = made.optimizer, made.weights
     start, stop, every = settings["start"], settings["steps"], settings["snapshots"]["every"]
     where = {"start": start, "stop": stop, "every": every, "seed": settings["seed"]}
     steps = grid(start, 1, stop, every)
@@ -117,9 +119,12 @@ def draw(points: dict[str, dict[str, list[list[float]]]], path: Path) -> None:
             )
             panel.plot(*np.transpose(measured), color=color, label=declared.short, **marker)
         panel.axvline(1, color="0.5", lw=0.8, ls=":", label="the run itself")
-        panel.set(
-            xscale="log", yscale="log", xlabel="gradients a step", title=OPTIMIZERS[name].label
-        )
+        low, high = panel.get_xlim()[0] / 1.3, panel.get_xlim()[1] * 1.3
+        panel.set(xscale="log", xlim=(low, high))
+        panel.set_xticks([tick for tick in TICKS if low <= tick <= high])
+        panel.xaxis.set_major_formatter("{x:g}")
+        panel.xaxis.set_minor_formatter("")
+        panel.set(yscale="log", xlabel="gradients a step", title=OPTIMIZERS[name].label)
     axes[0, 0].set_ylabel("tracking error")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=5, fontsize=8, frameon=False)

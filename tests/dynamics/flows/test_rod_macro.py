@@ -179,9 +179,11 @@ def smooth():
 
 
 def test_smooth_training_costs_less_than_itself():
+    """After a transient, in which it is mostly unit steps."""
     found = run(RodMacro(), smooth())
-    assert found.series["gradients"].sum() < 0.6 * found.steps.size
-    assert found.series["macro_step"].max() > 10
+    late = found.series["gradients"][found.steps >= 100]
+    assert late.sum() < 0.6 * late.size
+    assert found.series["macro_step"][-1] > 10
 
 
 def test_the_error_follows_the_tolerance():

@@ -72,8 +72,8 @@ class StableFlow(Process):
     """dz/dt = F(z) - z, by Chebyshev-stabilised steps (`rodflow.dynamics.chebyshev`) to the given tolerances.
 
     Where curvature grows without bound the flow is stiff. The number of stages follows the fastest rate, and the step
-    the error alone: it may be longer than a unit of time, and the state at whole times is interpolated. A flow that
-    needs more than `max_steps` steps for a unit of time is given up as diverged.
+    the error alone: it may be longer than a unit of time, and the state at whole times is interpolated. A flow
+    whose steps become shorter than a tenth of 1 / `max_steps` is given up as diverged.
     """
 
     rtol: float = 1e-4
@@ -151,7 +151,7 @@ class StableFlow(Process):
         size = jnp.where(jnp.isfinite(size), size, 1e9)
         scaled = length * jnp.clip(0.8 * (size + 1e-9) ** (-1 / 3), 0.2, 2)
         accepted = size <= 1
-        lost = ~accepted & (scaled * self.max_steps < 1)
+        lost = ~accepted & (scaled * self.max_steps < 0.1)
         moved = carry._replace(
             start=start,
             change=jax.tree.map(lambda d: jnp.where(lost, jnp.nan, d), done.change),
