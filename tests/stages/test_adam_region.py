@@ -10,6 +10,7 @@ import pytest
 import xarray as xr
 
 import synthetic_results
+from rodflow.analysis import adam_bound
 from rodflow.problem import labelled
 from rodflow.stages import adam_region
 
@@ -41,14 +42,14 @@ def adam_updates(gradients: np.ndarray, b: float, c: float) -> np.ndarray:
 @pytest.mark.parametrize(("b", "c"), PAIRS)
 def test_the_worst_gradients_attain_the_bound_at_every_step(b: float, c: float) -> None:
     steps = np.arange(1, 61)
-    found = sizes(adam_region.worst_gradients(b, c, 60), b, c)
-    np.testing.assert_allclose(found, adam_region.bound(b, c, steps), rtol=1e-11)
+    found = sizes(adam_bound.worst_gradients(b, c, 60), b, c)
+    np.testing.assert_allclose(found, adam_bound.bound(b, c, steps), rtol=1e-11)
 
 
 @pytest.mark.parametrize(("b", "c"), PAIRS)
 def test_with_bias_correction_it_is_the_bound_of_what_optax_does(b: float, c: float) -> None:
-    found = adam_updates(adam_region.worst_gradients(b, c, 20), b, c)
-    bound = adam_region.bound(b, c, np.arange(1, 21), corrected=True)
+    found = adam_updates(adam_bound.worst_gradients(b, c, 20), b, c)
+    bound = adam_bound.bound(b, c, np.arange(1, 21), corrected=True)
     np.testing.assert_allclose(found, bound, rtol=1e-9)
     assert np.all(bound >= 1 - 1e-12) and bound[0] == pytest.approx(1, abs=1e-14)
 
@@ -56,35 +57,35 @@ def test_with_bias_correction_it_is_the_bound_of_what_optax_does(b: float, c: fl
 @pytest.mark.parametrize(("b", "c"), PAIRS)
 def test_random_gradients_stay_below_the_bound(b: float, c: float) -> None:
     noise = np.random.default_rng(0).standard_normal((50, 60))
-    noise[25:] *= adam_region.worst_gradients(b, c, 60)
-    bound = adam_region.bound(b, c, np.arange(2, 61))
+    noise[25:] *= adam_bound.worst_gradients(b, c, 60)
+    bound = adam_bound.bound(b, c, np.arange(2, 61))
     found = np.array(jax.vmap(lambda g: jnp.abs(adam_region.updates(g, b, c)))(noise))
     assert np.all(found[:, 1:] < bound)
 
 
 @pytest.mark.parametrize(("b", "c"), PAIRS)
 def test_no_gradients_have_a_larger_update_by_the_largest_eigenvalue(b: float, c: float) -> None:
-    assert adam_region.largest_by_eigenvalue(b, c, 8) == pytest.approx(adam_region.bound(b, c, 8))
+    assert adam_region.largest_by_eigenvalue(b, c, 8) == pytest.approx(adam_bound.bound(b, c, 8))
 
 
 @pytest.mark.parametrize(("b", "c"), PAIRS)
 def test_it_is_bounded_for_all_time_exactly_where_q_is_below_1(b: float, c: float) -> None:
-    limit = adam_region.bound(b, c, np.inf)
-    assert np.isfinite(limit) == (adam_region.quotient(b, c) < 1 - 1e-12) == ((b, c) in INSIDE)
-    later = adam_region.bound(b, c, np.array([10, 100, 1000.0]))
+    limit = adam_bound.bound(b, c, np.inf)
+    assert np.isfinite(limit) == (adam_bound.quotient(b, c) < 1 - 1e-12) == ((b, c) in INSIDE)
+    later = adam_bound.bound(b, c, np.array([10, 100, 1000.0]))
     assert np.all(np.diff(later) > -1e-12) and later[-1] <= limit * (1 + 1e-12)
     if (b, c) not in INSIDE:
         assert later[-1] > 2.9 * later[-2]
 
 
 def test_at_the_boundary_it_grows_like_the_root_of_time() -> None:
-    found = adam_region.bound(0.9, 0.9**2, np.array([1.0, 4.0, 100.0]))
+    found = adam_bound.bound(0.9, 0.9**2, np.array([1.0, 4.0, 100.0]))
     np.testing.assert_allclose(found, found[0] * np.array([1, 2, 10]), rtol=1e-9)
 
 
 def test_in_continuous_time_the_region_ends_on_a_curve_above_that_of_discrete_time() -> None:
     b = np.linspace(0.1, 0.99, 20)
-    np.testing.assert_allclose(adam_region.condition(b, b / (2 - b)), 0, atol=1e-12)
+    np.testing.assert_allclose(adam_bound.condition(b, b / (2 - b)), 0, atol=1e-12)
     assert np.all(b / (2 - b) > b**2)
 
 
@@ -92,12 +93,12 @@ def test_for_slow_decays_discrete_and_continuous_time_agree_to_first_order() -> 
     errors = []
     for slow in (10.0, 20.0, 40.0):
         b, c = (tau * slow / (1 + tau * slow) for tau in (2.0, 0.5))
-        rate = adam_region.condition(b, c)
-        errors.append(abs(-np.log(adam_region.quotient(b, c)) / rate - 1))
+        rate = adam_bound.condition(b, c)
+        errors.append(abs(-np.log(adam_bound.quotient(b, c)) / rate - 1))
     np.testing.assert_allclose(np.array(errors[:-1]) / errors[1:], 2, rtol=0.1)
     slow = 1 - 1e-5
-    discrete = adam_region.bound(slow, 0.9999, 3e4, corrected=True)
-    continuous = adam_region.bound_in_continuous_time(slow, 0.9999, 3e4, corrected=True)
+    discrete = adam_bound.bound(slow, 0.9999, 3e4, corrected=True)
+    continuous = adam_bound.bound_in_continuous_time(slow, 0.9999, 3e4, corrected=True)
     assert discrete == pytest.approx(continuous, rel=1e-3)
 
 
@@ -105,7 +106,7 @@ def test_the_differential_equations_attain_their_bound() -> None:
     b, c = np.array([0.9, 0.9, 0.5]), np.array([0.99, 0.7, 0.9])
     times = np.array([1.0, 5.0, 40.0])
     found = adam_region.continuous_updates(b, c, times)
-    bound = adam_region.bound_in_continuous_time(b[:, None], c[:, None], times[None])
+    bound = adam_bound.bound_in_continuous_time(b[:, None], c[:, None], times[None])
     np.testing.assert_allclose(found, bound, rtol=1e-6)
 
 

@@ -96,16 +96,13 @@ def compare(
         for process, data in trajectories.items()
         if process != DISCRETE and data.sizes["snapshot"] > 1
     }
-    rows = {
-        process: _row(ratio, errors.get(process), start, steps) for process, ratio in ratios.items()
-    }
+    rows = {p: _row(ratio, errors.get(p), start, steps) for p, ratio in ratios.items()}
     processes = list(trajectories)
     table = {
         name: ("process", [rows[p][name] for p in processes], {"long_name": text, "units": "1"})
         for name, text in _COLUMNS.items()
     }
     statuses = [trajectories[p].attrs["status"] for p in processes]
-    status = ("process", statuses, {"long_name": "how the process ended"})
     names = ("process", processes, {"long_name": "the discrete run, or the name of a flow"})
     extra: dict[str, xr.DataArray] = {}
     if replicas is not None:
@@ -120,7 +117,7 @@ def compare(
             ),
             **table,
             **extra,
-            "status": status,
+            "status": ("process", statuses, {"long_name": "how the process ended"}),
         },
         coords={"process": names},
         attrs={"title": f"flows against {discrete.attrs['title']}"},

@@ -9,6 +9,8 @@ a config is checked in a moment. A declaration is therefore made of the words of
 What a config may say, the names and colours in figures and the files of an experiment all follow from it.
 """
 
+# Longer than others because it is one vocabulary, to be read in one place.
+
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Protocol, TypeVar, cast

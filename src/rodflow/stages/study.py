@@ -128,8 +128,8 @@ class Study:
 
 def study(
     problem: Callable[..., Array] | Model,
-    parameters: Parameters = None,
-    optimizer: optax.GradientTransformation | None = None,
+    parameters: Parameters | None,
+    optimizer: optax.GradientTransformation,
     *,
     data: Data = None,
     criterion: str | Criterion = "mse",
@@ -169,22 +169,16 @@ def study(
         ProblemError: the loss, the model or the parameters are not.
         OptimizerError: the optimizer is no deterministic map of a state, or has none of a flow.
     """
+    # Longer than others because its docstring names all that it takes.
     start, every = _times(steps, start, every)
     _check_names(flows, optimizer, name)
-    assert optimizer is not None
     if parameters is None:
         loss, parameters = of_model(problem, data, criterion, seed=seed)  # type: ignore[arg-type]
     else:
         loss, parameters = own(problem, parameters, data)  # type: ignore[arg-type]
     step = optimizer_map(loss, optimizer, parameters)
     layout = Layout.of(parameters)
-    settings = {
-        "batch_size": None,
-        "criterion": criterion if isinstance(criterion, str) else "own",
-        "dataset": {"name": "own"},
-        "model": {"kind": name},
-        "optimizer": {"name": name},
-        "seed": seed,
+    settings = _settings(name, criterion, seed) | {
         "snapshots": {"every": every},
         "start": start,
         "steps": steps,
@@ -200,6 +194,18 @@ def study(
     paths = jax.tree_util.tree_leaves_with_path(parameters)
     names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
     return Study(run, layout, tuple(n or "weights" for n in names), words, temporary)
+
+
+def _settings(name: str, criterion: str | Criterion, seed: int) -> dict[str, object]:
+    """What a run of a config has as settings, in so far as a problem of one's own has it."""
+    return {
+        "batch_size": None,
+        "criterion": criterion if isinstance(criterion, str) else "own",
+        "dataset": {"name": "own"},
+        "model": {"kind": name},
+        "optimizer": {"name": name},
+        "seed": seed,
+    }
 
 
 def _times(steps: int, start: int | None, every: int | None) -> tuple[int, int]:
@@ -220,9 +226,7 @@ def _times(steps: int, start: int | None, every: int | None) -> tuple[int, int]:
     return start, every
 
 
-def _check_names(
-    flows: Sequence[str], optimizer: optax.GradientTransformation | None, name: str
-) -> None:
+def _check_names(flows: Sequence[str], optimizer: optax.GradientTransformation, name: str) -> None:
     for flow in flows:
         if flow not in FLOWS:
             raise StudyError(f"flows has {flow!r}; there are {', '.join(FLOWS)}")

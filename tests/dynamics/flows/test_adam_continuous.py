@@ -8,11 +8,11 @@ import numpy as np
 import optax
 import pytest
 
+from rodflow.analysis import adam_bound
 from rodflow.config.catalogue import FLOWS
 from rodflow.dynamics.flows.adam_continuous import AdamContinuous, Carry, corrected
 from rodflow.optimizers.optimizer_map import OptimizerError, OptimizerMap, optimizer_map
 from rodflow.optimizers.table import TABLE
-from rodflow.stages import adam_region
 from small import WEIGHTS, double_precision, jit, network_loss
 
 ADAM = {"learning_rate": 0.01, "b1": 0.9, "b2": 0.99, "eps": 1e-8}
@@ -255,7 +255,7 @@ def test_updates_on_a_network_stay_below_the_bound(b1, b2):
     optimizer = adam(network_loss, b1=b1, b2=b2, learning_rate=0.05)
     carries = followed(optimizer, WEIGHTS)
     times = np.asarray(carries.time)
-    bound = adam_region.bound_in_continuous_time(b1, b2, times, corrected=True)
+    bound = adam_bound.bound_in_continuous_time(b1, b2, times, corrected=True)
     sizes = updates(optimizer, carries)
     assert (sizes <= bound[:, None] * (1 + 1e-6)).all()
     assert sizes.max() > 0.9
@@ -271,7 +271,7 @@ def test_gradients_that_are_chosen_to_make_updates_large_attain_the_bound(b1, b2
 
     optimizer = adam(loss, b1=b1, b2=b2, eps=0.0)
     carries = followed(optimizer, np.zeros(2))
-    bound = adam_region.bound_in_continuous_time(b1, b2, np.asarray(carries.time), corrected=True)
+    bound = adam_bound.bound_in_continuous_time(b1, b2, np.asarray(carries.time), corrected=True)
     np.testing.assert_allclose(updates(optimizer, carries)[:, 0], bound, rtol=1e-5)
     assert bound[-1] > 1.2
 
