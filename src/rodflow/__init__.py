@@ -18,19 +18,6 @@ out, `alternating_gain` gives its threshold, and `open_results` reads a results 
 
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rodflow.dynamics.integration import integrate
-    from rodflow.dynamics.process import Process, Recording, grid
-    from rodflow.dynamics.training import discrete
-    from rodflow.errors import RodflowError
-    from rodflow.optimizers.alternation import alternating_gain
-    from rodflow.optimizers.optimizer_map import OptimizerMap, State, optimizer_map
-    from rodflow.stages.sharpness import Search
-    from rodflow.stages.sharpness import along as sharpness_along
-    from rodflow.stages.study import Study, study
-    from rodflow.store.tree import open_results
 
 _WHERE = {
     "OptimizerMap": "optimizers.optimizer_map",
@@ -49,7 +36,7 @@ _WHERE = {
     "sharpness_along": "stages.sharpness",
     "study": "stages.study",
 }
-"""The public names and their modules, which are imported when a name is asked for."""
+"""The public names and their modules, which are imported when a name is asked for; `__init__.pyi` has their types."""
 
 __all__ = [
     "OptimizerMap",

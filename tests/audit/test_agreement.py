@@ -180,7 +180,7 @@ def test_other_number_in_a_table_is_measured_and_other_picture_noted(one, two):
     (two / "figures/toy.png").write_bytes(b"png")
     notes = agree(one, two).notes
     assert "figures/toy.csv: numbers differ by up to 0.2 of the norm of their column" in notes
-    assert "figures/toy.png: not the same picture to the last byte" in notes
+    assert "figures/toy.png: not the same to the last byte" in notes
 
 
 def test_other_verdict_is_named_with_its_number(two, tmp_path):
@@ -199,7 +199,7 @@ def test_other_verdict_is_named_with_its_number(two, tmp_path):
     fault = (
         "run 0: reproduced (0.91, 0.9 to 1.1 allowed) and not reproduced (0.89, 0.9 to 1.1 allowed)"
     )
-    assert agree(first, two).faults == [f"claim held: {fault}"]
+    assert agree(first, two).faults == [f"claim late_mean: {fault}"]
     (first / "audit.json").write_text("[]")
     (fault,) = agree(first, two).faults
     assert fault.startswith(f"{first}/audit.json: is no audit: ")

@@ -60,6 +60,7 @@ FIGURES = {
     "table": ("figures/tracking_mlp.csv", "figures/tracking_summary.csv"),
     "picture": ("figures/tracking_mlp.png", "figures/tracking_summary.png"),
     "vector graphics": ("figures/tracking_mlp.pdf", "figures/tracking_summary.pdf"),
+    "caption": ("figures/tracking_mlp.rst", "figures/tracking_summary.rst"),
 }
 FILES = ARTIFACTS | FIGURES
 """A file of every kind, and one that it is swapped with."""

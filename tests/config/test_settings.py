@@ -551,7 +551,8 @@ WHY = {
     "central_unregularised": "the central unregularised flow leaves the sharpness to a second moment",
     "edge": "the edge flow is written for gradient descent",
     "adam_continuous": "the adam continuous flow is written for Adam",
-    "rod_macro": "the rod macro flow takes many steps at once only where no momentum rings",
+    "rod_macro": "the rod macro flow takes many steps at once only where no momentum rings and the step "
+    "is linear in a small gradient",
 }
 
 

@@ -184,9 +184,7 @@ def test_what_the_environment_of_a_job_is_decides_every_artifact(copy):
     assert again == {*JOBS}
 
 
-@pytest.mark.parametrize(
-    "module", ["progress", "devices", "folders", "warm", "server", "parents", "keys"]
-)
+@pytest.mark.parametrize("module", ["devices", "folders", "warm", "server", "parents", "keys"])
 def test_what_changes_no_result_reruns_nothing(copy, module):
     name = f"rodflow.cli.{module}"
     assert copy.rerun(name, copy.text(name) + "\nCHANGED = 1\n") == set()

@@ -201,7 +201,7 @@ def test_a_cold_run_makes_every_documented_file(cold):
     figures = {
         f"{ROOT}/figures/{stem}.{suffix}"
         for stem in ("tracking_mlp", "thresholds", "tracking_summary")
-        for suffix in ("png", "pdf", "csv")
+        for suffix in ("png", "pdf", "csv", "rst")
     }
     others = {f"{ROOT}/{name}" for name in ("manifest.sha256", "audit.json", "audit.md")}
     assert files == artifacts | figures | others
@@ -260,7 +260,7 @@ def test_a_changed_figure_module_draws_that_figure_again(tree):
     assert (status, jobs(output)) == (0, {"figure thresholds", MANIFEST, AUDIT}), output
     after = tree.written()
     again = {path for path in after if after[path] != before.get(path) and "/logs/" not in path}
-    thresholds = {f"{ROOT}/figures/thresholds.{suffix}" for suffix in ("png", "pdf", "csv")}
+    thresholds = {f"{ROOT}/figures/thresholds.{suffix}" for suffix in ("png", "pdf", "csv", "rst")}
     listed = {f"{ROOT}/{name}" for name in ("manifest.sha256", "audit.json", "audit.md")}
     assert again == thresholds | listed
 
@@ -344,12 +344,12 @@ def test_a_figure_that_is_no_longer_wanted_is_tidied_away_by_a_command(tree):
     status, output = tree.snakemake()
     assert status == 1, output
     tidy = [sys.executable, "-m", "rodflow.cli", "tidy", "--config", "tiny.yaml"]
-    left = [f"{ROOT}/figures/thresholds.{suffix}" for suffix in ("csv", "pdf", "png")]
+    left = [f"{ROOT}/figures/thresholds.{suffix}" for suffix in ("csv", "pdf", "png", "rst")]
     _, output = tree.call(*tidy)
-    assert output.splitlines() == [*left, "3 files to delete: call it again with --delete"]
+    assert output.splitlines() == [*left, "4 files to delete: call it again with --delete"]
     assert all((tree.folder / path).exists() for path in left)
     _, output = tree.call(*tidy, "--delete")
-    assert output.splitlines()[-1] == "3 files deleted"
+    assert output.splitlines()[-1] == "4 files deleted"
     status, output = tree.snakemake()
     assert status == 0, output
     _, output = tree.call(*tidy)

@@ -13,6 +13,8 @@ from typing import cast
 import numpy as np
 import xarray as xr
 
+from rodflow.store.trajectory import described
+
 DISCRETE = "discrete"
 
 
@@ -183,7 +185,9 @@ def _iterate_error(iterates: xr.Dataset, discrete: xr.Dataset) -> xr.DataArray:
 
 def _stack(series: Mapping[str, xr.DataArray], processes: list[str], what: str) -> xr.DataArray:
     if not series:
-        none = xr.DataArray(np.zeros((0, 0)), {"process": [], "snapshot": []})
+        words = described("optimizer step at which weights are kept")
+        snapshots = ("snapshot", np.zeros(0, np.int64), words)
+        none = xr.DataArray(np.zeros((0, 0)), {"process": [], "snapshot": snapshots})
         return none.reindex(process=processes).assign_attrs(long_name=what, units="1")
     stacked = xr.concat(
         list(series.values()), dim=xr.Variable("process", list(series)), join="outer"

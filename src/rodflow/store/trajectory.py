@@ -12,6 +12,7 @@ import xarray as xr
 
 from rodflow.config.catalogue import FLOWS
 from rodflow.config.declarations import ROD
+from rodflow.errors import RodflowError
 
 Variable = tuple[str | tuple[str, ...], np.ndarray, Mapping[str, str]]
 """Dimensions, values and attributes, as xarray takes them."""
@@ -32,6 +33,10 @@ LONG_NAMES = {
     "angle": "angle by which the first unstable mode turns in a step, in radians; pi where it alternates",
 }
 """What the variables are that a discrete run has, or any process. All are dimensionless."""
+
+
+class TrajectoryError(RodflowError, ValueError):
+    """A recording that cannot be labelled; one line says what is missing and where."""
 
 
 def trajectory(
@@ -56,9 +61,14 @@ def trajectory(
         kernels: names of the scale-invariant kernels, if some series are of them.
 
     Raises:
-        KeyError: a variable is one that neither every process has nor the flow declares.
+        TrajectoryError: a variable is one that neither every process has nor the flow declares.
     """
     words = {**LONG_NAMES, **(FLOWS[process].series if process in FLOWS else {})}
+    for name in (*series, *snapshots):
+        if name not in words:
+            raise TrajectoryError(
+                f"{process} shows {name}, which has no words; name it in `series` of its declaration FLOW"
+            )
     data: dict[str, Variable] = {
         name: (("step", "kernel")[: values.ndim], values, described(words[name]))
         for name, values in series.items()

@@ -56,8 +56,8 @@ FLOW = Flow(
         "macro_step": "optimizer steps in the macro step that covers this one",
         "rejected": "macro steps that were tried and rejected before the one that begins here",
     },
-    supports=lambda name, optimizer: optimizer.momentum == "",
-    why="takes many steps at once only where no momentum rings",
+    supports=lambda name, optimizer: optimizer.momentum == "" and optimizer.linear,
+    why="takes many steps at once only where no momentum rings and the step is linear in a small gradient",
 )
 
 MARGIN = 0.1
