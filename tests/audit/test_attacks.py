@@ -152,6 +152,7 @@ def edit_an_attribute(root: Path, place: str, other: str) -> None:
         ".csv": image.replace(b"figure,", b"Figure,"),
         ".pdf": image.replace(b"/Producer", b"/producer"),
         ".png": image[:33] + comment + image[33:],  # after the header
+        ".rst": image + b"\n.. edited\n",
     }
     assert changed[path.suffix] != image
     path.write_bytes(changed[path.suffix])
@@ -352,7 +353,7 @@ def test_swapped_files_with_forged_names_are_named_by_what_was_made_from_them(ro
     assert f"{other} is not the file it was made from" in found[f"{RUN}/sharpness/stable.nc"]
 
 
-UNSEEN = ("onset_window", "toy", "region of Adam", "picture", "vector graphics")
+UNSEEN = ("onset_window", "toy", "region of Adam", "picture", "vector graphics", "caption")
 
 
 def test_what_nothing_else_depends_on_can_be_forged(root, experiment):

@@ -194,6 +194,8 @@ def _recorded(root: StrPath) -> dict[str, str] | Problem:
         fault = f"cannot be read: {reason(error)}"
     if fault:
         return Problem(MANIFEST, fault)
+    if lines and not lines.endswith("\n"):
+        return Problem(MANIFEST, "is not a manifest: its last line is cut off")
     recorded: dict[str, str] = {}
     for number, line in enumerate(lines.removesuffix("\n").split("\n"), start=1):
         match = _LINE.fullmatch(line)
