@@ -194,8 +194,6 @@ def _recorded(root: StrPath) -> dict[str, str] | Problem:
         fault = f"cannot be read: {reason(error)}"
     if fault:
         return Problem(MANIFEST, fault)
-    if lines and not lines.endswith("\n"):
-        return Problem(MANIFEST, "is not a manifest: its last line is cut off")
     recorded: dict[str, str] = {}
     for number, line in enumerate(lines.removesuffix("\n").split("\n"), start=1):
         match = _LINE.fullmatch(line)
@@ -207,6 +205,8 @@ def _recorded(root: StrPath) -> dict[str, str] | Problem:
             )
             return Problem(MANIFEST, f"is not a manifest: line {number} {words}")
         recorded[match[2]] = match[1]
+    if not lines.endswith("\n"):
+        return Problem(MANIFEST, "is not a manifest: its last line is cut off")
     return recorded
 
 
