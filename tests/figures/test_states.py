@@ -53,6 +53,7 @@ def assert_drawn_in_full(drawing: Drawing) -> None:
         assert len(axes.get_xticks()) + len(axes.get_yticks()) < 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_figure_of_runs_in_all_states_is_drawn(name: str, runs: Runs) -> None:
     chosen = possible(name, [runs("gd", state) for state in STATES])

@@ -102,6 +102,7 @@ def test_at_the_edge_of_stability_the_sharpness_takes_the_place_of_the_order(
     assert "continuous diverged at step 133" in words(drawing)
 
 
+@pytest.mark.slow
 def test_memories_that_are_fixed_in_time_are_named(tmp_path: Path) -> None:
     """With b / (1 - b) twice as large at half the learning rate."""
     runs = [

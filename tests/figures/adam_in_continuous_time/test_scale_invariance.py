@@ -74,6 +74,7 @@ def test_the_sum_with_momentum_is_drawn_where_there_is_momentum(drawing: Drawing
     np.testing.assert_allclose(drawn["value"], 19 * plain["value"].values)
 
 
+@pytest.mark.slow
 def test_no_line_bridges_a_growth_that_is_not_positive(tmp_path: Path) -> None:
     def change(process: str, data: xr.Dataset) -> xr.Dataset:
         data = with_kernels(data)
@@ -88,6 +89,7 @@ def test_no_line_bridges_a_growth_that_is_not_positive(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("step", [2, 12, 150])
+@pytest.mark.slow
 def test_a_run_that_diverged_says_so_and_has_no_numbers(
     runs: list[StoredRun], tmp_path: Path, step: int
 ) -> None:
@@ -100,6 +102,7 @@ def test_a_run_that_diverged_says_so_and_has_no_numbers(
     assert "largest" not in found
 
 
+@pytest.mark.slow
 def test_seeds_share_a_column_and_give_a_range(runs: list[StoredRun], tmp_path: Path) -> None:
     other = write(tmp_path, "adam", 0.04, seed=1, hyperparameters={"b1": 0.9})
     drawing = figure.draw([runs[1], other])

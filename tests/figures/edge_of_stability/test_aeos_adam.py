@@ -103,6 +103,7 @@ def test_held_numbers_come_from_the_comparison(drawing: Drawing, runs: list[Stor
         assert f"{float(stored['late_mean']):.2f}" in words(drawing)
 
 
+@pytest.mark.slow
 def test_seeds_share_a_colour_and_their_mean_is_written(tmp_path: Path) -> None:
     runs = [write(tmp_path, 0.001, 0.9, seed=seed) for seed in (0, 1)]
     drawing = aeos_adam.draw(runs)
@@ -113,6 +114,7 @@ def test_seeds_share_a_colour_and_their_mean_is_written(tmp_path: Path) -> None:
     assert f"{np.mean(marks):.2f}" in words(drawing)
 
 
+@pytest.mark.slow
 def test_a_diverged_run_is_said_in_words_and_has_no_held_number(tmp_path: Path) -> None:
     lost = write(tmp_path, 0.004, 0.9, diverged={"discrete": 133})
     drawing = aeos_adam.draw([write(tmp_path, 0.001, 0.9), lost])
@@ -131,6 +133,7 @@ def test_a_run_below_its_threshold_is_said_in_words_and_has_an_open_mark(tmp_pat
     assert mark.get_markerfacecolor() == "white"
 
 
+@pytest.mark.slow
 def test_other_settings_have_rows_of_their_own_and_a_name_in_the_table(tmp_path: Path) -> None:
     other = write(tmp_path, 0.001, 0.9, hyperparameters={"b1": 0.9, "b2": 0.5}, model="cnn")
     drawing = aeos_adam.draw([write(tmp_path, 0.001, 0.9), other])
@@ -139,6 +142,7 @@ def test_other_settings_have_rows_of_their_own_and_a_name_in_the_table(tmp_path:
     assert "loss[learning_rate=0.001 b1=0.9 b2=0.5]" in {*drawing.table["quantity"]}
 
 
+@pytest.mark.slow
 def test_a_decay_without_a_run_is_said(tmp_path: Path) -> None:
     drawing = aeos_adam.draw(
         [write(tmp_path, 0.001, 0.9), write(tmp_path, 0.001, 0.5, model="cnn")]

@@ -122,6 +122,7 @@ def test_the_preconditioner_is_described_by_mean_and_quartiles(
     assert "none: $P = 1$" in words(drawing)
 
 
+@pytest.mark.slow
 def test_weights_without_a_gradient_are_left_out_and_counted(tmp_path: Path) -> None:
     run = write(tmp_path, "adam", change=moments(np.array([0.0, 4.0, 9.0])))
     spread = preconditioner_spread(run)
@@ -131,6 +132,7 @@ def test_weights_without_a_gradient_are_left_out_and_counted(tmp_path: Path) -> 
     assert "without the 33% of the weights that never get a gradient" in said
 
 
+@pytest.mark.slow
 def test_a_run_that_diverged_says_so_and_has_no_factor(
     runs: list[StoredRun], tmp_path: Path
 ) -> None:
@@ -143,6 +145,7 @@ def test_a_run_that_diverged_says_so_and_has_no_factor(
     assert all([*lines(axes, "discrete diverged")] for axes in drawing.figure.axes[3:])
 
 
+@pytest.mark.slow
 def test_a_run_that_diverged_at_once_is_drawn(runs: list[StoredRun], tmp_path: Path) -> None:
     lost = write(tmp_path, "adam", diverged={"discrete": 12})
     drawing = aeos_curvature.draw([runs[0], lost])

@@ -14,9 +14,14 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.text import Annotation
 
 PAGE = 7.5
 """Width of a page, in inches."""
+
+
+BESIDE = "beside"
+"""Group of the words in the column to the left of the panels."""
 
 
 def page(columns: int, narrow: float = 1.7, wide: float = 4.0) -> float:
@@ -80,6 +85,7 @@ def fit(figure: Figure, column: Sequence[Axes], tall: Sequence[float]) -> None:
     for _ in range(_PASSES):  # what is written beside a panel moves with its height
         height = figure.get_figheight()
         if _laid_out(figure):
+            _place_beside(figure)
             have = sum(axes.get_position().height for axes in column) * height
             figure.set_figheight(height + sum(tall) - have)
         else:  # the words alone are higher than the figure
@@ -90,6 +96,25 @@ def fit(figure: Figure, column: Sequence[Axes], tall: Sequence[float]) -> None:
 
 
 _PASSES = 2
+_GAP = 9  # points
+
+
+def _place_beside(figure: Figure) -> None:
+    """Put the words of `BESIDE` as near to the panels as the widest of them and of the tick labels allow."""
+    words = [
+        (axes, text)
+        for axes in figure.axes
+        for text in axes.texts
+        if isinstance(text, Annotation) and text.get_gid() == BESIDE
+    ]
+    ticks, wide = 0.0, 0.0
+    for axes, text in words:
+        box = axes.yaxis.get_tightbbox()
+        if axes.axison and box is not None:
+            ticks = max(ticks, axes.bbox.x0 - box.x0)
+        wide = max(wide, text.get_window_extent().width)
+    for _, text in words:
+        text.xyann = (-(ticks + wide) * 72 / figure.dpi - _GAP, text.xyann[1])
 
 
 def _laid_out(figure: Figure) -> bool:

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter, NullLocator
 
+from rodflow.figures.core.panels import BESIDE
 from rodflow.figures.core.style import (
     DASHED,
     DOTTED,
@@ -25,9 +26,6 @@ from rodflow.figures.core.style import (
     process_style,
 )
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
-
-_LEFT = 108
-"""Width of the column of words to the left of the panels, in points."""
 
 
 def by_row(runs: Iterable[StoredRun]) -> list[list[StoredRun]]:
@@ -48,16 +46,17 @@ def loss(run: StoredRun, process: str) -> xr.DataArray:
 
     Of the discrete run (L[t-1] + 2 L[t] + L[t+1]) / 4, as for the midpoint of the weights; of a
     rod the mean over its two ends, which are the iterates it predicts; of a flow that predicts the
-    average, such as the central flow, that; else the loss at the centre.
+    average, such as the central flow, that; else the loss at the centre. In float64, as losses that are nearly
+    the same are subtracted from one another.
     """
     series = run.series(process)
     if process == DISCRETE:
-        at = series["loss"]
+        at = series["loss"].astype(np.float64)
         values = (at.shift(step=1) + 2 * at + at.shift(step=-1)) / 4
     elif "loss_plus" in series:
-        values = (series["loss_plus"] + series["loss_minus"]) / 2
+        values = (series["loss_plus"].astype(np.float64) + series["loss_minus"]) / 2
     else:
-        values = series["averaged_loss" if "averaged_loss" in series else "loss"]
+        values = series["averaged_loss" if "averaged_loss" in series else "loss"].astype(np.float64)
     return at_snapshots(values, series)
 
 
@@ -73,7 +72,7 @@ def loss_difference(run: StoredRun, process: str) -> xr.DataArray:
     if process == DISCRETE or not run.series(process).sizes["step"]:
         return of_run.isel(snapshot=slice(0))
     here, there = xr.align(loss(run, process), of_run, join="inner")
-    return abs(here / there - 1)
+    return abs(here - there) / there
 
 
 def tracking_error(run: StoredRun, process: str) -> xr.DataArray:
@@ -101,7 +100,7 @@ def describe_row(axes: Axes, optimizer: str, *lines: str) -> None:
 def write_left(
     axes: Axes, text: str, *, down: float = 0, at: float = 1, va: str = "top", **font: Any
 ) -> None:
-    """Words in the column to the left of a row's first panel.
+    """Words in the column to the left of a row's first panel, which `rodflow.figures.core.panels.fit` places.
 
     Args:
         axes: the panel.
@@ -111,7 +110,7 @@ def write_left(
         va: which edge of the words is there.
         font: what is not as usual.
     """
-    note(axes, text, (0, at), shift=(-_LEFT, -down), va=va, **font)
+    note(axes, text, (0, at), shift=(0, -down), va=va, gid=BESIDE, **font)
 
 
 def describe_run(axes: Axes, run: StoredRun, *before: str) -> None:
@@ -221,6 +220,7 @@ def show_on_log_scale(axes: Axes, values: np.ndarray) -> None:
         axes.yaxis.set_major_formatter(FormatStrFormatter("%g"))
     else:
         axes.yaxis.set_major_locator(LogLocator(numticks=5))
+        axes.yaxis.set_minor_locator(NullLocator())  # some rows would have them and some not
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 

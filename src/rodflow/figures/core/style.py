@@ -212,6 +212,10 @@ def lines_of(processes: Iterable[str]) -> list[Line2D]:
     return [Line2D([], [], label=style.label, **style.line) for style in styles]
 
 
+_KEY = 0.93
+"""How much of a figure's width a key may take: letters are hinted to other widths at the resolution of the PNG."""
+
+
 def key(figure: Figure, handles: Sequence[Artist], *, title: str = "", lines: int = 1) -> None:
     """Name what is drawn, once, above the panels, in as few lines as fit into the figure.
 
@@ -226,7 +230,7 @@ def key(figure: Figure, handles: Sequence[Artist], *, title: str = "", lines: in
     for count in range(lines, max(lines, len(handles)) + 1):
         columns = max(-(-len(handles) // count), 1)
         legend = figure.legend(handles=handles, loc="outside upper center", ncols=columns, **look)
-        if legend.get_window_extent().width <= figure.bbox.width or columns == 1:
+        if legend.get_window_extent().width <= _KEY * figure.bbox.width or columns == 1:
             return
         legend.remove()
 

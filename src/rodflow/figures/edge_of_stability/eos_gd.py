@@ -205,7 +205,7 @@ def _draw_loss(panel: _Panel) -> None:
         averaged = at_snapshots(centred, series)
         panel.plot(line, "loss_averaged", averaged, linewidth=line.width(1.3), zorder=2.5)
         later = raw.values[line.run.settings["start"] :]
-        settled.append(later[later <= 10 * raw.values[0]] if diverged(line.run) else later)
+        settled.append(later[later <= 10 * raw.values[:1]] if diverged(line.run) else later)
         drawn.append(raw)
     show_on_log_scale(panel.axes, np.concatenate(settled))
     _mark_ends(panel, drawn)
