@@ -13,7 +13,7 @@ What a config may say, the names and colours in figures and the files of an expe
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Protocol, TypeVar, cast
+from typing import Annotated, Any, Literal, Protocol, TypeVar, cast, get_args, get_origin
 
 from pydantic import BeforeValidator, Field
 from pydantic.fields import FieldInfo
@@ -71,6 +71,12 @@ def choice(description: str, default: str | int, *allowed: str | int) -> Setting
     """One of the allowed values."""
     kind: Form = Annotated[Literal[allowed], WHOLE]  # type: ignore[valid-type]
     return kind, _field(description, default)
+
+
+def choices_of(setting: Setting) -> tuple[str | int, ...]:
+    """The allowed values of a setting that is made by `choice`; () of any other."""
+    kind = get_args(setting[0])[0] if get_origin(setting[0]) is Annotated else setting[0]
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def choices(description: str, *allowed: str, least: int = 1) -> Setting:
