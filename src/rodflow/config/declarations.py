@@ -146,8 +146,6 @@ class Optimizer:
         momentum: the hyperparameter that is the decay of the moving average of gradients along which it steps; "" where
             it steps along the gradient itself, None where along something else (Nesterov's, a decayed weight).
         normalises: whether its step has a length of its own, whatever the gradient's.
-        first_start: the first step at which flows may start; later than 1 where the rod's middle then is a state that
-            no run can have, since the first of its three states has seen no gradient.
         shapeless: whether it steps the same numbers alike in any shape, so that it acts on the flat weights. Otherwise
             it acts on the model's tree of parameters.
         linear: whether its step is linear in a small gradient, so that it has a threshold. Otherwise (a sign, a
@@ -162,7 +160,6 @@ class Optimizer:
     adaptive: bool = False
     momentum: str | None = ""
     normalises: bool = True
-    first_start: int = 1
     shapeless: bool = False
     linear: bool = True
     symbols: Mapping[str, str] = field(default_factory=dict, hash=False)
