@@ -51,7 +51,9 @@ def build(settings: Mapping[str, Any], classes: int) -> nn.Module:
             raise ModelError(f"{key} is {value!r}, but {takes}")
         allowed = choices_of(known[key])
         if allowed and value not in allowed:
-            raise ModelError(f"{key} is {value!r}; it must be one of {', '.join(map(str, allowed))}")
+            raise ModelError(
+                f"{key} is {value!r}; it must be one of {', '.join(map(str, allowed))}"
+            )
     return MODELS.load(kind).network(classes=classes, **options)
 
 
