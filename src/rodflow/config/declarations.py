@@ -13,7 +13,7 @@ What a config may say, the names and colours in figures and the files of an expe
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Protocol, TypeVar, cast
+from typing import Annotated, Any, Literal, Protocol, TypeVar, cast, get_args, get_origin
 
 from pydantic import BeforeValidator, Field
 from pydantic.fields import FieldInfo
@@ -71,6 +71,12 @@ def choice(description: str, default: str | int, *allowed: str | int) -> Setting
     """One of the allowed values."""
     kind: Form = Annotated[Literal[allowed], WHOLE]  # type: ignore[valid-type]
     return kind, _field(description, default)
+
+
+def choices_of(setting: Setting) -> tuple[str | int, ...]:
+    """The allowed values of a setting that is made by `choice`; () of any other."""
+    kind = get_args(setting[0])[0] if get_origin(setting[0]) is Annotated else setting[0]
+    return get_args(kind) if get_origin(kind) is Literal else ()
 
 
 def choices(description: str, *allowed: str, least: int = 1) -> Setting:
@@ -140,8 +146,6 @@ class Optimizer:
         momentum: the hyperparameter that is the decay of the moving average of gradients along which it steps; "" where
             it steps along the gradient itself, None where along something else (Nesterov's, a decayed weight).
         normalises: whether its step has a length of its own, whatever the gradient's.
-        first_start: the first step at which flows may start; later than 1 where the rod's middle then is a state that
-            no run can have, since the first of its three states has seen no gradient.
         shapeless: whether it steps the same numbers alike in any shape, so that it acts on the flat weights. Otherwise
             it acts on the model's tree of parameters.
         linear: whether its step is linear in a small gradient, so that it has a threshold. Otherwise (a sign, a
@@ -156,7 +160,6 @@ class Optimizer:
     adaptive: bool = False
     momentum: str | None = ""
     normalises: bool = True
-    first_start: int = 1
     shapeless: bool = False
     linear: bool = True
     symbols: Mapping[str, str] = field(default_factory=dict, hash=False)

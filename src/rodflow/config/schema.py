@@ -81,22 +81,18 @@ def rules(of: TypeAdapter[Config] | TypeAdapter[Settings]) -> Settings:
 def _settings(optimizer: str) -> dict[str, Setting]:
     """What is set of this optimizer besides its hyperparameters."""
     fields = OptimizerSettings.model_fields
-    first = OPTIMIZERS[optimizer].first_start
     forms: dict[str, Form] = {
         name: Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
         for name, field in fields.items()
     }
-    forms |= {"start": Annotated[int, Field(ge=first), WHOLE], "flows": _some_of(FLOWS) | None}
+    forms |= {"start": Annotated[int, Field(ge=1), WHOLE], "flows": _some_of(FLOWS) | None}
     return {name: (form, _plain(fields[name])) for name, form in forms.items()}
 
 
 def _optimizer(name: str) -> Form:
     """What a config says of one optimizer; those with the same settings share the form."""
-
-    def own(optimizer: str) -> tuple[object, ...]:
-        return OPTIMIZERS[optimizer].hyperparameters, OPTIMIZERS[optimizer].first_start
-
-    first = next(other for other in OPTIMIZERS if own(other) == own(name))
+    own = OPTIMIZERS[name].hyperparameters
+    first = next(other for other in OPTIMIZERS if OPTIMIZERS[other].hyperparameters == own)
     return Annotated[_family(first), Field(description=OPTIMIZERS[name].title)]
 
 

@@ -291,7 +291,9 @@ def _in_order(state: State) -> list[list[Part]]:
 
 
 def _refuse_what_is_not_linear(optimizer: OptimizerMap, state: State, response: Response) -> None:
-    if not all(np.isfinite(part).all() for part in response if part is not response.drift):
+    parts = (part for part in response if part is not response.drift)
+    # The state too: a step that does not read the weights is finite where they are not.
+    if not all(np.isfinite(part).all() for part in (*parts, *jax.tree.leaves(state))):
         raise StateError(f"the linearised step is not finite: {_why_not_finite(optimizer, state)}")
     paths, dtype = jax.tree_util.tree_leaves_with_path(state), state.weights.dtype
     auxiliary = [

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float, PyTree
 
 from rodflow.config.catalogue import MODELS
+from rodflow.config.declarations import choices_of
 from rodflow.problem.layers import Images, ModelError
 
 
@@ -48,9 +49,11 @@ def build(settings: Mapping[str, Any], classes: int) -> nn.Module:
         if key not in known:
             takes = f"{kind} takes only {', '.join(sorted(known))}"
             raise ModelError(f"{key} is {value!r}, but {takes}")
-        allowed = get_args(known[key][0])
-        if get_origin(known[key][0]) is Literal and value not in allowed:
-            raise ModelError(f"{key} is {value!r}; it must be one of {', '.join(allowed)}")
+        allowed = choices_of(known[key])
+        if allowed and value not in allowed:
+            raise ModelError(
+                f"{key} is {value!r}; it must be one of {', '.join(map(str, allowed))}"
+            )
     return MODELS.load(kind).network(classes=classes, **options)
 
 

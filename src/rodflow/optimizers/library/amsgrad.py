@@ -10,7 +10,6 @@ OPTIMIZER = Optimizer(
     order=15,
     hyperparameters=ADAM,
     momentum="b1",
-    first_start=2,  # the largest second moment of the middle of a rod that holds state 0 has not been reached
     shapeless=True,
 )
 
