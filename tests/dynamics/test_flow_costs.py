@@ -135,13 +135,19 @@ def test_flows_of_fixed_steps_cost_what_they_say(process, name, gradients, produ
     assert multiplied == said["hessian_products"] == 3 * products
 
 
+# The start of each unit is so short a step that none is rejected before the first is accepted: that forms one gradient
+# more than is said, because diffrax evaluates the field at the start again.
+
+
 @pytest.mark.parametrize("rate", [0.2, 6.0], ids=["smooth", "stiff"])
-def test_stable_flow_counts_the_stages_of_its_integrator_and_its_power_iterations(rate):
+def test_stable_flow_counts_the_stages_of_its_integrator(rate):
     process = FLOWS.load("stable").process()
     optimizer, counts, carry = start(process, learning_rate=rate)
-    formed, multiplied, said, _ = counted(process, optimizer, counts, carry, units=20)
-    assert formed == said["gradients"] > 20
+    carry = carry._replace(dt=jnp.asarray(1e-3))
+    formed, multiplied, said, _ = counted(process, optimizer, counts, carry, units=1)
+    assert formed == said["gradients"]
     assert multiplied == said["hessian_products"] == 0
+    assert formed > (13 if rate < 1 else 130)
 
 
 @pytest.mark.parametrize("length", [1e-9, 1.0], ids=["closed", "open"])
@@ -154,10 +160,6 @@ def test_macro_steps_cost_what_they_say(name, length):
     carry = carry._replace(span=carry.span._replace(start=carry.span.start._replace(extent=extent)))
     formed, _, said, _ = counted(process, optimizer, counts, carry, units=60)
     assert formed == said["gradients"] > 0
-
-
-# The start of each unit is so short a step that none is rejected before the first is accepted: that forms one gradient
-# more than is said, because diffrax evaluates the field at the start again.
 
 
 def test_edge_flow_counts_the_stages_of_its_integrator():
