@@ -17,8 +17,9 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 CONDA = yaml.safe_load((ROOT / "environment.yml").read_text())
 
 EXTRAS = PROJECT["project"]["optional-dependencies"]
-OWN = "rodflow[workflow]"
+OWN = "rodflow[workflow,docs]"
 DIRECT = PROJECT["project"]["dependencies"] + EXTRAS["workflow"] + EXTRAS["cluster"]
+DIRECT += EXTRAS["docs"]
 DIRECT += [one for one in EXTRAS["dev"] if one != OWN]
 DIRECT += PROJECT["build-system"]["requires"]
 LOCKS = {"requirements.txt": DIRECT, "requirements-cuda.txt": DIRECT + EXTRAS["cuda"]}
