@@ -104,7 +104,7 @@ test-slow: .venv ## run the tests that take minutes
 	@$(IN_VENV) pytest -n 2 --dist worksteal -q -m slow $(ARGS)
 
 lint: .venv ## check style, format and types
-	@$(IN_VENV) set -e; ruff check .; ruff format --check .; snakefmt --quiet --check Snakefile workflow; mypy
+	@$(IN_VENV) set -e; ruff check .; ruff format --check .; snakefmt --check Snakefile workflow; mypy
 
 docs: .venv ## build the documentation site into site/, its examples executed
 	@$(IN_VENV) NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet && echo "open site/index.html"
