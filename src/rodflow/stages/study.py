@@ -183,8 +183,8 @@ def study(
         "start": start,
         "steps": steps,
     }
-    known, words = _known(step, layout.ravel(parameters), optimizer)
     weights = layout.ravel(parameters)
+    known, words = _known(step, weights, optimizer)
     # A threshold that is there includes the learning rate already.
     prepared = Prepared(settings, step, weights, known, {"learning_rate": 1.0}, name)
     temporary = tempfile.TemporaryDirectory(prefix="rodflow-") if folder is None else None
