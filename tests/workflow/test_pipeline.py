@@ -445,6 +445,23 @@ def test_a_killed_run_leaves_whole_files_and_the_next_call_finishes(
     assert tree.written()[dataset] == finished[dataset]
 
 
+@pytest.mark.slow
+def test_a_terminated_call_ends_its_jobs(shared, tmp_path, monkeypatch):
+    """Snakemake by itself would wait for a job of hours."""
+    monkeypatch.setenv("RODFLOW_CHECKPOINT", "0")
+    gd = CONFIG["optimizers"]["gd"] | {"steps": 10**7}
+    settings = CONFIG | {"optimizers": {"gd": gd}, "snapshots": {"every": 10**4}}
+    tree = Tree.new(tmp_path / "tree", shared, settings)
+    with tree.start(*SNAKEMAKE, f"{GD}/discrete.nc", *OPTIONS) as process:
+        try:
+            wait_for((tree.folder / GD / ".discrete.nc.partial").exists, 120)
+            process.terminate()
+            process.wait(60)
+        finally:
+            process.kill()
+    assert process.returncode == 1
+
+
 def test_two_calls_do_not_run_at_once(shared, tmp_path):
     tree = Tree.new(tmp_path / "tree", shared)
     (tree.folder / ".snakemake").mkdir()

@@ -52,7 +52,7 @@ def begin(root: Path, *, local: bool) -> None:
         local
     ):  # a job of a cluster must not run outside its allotment, and has no process here to end with
         os.environ[parents.CALLER] = str(os.getpid())
-        warm.start()
+        parents.end_jobs_when_terminated(keep=warm.start())
 
 
 def take_folder() -> None:

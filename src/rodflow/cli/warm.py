@@ -21,10 +21,14 @@ WARM = "RODFLOW_WARM"
 _started: list[subprocess.Popen[bytes]] = []  # with the pipes that hold them
 
 
-def start() -> None:
-    """Start the process and name it to the jobs of this one. Only on Linux, where a fork is safe and cheap."""
+def start() -> list[int]:
+    """Start the process and name it to the jobs of this one. Only on Linux, where a fork is safe and cheap.
+
+    Returns:
+        The process's number; empty where none is started.
+    """
     if sys.platform != "linux":
-        return
+        return []
     path = Path(tempfile.mkdtemp(prefix="rodflow-")) / "warm"
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "rodflow.cli.server", str(path)],
@@ -35,6 +39,7 @@ def start() -> None:
     )
     _started.append(process)
     os.environ[WARM] = str(path)
+    return [process.pid]
 
 
 def handed_over(arguments: Sequence[str]) -> int | None:
