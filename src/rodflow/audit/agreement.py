@@ -69,7 +69,7 @@ _WEIGHTS = ("weights", "iterate")
 _ERRORS = ("error_mean", "error_last")
 _NOT_JUDGED = (
     *("eigenvector", "residual", "raw_residual"),  # the sign is free; what is left of a search
-    *("upper_bound", "raw_upper_bound", "missed_probability"),  # random by what they are
+    *("error", "raw_error", "missed_probability"),  # random by what they are
     *("floor", "floor_mean", "floor_last"),  # random by what they are
     *("tracking_error", "iterate_error"),  # by error_mean and error_last
     # The oscillation, which is rounding until the rod opens; its size shows in loss_plus and loss_minus.

@@ -34,6 +34,9 @@ SLACK = 1e-6
 """Relative rise of an eigenvalue that is rounding."""
 
 
+BELOW = 5
+"""Tolerances above the last vector that is followed at which it is looked for others."""
+
 NOTHING = 1e-30
 """The level above an operator that vanishes."""
 
@@ -41,11 +44,14 @@ NOTHING = 1e-30
 class Chain(NamedTuple):
     """Lanczos vectors across a subspace, their images under A, and what they say about a level.
 
-    `missed` is p(level); 1 where a Ritz value lies above the level, which `above` says.
+    `diagonals` and `offdiagonals` are alpha_j and beta_j of the three-term recurrence. `missed` is p(level); 1 where a
+    Ritz value lies above the level, which `above` says.
     """
 
     vectors: Float[Array, "parameter step"]
     images: Float[Array, "parameter step"]
+    diagonals: Float[Array, " step"]
+    offdiagonals: Float[Array, " step"]
     steps: Int[Array, ""]
     missed: Float[Array, ""]
     above: Bool[Array, ""]
@@ -109,16 +115,56 @@ def chain(
         above = ~(following > 0)
         missed = jnp.sqrt(2 * jnp.maximum(dimension - 1, 1) / (jnp.pi * weight))
         missed = jnp.where(above, 1, jnp.minimum(missed, 1))
-        stepped = Chain(vectors, images, found.steps + 1, missed, above)
+        diagonals = found.diagonals.at[found.steps].set(diagonal)
+        offdiagonals = found.offdiagonals.at[found.steps].set(size)
+        taken = found.steps + 1
+        stepped = Chain(vectors, images, diagonals, offdiagonals, taken, missed, above)
         unit = orthogonal(rest, basis, vectors)
         return _Progress(stepped, unit, jnp.stack([last, following]), size, weight)
 
     first = orthogonal(jax.random.normal(key, (rows,), basis.dtype), basis)
-    start = Chain(nothing, nothing, jnp.asarray(0), one, jnp.asarray(dimension <= 0))
+    none, of_size_zero = jnp.zeros(MOST, basis.dtype), jnp.asarray(dimension <= 0)
+    start = Chain(nothing, nothing, none, none, jnp.asarray(0), one, of_size_zero)
     polynomials = jnp.stack([zero, one])
     return jax.lax.while_loop(
         unfinished, step, _Progress(start, first, polynomials, zero, one)
     ).chain
+
+
+def certain_level(steps: Chain, dimension: int, probability: float) -> float:
+    """The lowest level that no eigenvalue across the basis passes, but for the probability; infinite if none is known.
+
+    Which level that is may depend on the steps: all levels fail only where g has one and the same too small component.
+    """
+    taken = int(steps.steps)
+    diagonals = np.asarray(steps.diagonals, float)[:taken]
+    offdiagonals = np.asarray(steps.offdiagonals, float)[:taken]
+    if not taken or not np.isfinite([diagonals, offdiagonals]).all():
+        return np.inf
+    inner = np.diag(offdiagonals[:-1], 1)
+    lowest = float(np.linalg.eigvalsh(np.diag(diagonals) + inner + inner.T)[-1])
+
+    def missed(level: float) -> float:
+        before, last, weight = 0.0, 1.0, 1.0
+        for alpha, beta, ahead in zip(
+            diagonals, [0, *offdiagonals[:-1]], offdiagonals, strict=True
+        ):
+            following = ((level - alpha) * last - beta * before) / max(ahead, NOTHING)
+            before, last, weight = last, following, min(weight + following**2, 1e200)
+            if abs(last) > 1e100:
+                break
+        return float(np.sqrt(2 * max(dimension - 1, 1) / (np.pi * weight)))
+
+    unit = max(abs(lowest), float(offdiagonals.max()), NOTHING)
+    below, above = 0.0, 1e-6
+    while missed(lowest + above * unit) > probability:
+        below, above = above, 2 * above
+    for _ in range(30):
+        middle = (below + above) / 2
+        below, above = (
+            (middle, above) if missed(lowest + middle * unit) > probability else (below, middle)
+        )
+    return lowest + above * unit
 
 
 def upper_bounds(
@@ -135,6 +181,8 @@ def upper_bounds(
         level: above every eigenvalue of (I - U U') A (I - U U').
         count: how many.
     """
+    if not (np.isfinite(level) and np.isfinite(projected).all() and np.isfinite(across).all()):
+        return np.full(count, np.inf)
     squares, directions = np.linalg.eigh(across)
     rest = np.sqrt(np.maximum(squares, 0))[:, None] * directions.T
     whole = np.block([[projected, rest.T], [rest, level * np.eye(len(rest))]])
@@ -149,27 +197,30 @@ class Sight(NamedTuple):
 
     Attributes:
         upper_bounds: on the eigenvalues, in falling order.
-        missed: probability at most that they do not hold.
+        level: that no eigenvalue across the columns that were taken out passes.
         products: spent on it.
-        better: where an eigenvalue is larger than was found by more than its residual, the columns to start from.
+        better: the columns to start from, where an eigenvalue is larger than was found by more than its residual.
     """
 
     upper_bounds: np.ndarray
-    missed: float
+    level: float
     products: int
     better: Array | None
 
 
-def level_above(values: np.ndarray, tolerance: float) -> float:
-    """What no other eigenvalue shall pass: the last of the given ones and a tolerance."""
-    return float(values[-1] + tolerance * abs(values[0])) or NOTHING
+def level_above(values: np.ndarray, count: int, tolerance: float) -> float:
+    """What no other eigenvalue shall pass: the last wanted value and a tolerance.
+
+    Where more than the wanted ones were taken out it is less, by which the bounds are sharper at few more steps.
+    """
+    unit = tolerance * abs(values[0])
+    return float(min(values[count - 1] + unit, values[-1] + BELOW * unit)) or NOTHING
 
 
 def sight(
     basis: Array,
     images: Array,
     steps: Chain,
-    level: float,
     values: np.ndarray,
     residuals: np.ndarray,
     probability: float,
@@ -179,25 +230,24 @@ def sight(
     Args:
         basis, images: of the eigenvectors that are taken out; columns that are zero are not used. As many columns
             does a better start have.
-        steps: across it, for the level.
-        level: see `chain`.
+        steps: across it; see `chain`.
         values, residuals: of the search, relative to the largest.
         probability: that was asked for.
     """
-    missed, better = float(steps.missed), None
-    _, projected, across = _projected(basis, images)
+    out, projected, across = _projected(basis, images)
+    level = certain_level(steps, len(basis) - int(out.sum()), probability)
     bounds = upper_bounds(projected, across, level, len(values))
-    if missed > probability:
-        bounds = np.full_like(bounds, np.inf)
+    better = None
     columns = jnp.concatenate([basis, steps.vectors], axis=1)
     used, projected, _ = _projected(columns, jnp.concatenate([images, steps.images], axis=1))
     ritz, coordinates = np.linalg.eigh(projected)
     ritz, coordinates = ritz[::-1][: len(values)], coordinates[:, ::-1][:, : basis.shape[1]]
-    if np.any(ritz - values[: len(ritz)] > (residuals[: len(ritz)] + SLACK) * np.abs(values[0])):
+    rise = ritz - values[: len(ritz)] > (residuals[: len(ritz)] + SLACK) * np.abs(values[0])
+    if np.any(rise) or (steps.above and len(basis) > out.sum()):
         rotation = np.zeros((columns.shape[1], basis.shape[1]), columns.dtype)
         rotation[used, : coordinates.shape[1]] = coordinates
         better = columns @ rotation
-    return Sight(bounds.astype(columns.dtype), missed, int(steps.steps), better)
+    return Sight(bounds.astype(columns.dtype), level, int(steps.steps), better)
 
 
 def _projected(columns: Array, images: Array) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

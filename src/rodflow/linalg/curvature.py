@@ -28,6 +28,9 @@ DENSE = 64
 MOST = 200
 """Products of one search."""
 
+TAKEN_OUT = 0.1
+"""Residual up to which a vector is taken out of what is checked; the bounds have what it is coupled by."""
+
 ATTEMPTS = 5
 """Searches at one place; each begins with what the check of the last one found."""
 
@@ -39,8 +42,11 @@ class Curvature(NamedTuple):
         values: of A, in falling order, [eigenvalue].
         vectors: unit eigenvectors and those that are followed besides, [parameter, at least eigenvalue].
         residuals: ||A u - value u|| / |largest value|, [eigenvalue]; an eigenvalue lies so near to each value.
+        followed: the values of all vectors.
+        across: E' E with E = A U - U U' A U of all vectors U.
         upper_bounds: on the eigenvalues in falling order, [eigenvalue]; NaN where it was not checked.
-        raw_value, raw_vector, raw_residual, raw_upper_bound: of H.
+        level: that no eigenvalue passes across the vectors that are followed; NaN where it was not checked.
+        raw_value, raw_vector, raw_residual, raw_upper_bound, raw_level: of H.
         missed: probability at most that a bound does not hold; NaN where it was not checked.
         products: with H.
         corrected: whether the check saw a larger eigenvalue than the start had led to.
@@ -49,11 +55,15 @@ class Curvature(NamedTuple):
     values: np.ndarray
     vectors: np.ndarray
     residuals: np.ndarray
+    followed: np.ndarray
+    across: np.ndarray
     upper_bounds: np.ndarray
+    level: float
     raw_value: float
     raw_vector: np.ndarray
     raw_residual: float
     raw_upper_bound: float
+    raw_level: float
     missed: float
     products: int
     corrected: bool
@@ -83,6 +93,7 @@ def top_eigenpairs(
     checked: bool = True,
     key: Array | None = None,
     most: int = MOST,
+    loose: float = 0.0,
 ) -> Curvature:
     """The largest eigenpairs of P^{-1/2} H P^{-1/2}, and the largest of H.
 
@@ -96,11 +107,12 @@ def top_eigenpairs(
         guess: eigenvectors found nearby, or random columns. As many are given back.
         tolerance: accepted residual, and how much larger, relative to the largest, an eigenvalue may be that the
             check does not see.
-        also: further directions to start from.
+        also: further directions to start from; columns of zeros at the end are not used.
         count: eigenvalues; default: as many as the guess has columns.
         checked: whether to check.
         key: of the random directions. Along a path each place should have another.
         most: products of one search at most; the residuals say how far it got.
+        loose: accepted error of the values whose vectors are not used; see `rodflow.linalg.subspace.search`.
     """
     count = guess.shape[1] if count is None else count
     key = jax.random.key(0) if key is None else key
@@ -112,17 +124,20 @@ def top_eigenpairs(
     products = 0
     start = guess if also is None else jnp.column_stack([guess, also])
     for attempt in range(ATTEMPTS):
-        found = _search(loss, weights, scale, start, tolerance, most, count, tracked, not plain)
+        found = _search(
+            loss, weights, scale, start, tolerance, most, loose, count, tracked, not plain
+        )
         products += int(found.products)
         result = _result(found, count, scale[0] if plain else None, products)
         if not checked or not np.isfinite(result.values).all():
             return result
         here = jax.random.fold_in(key, attempt)
-        result, better = _checked(loss, weights, scale, found, result, tolerance, count, here)
+        result, better = _checked(loss, weights, scale, found, result, tolerance, here)
         products = result.products
         if better is None:
             return result._replace(corrected=attempt > 0)
-        start = better
+        fill = max(start.shape[1] - better.shape[1], 0)  # the same shape is the same program
+        start = jnp.pad(better, ((0, 0), (0, fill)))
     return result._replace(corrected=True)
 
 
@@ -133,22 +148,23 @@ def _checked(
     found: Found,
     result: Curvature,
     tolerance: float,
-    count: int,
     key: Array,
 ) -> tuple[Curvature, Array | None]:
     """The result with its bounds, and the start of another search where a larger eigenvalue is there."""
     plain = bool((scale == scale[0]).all())
     keys = jax.random.split(key)
     look = partial(_sight, loss, weights)
-    sight = look(scale, found.preconditioned, tolerance, count, keys[0])
+    sight = look(scale, found.preconditioned, tolerance, len(result.values), keys[0])
     products, raw, unit = result.products + sight.products, sight, float(scale[0] ** 2)
     if not plain:
         raw, unit = look(jnp.ones_like(scale), found.raw, tolerance, 1, keys[1]), 1.0
         products += raw.products
     result = result._replace(
-        upper_bounds=sight.upper_bounds,
+        upper_bounds=sight.upper_bounds[: len(result.values)],
+        level=sight.level,
         raw_upper_bound=float(raw.upper_bounds[0] / unit),
-        missed=max(sight.missed, raw.missed),
+        raw_level=raw.level / unit,
+        missed=PROBABILITY,
         products=products,
     )
     if sight.better is None and raw.better is None:
@@ -168,41 +184,58 @@ def _search(
     start: Array,
     tolerance: float | Array,
     most: int | Array,
-    count: int,
+    loose: float | Array,
+    count: int | Array,
     tracked: int,
     raw: bool,
 ) -> Found:
     _, product = jax.linearize(jax.grad(loss), weights)
     return subspace.search(
-        product, scale, start, tolerance, count=count, tracked=tracked, raw=raw, most=most
+        product,
+        scale,
+        start,
+        tolerance,
+        count=count,
+        tracked=tracked,
+        raw=raw,
+        most=most,
+        loose=loose,
     )
 
 
 def _result(found: Found, count: int, plain: Array | None, products: int) -> Curvature:
     """A search's pairs; where P is a number the one of H is that of A."""
     main = found.preconditioned
-    values, residuals = np.asarray(main.values[:count]), np.asarray(main.residuals[:count])
+    followed, residuals = np.asarray(main.values), np.asarray(main.residuals[:count])
     vectors = np.asarray(main.vectors)
     if plain is None:
         value, residual = float(found.raw.values[0]), float(found.raw.residuals[0])
         vector = np.asarray(found.raw.vectors[:, 0])
     else:
-        value, residual = float(values[0] / plain**2), float(residuals[0])
+        value, residual = float(followed[0] / plain**2), float(residuals[0])
         vector = vectors[:, 0]
-    unknown = np.full(count, np.nan, values.dtype)
     return Curvature(
-        values,
-        vectors,
-        residuals,
-        unknown,
-        value,
-        vector,
-        residual,
-        np.nan,
-        np.nan,
-        products,
+        values=followed[:count],
+        vectors=vectors,
+        residuals=residuals,
+        followed=followed,
+        across=np.asarray(_gram(main.remainders)),
+        upper_bounds=np.full(count, np.nan, followed.dtype),
+        level=np.nan,
+        raw_value=value,
+        raw_vector=vector,
+        raw_residual=residual,
+        raw_upper_bound=np.nan,
+        raw_level=np.nan,
+        missed=np.nan,
+        products=products,
         corrected=False,
     )
+
+
+@jax.jit
+def _gram(columns: Array) -> Array:
+    return columns.T @ columns
 
 
 @eqx.filter_jit
@@ -221,16 +254,16 @@ def _sight(
 ) -> Sight:
     """The check of the first `count` pairs of A.
 
-    Across pairs that have not converged the rest would look lower than it is: only converged ones are taken out.
+    Across vectors that are far from converged the rest would look lower than it is: those are not taken out.
     """
-    basis = jnp.where(pairs.residuals <= tolerance, pairs.vectors, 0)
-    images = pairs.remainders + pairs.vectors * pairs.values
-    images = jnp.where(pairs.residuals <= tolerance, images, 0)
-    values, residuals = np.asarray(pairs.values[:count]), np.asarray(pairs.residuals[:count])
-    level = confidence.level_above(values, tolerance)
-    size = jnp.sum(pairs.residuals <= tolerance)
-    chain = _chain(loss, weights, scale, basis, size, jnp.asarray(level, basis.dtype), key)
-    return confidence.sight(basis, images, chain, level, values, residuals, PROBABILITY)
+    out = pairs.residuals <= max(TAKEN_OUT, tolerance)
+    basis = jnp.where(out, pairs.vectors, 0)
+    images = jnp.where(out, pairs.remainders + pairs.vectors * pairs.values, 0)
+    values, residuals = np.asarray(pairs.values), np.asarray(pairs.residuals)
+    used = values if out.all() else values[:count]
+    level = jnp.asarray(confidence.level_above(used, count, tolerance), basis.dtype)
+    chain = _chain(loss, weights, scale, basis, jnp.sum(out), level, key)
+    return confidence.sight(basis, images, chain, values[:count], residuals[:count], PROBABILITY)
 
 
 def _dense(loss: Loss, weights: Array, scale: Array, count: int, tracked: int) -> Curvature:
@@ -254,16 +287,20 @@ def _dense(loss: Loss, weights: Array, scale: Array, count: int, tracked: int) -
     columns[:, : min(tracked, size)] = vectors[:, ::-1][:, :tracked]
     exact = np.where(np.isnan(leading), np.nan, 0).astype(dtype)
     return Curvature(
-        leading,
-        columns,
-        exact,
-        leading,
-        float(raw[-1]),
-        raw_vectors[:, -1].astype(dtype),
-        0.0,
-        float(raw[-1]),
-        0.0,
-        size,
+        values=leading,
+        vectors=columns,
+        residuals=exact,
+        followed=values[::-1][:tracked].astype(dtype),
+        across=np.zeros((min(tracked, size),) * 2, dtype),
+        upper_bounds=leading,
+        level=float(values[::-1][min(tracked, size - 1)]),
+        raw_value=float(raw[-1]),
+        raw_vector=raw_vectors[:, -1].astype(dtype),
+        raw_residual=0.0,
+        raw_upper_bound=float(raw[-1]),
+        raw_level=float(raw[-1]),
+        missed=0.0,
+        products=size,
         corrected=False,
     )
 

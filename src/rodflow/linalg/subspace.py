@@ -5,11 +5,15 @@ z' H z, and only the Gram matrix differs. The subspace grows by one vector a ste
 is farthest from its tolerance (Davidson's method without a preconditioner, or Arnoldi's from a subspace). When it is
 full it is restarted with its Ritz vectors (thick restart, Wu and Simon 2000).
 
+A Ritz vector errs as its residual does, a Ritz value only as the square of that over the gap to the rest. So a pair of
+which the value alone is used may stop earlier.
+
 What is found is invariant, to the tolerance, but need not be largest: a direction that the start does not contain is
 seen only through its coupling to the start. `rodflow.linalg.confidence` looks for such directions.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -36,16 +40,20 @@ class Subspace(NamedTuple):
 
 
 class Ritz(NamedTuple):
-    """Ritz values in falling order, unit vectors, A u - value u, and the norm of that over the largest |value|."""
+    """Ritz values in falling order, unit vectors, A u - value u, and the norm of that over the largest |value|.
+
+    `rest` is the Ritz value after these, or the last one where the subspace has no more.
+    """
 
     values: Float[Array, " pair"]
     vectors: Float[Array, "parameter pair"]
     remainders: Float[Array, "parameter pair"]
     residuals: Float[Array, " pair"]
+    rest: Float[Array, ""]
 
 
 class Found(NamedTuple):
-    """Ritz pairs of A and of H, the subspace they are from, and how many products with H that took."""
+    """Ritz pairs of A and of H, the subspace that they are from, and how many products with H it took."""
 
     preconditioned: Ritz
     raw: Ritz
@@ -59,36 +67,37 @@ def search(
     start: Float[Array, "parameter column"],
     tolerance: float | Array,
     *,
-    count: int,
+    count: int | Array,
     tracked: int,
     raw: bool,
     most: int | Array,
+    loose: float | Array = 0.0,
 ) -> Found:
     """Ritz pairs of A = scale H scale, and of H, from a start.
 
     Args:
         product, scale: with H, and P^{-1/2}.
-        start: the directions u to begin with; need not be orthonormal.
+        start: the directions u to begin with; they need not be orthonormal. Columns of zeros at the end are not used.
         tolerance: growth ends when the residuals of the first `count` pairs of A, and of the first of H, are below.
         count: pairs of A that have to be.
         tracked: pairs of A that are given.
         raw: whether the pair of H has to be; it is given in any case.
         most: or growth ends after so many products.
+        loose: error of a value, relative to the largest one, at which a pair is accepted of which the vector is not
+            used: all but the first of A. With it, none of the tracked pairs may reach above the first one by more.
     """
-    given = start.shape[1]
-    capacity = max(CAPACITY, 3 * given)
+    columns = start.shape[1]
+    given = jnp.maximum(jnp.sum(jnp.any(start != 0, axis=0)), 1)
+    capacity = max(CAPACITY, 3 * columns)
     wide = jnp.zeros((len(start), capacity), start.dtype)
     square = jnp.zeros((capacity, capacity), start.dtype)
     empty = Subspace(wide, wide, square, square, jnp.asarray(0))
-
-    def misses(found: Ritz, other: Ritz) -> Array:
-        sizes = found.residuals[:count]
-        return jnp.concatenate([sizes, other.residuals]) if raw else sizes
+    misses = partial(_misses, tolerance=tolerance, count=count, raw=raw, loose=loose)
 
     def unfinished(carry: tuple[Found, Array]) -> Array:
         found, _ = carry
         left = misses(found.preconditioned, found.raw)
-        short = jnp.any(left > tolerance) & jnp.all(jnp.isfinite(left))
+        short = jnp.any(left > 1) & jnp.all(jnp.isfinite(left))
         return (found.products < given) | (short & (found.products < most))
 
     def step(carry: tuple[Found, Array]) -> tuple[Found, Array]:
@@ -102,10 +111,10 @@ def search(
             main, other = ritz(space, tracked), raw_ritz(space, scale)
             worst = jnp.argmax(misses(main, other))
             of_main = main.remainders[:, jnp.minimum(worst, tracked - 1)]
-            return main, other, jnp.where(worst < count, of_main, other.remainders[:, 0] / scale)
+            return main, other, jnp.where(worst < tracked, of_main, other.remainders[:, 0] / scale)
 
         def next_of_start(_: None) -> tuple[Ritz, Ritz, Array]:
-            return found.preconditioned, found.raw, start[:, jnp.minimum(products, given - 1)]
+            return found.preconditioned, found.raw, start[:, jnp.minimum(products, columns - 1)]
 
         main, other, following = jax.lax.cond(products < given, next_of_start, look, None)
         return Found(main, other, space, products), following
@@ -113,6 +122,42 @@ def search(
     nothing = Found(ritz(empty, tracked), raw_ritz(empty, scale), empty, jnp.asarray(0))
     found, _ = jax.lax.while_loop(unfinished, step, (nothing, start[:, 0]))
     return found
+
+
+def _misses(
+    main: Ritz,
+    other: Ritz,
+    *,
+    tolerance: float | Array,
+    count: int | Array,
+    raw: bool,
+    loose: float | Array,
+) -> Float[Array, " pair"]:
+    """How far each pair of A, then that of H, is from what is asked of it; at most 1 where it will do."""
+    rank = jnp.arange(len(main.values))
+    first = jnp.maximum(jnp.abs(main.values[0]), jnp.finfo(main.values.dtype).tiny)
+    errors = value_errors(main)
+
+    def of_value(residuals: Array, errors: Array) -> Array:
+        by_value = jnp.where(loose > 0, errors / jnp.where(loose > 0, loose, 1), jnp.inf)
+        return jnp.minimum(residuals / tolerance, by_value)
+
+    by_residual = main.residuals / tolerance
+    wanted = jnp.where(rank == 0, by_residual, of_value(main.residuals, errors))
+    reach = (main.values - main.values[0]) / first + errors
+    above = jnp.where((loose > 0) & (reach > loose), by_residual, 0)
+    misses = jnp.where(rank < count, wanted, above)
+    if not raw:
+        return misses
+    return jnp.append(misses, of_value(other.residuals, value_errors(other)))
+
+
+def value_errors(pairs: Ritz) -> Float[Array, " pair"]:
+    """What values lack, relative to the largest: residual squared over the gap to the rest, at most the residual."""
+    tiny = jnp.finfo(pairs.values.dtype).tiny
+    largest = jnp.maximum(jnp.abs(pairs.values[0]), tiny)
+    gaps = jnp.maximum((pairs.values - pairs.rest) / largest, tiny)
+    return pairs.residuals * jnp.minimum(1, pairs.residuals / gaps)
 
 
 def grown(space: Subspace, direction: Array, product: Product, scale: Array) -> Subspace:
@@ -140,20 +185,27 @@ def orthogonal(direction: Array, *bases: Array) -> Array:
 def ritz(space: Subspace, count: int) -> Ritz:
     """The first Ritz pairs of A."""
     values, coordinates = jnp.linalg.eigh(_walled(space.projected, space.size))
+    rest = _rest(values, count, space.size)
     values, coordinates = values[::-1][:count], coordinates[:, ::-1][:, :count]
-    return _measured(values, space.vectors @ coordinates, space.images @ coordinates)
+    return _measured(values, space.vectors @ coordinates, space.images @ coordinates, rest)
 
 
 def raw_ritz(space: Subspace, scale: Array) -> Ritz:
     """The first Ritz pair of H, with z = P^{-1/2} u."""
     whitening = whitened(space)
     projected = whitening.T @ space.projected @ whitening
-    coordinates = whitening @ jnp.linalg.eigh(_walled(projected, space.size))[1][:, -1:]
+    values, coordinates = jnp.linalg.eigh(_walled(projected, space.size))
+    coordinates = whitening @ coordinates[:, -1:]
     vector = scale[:, None] * (space.vectors @ coordinates)
     image = (space.images @ coordinates) / scale[:, None]
     norm = jnp.maximum(jnp.linalg.norm(vector), jnp.finfo(vector.dtype).tiny)
     vector, image = vector / norm, image / norm
-    return _measured(vector.T[0] @ image, vector, image)
+    return _measured(vector.T[0] @ image, vector, image, _rest(values, 1, space.size))
+
+
+def _rest(values: Array, count: int, size: Array) -> Array:
+    """Of values in rising order the one after the first `count`, or the last that is of the subspace."""
+    return values[::-1][jnp.clip(size - 1, 0, min(count, len(values) - 1))]
 
 
 def whitened(space: Subspace) -> Float[Array, "column column"]:
@@ -194,9 +246,9 @@ def _walled(projected: Array, size: Array) -> Array:
     return symmetric - jnp.diag(unused * jnp.where(norm > 0, 2 * norm, 1))
 
 
-def _measured(values: Array, vectors: Array, images: Array) -> Ritz:
+def _measured(values: Array, vectors: Array, images: Array, rest: Array) -> Ritz:
     remainders = images - vectors * values
     sizes = jnp.linalg.norm(remainders, axis=0)
     # Where A vanishes so do the remainders.
     relative = sizes / jnp.maximum(jnp.abs(values[0]), jnp.finfo(sizes.dtype).tiny)
-    return Ritz(values, vectors, remainders, relative)
+    return Ritz(values, vectors, remainders, relative, rest)

@@ -11,31 +11,41 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from rodflow.linalg.curvature import PROBABILITY, Curvature, Loss, top_eigenpairs
-from rodflow.linalg.eigensolver import random_guess
+from rodflow.linalg.confidence import upper_bounds
+from rodflow.linalg.curvature import Curvature, Loss, top_eigenpairs
+from rodflow.linalg.warm_start import Eigenvectors, start_vectors
 from rodflow.optimizers.table import Entry
 from rodflow.problem import objective
 from rodflow.stages.run import Settings, optimizer_of, preconditioner
 from rodflow.store.checkpoint import Checkpoint, let_go
 from rodflow.store.trajectory import described
 
-CHECKED_EVERY = 8
-"""Each how many-th snapshot that is looked at is checked for an eigenvalue that the search cannot see."""
+SPAN = 16
+"""Each how many-th snapshot that is looked at is checked; those between start from both sides."""
 
-FOLLOWED = 3
-"""Eigenvectors that are followed at least, so that the next ones are known before they become the largest."""
+FOLLOWED = 4
+"""Eigenvectors that are followed at least, and one more than are wanted: the next ones are known before they lead."""
+
+LOOSE = 0.3
+"""Error at which a value alone is accepted, in tolerances."""
+
+CERTAIN = 3
+"""Tolerances up to which the bound on a checked eigenvalue is good enough."""
+
+BENDS = 2
+"""How many times as far off a straight line what is not followed may be as what is."""
+
+ROUNDING = 1e-5
+"""Relative error of a value by rounding."""
 
 
-class Eigenvectors(NamedTuple):
-    """Eigenvectors at the weights where they were found.
+class Levels(NamedTuple):
+    """What bounds the eigenvalues that are not followed: see `Curvature`."""
 
-    `preconditioned` are P^{1/2} u of the preconditioned Hessian, which hardly change where only P does, for
-    P^{1/2} u = H z / value with z = P^{-1/2} u; `raw` is of the Hessian.
-    """
-
-    weights: np.ndarray
-    preconditioned: np.ndarray
-    raw: np.ndarray
+    level: np.ndarray
+    raw_level: np.ndarray
+    followed: np.ndarray
+    raw_value: np.ndarray
 
 
 class _Place(NamedTuple):
@@ -51,16 +61,24 @@ class _Place(NamedTuple):
         return Eigenvectors(self.weights, root * self.found.vectors, self.found.raw_vector[:, None])
 
     @property
+    def levels(self) -> Levels:
+        found = self.found
+        values = (found.level, found.raw_level, found.followed, found.raw_value)
+        return Levels(*(np.asarray(value, float) for value in values))
+
+    @property
+    def checked(self) -> bool:
+        return bool(np.isfinite(self.found.missed))
+
+    @property
     def row(self) -> dict[str, ArrayLike]:
         found = self.found
         return {
             "eigenvalue": found.values,
             "residual": found.residuals,
-            "upper_bound": found.upper_bounds,
             "eigenvector": found.vectors[:, 0],
             "raw_sharpness": found.raw_value,
             "raw_residual": found.raw_residual,
-            "raw_upper_bound": found.raw_upper_bound,
             "missed_probability": found.missed,
             "hessian_products": found.products,
             **self.eigenvectors._asdict(),
@@ -118,8 +136,9 @@ def along(
 ) -> xr.Dataset:
     """The largest eigenvalues of the (preconditioned) Hessian along a stored trajectory.
 
-    Every `CHECKED_EVERY`-th snapshot and the last one are checked for eigenvalues that a search from those
-    before cannot see. Where one is seen the snapshots since the last check are searched again, from its vector.
+    Every `SPAN`-th snapshot, the first and the last one are checked for eigenvalues that a search from others cannot
+    see. Those between are looked at from the middle on, each from the eigenvectors on both sides. So what takes the
+    lead between two checks is known from the later one.
 
     Args:
         loss: the full-batch loss of the flat weights.
@@ -134,9 +153,9 @@ def along(
         checkpoint: of this process of the run and no other. If it has been saved the search continues there.
 
     Returns:
-        By snapshot: `eigenvalue` of P^{-1/2} H P^{-1/2} with `residual` and `upper_bound`, its leading
-        `eigenvector`, `sharpness_over_threshold`, and the `raw_sharpness` of H with `raw_residual` and
-        `raw_upper_bound`. The bounds hold but for the `missed_probability`.
+        By snapshot: `eigenvalue` of P^{-1/2} H P^{-1/2} with `residual` and `error`, its leading `eigenvector`,
+        `sharpness_over_threshold`, and the `raw_sharpness` of H with `raw_residual` and `raw_error`. The errors are
+        bounds but for the `missed_probability` where that is a number, and an estimate elsewhere: see `_errors`.
     """
     data = data.isel(snapshot=slice(None, None, search.every))
     known = {} if known is None else known
@@ -165,39 +184,166 @@ def _search(
     known: Mapping[int, Eigenvectors],
     checkpoint: Checkpoint,
 ) -> None:
-    """Look at one snapshot after the other, and keep in the checkpoint what is found."""
-    snapshots, done = data["snapshot"].values, 0
-    last = _anywhere(data.sizes["parameter"], max(search.count, FOLLOWED))
-    if (begun := checkpoint.resume()) is not None:
-        last, done = Eigenvectors(*begun[0]), begun[1]["done"]
-        checkpoint.tell(f"continues after {done} of {len(snapshots)} snapshots")
+    """Look at one span of snapshots after the other, and keep in the checkpoint what is found."""
+    snapshots = data["snapshot"].values
     needed = data[[name for name in ("weights", "second_moment", "gain") if name in data]]
-    look = partial(_looked, loss, search.count, search.tolerance)
-    window: list[_Place] = []
-    for index in range(done, len(snapshots)):
+    columns = max(search.count + 1, FOLLOWED)
+    look = partial(_looked, partial(_eigenpairs, loss, search, columns))
+
+    def at(index: int, *beside: Eigenvectors, checked: bool) -> _Place:
         here = needed.isel(snapshot=index).load()
-        weights, scale = here["weights"].values, preconditioner(optimizer, hyperparameters, here)
-        nearest = _nearest(weights, last, known.get(int(snapshots[index]), last))
-        checked = (index + 1) % CHECKED_EVERY == 0 or index + 1 == len(snapshots)
-        found = look(weights, scale, [nearest], key=index if checked else None)
-        window.append(_Place(weights, scale, found))
-        if np.isfinite(window[-1].eigenvectors.preconditioned).all():  # not where P is no number
-            last = window[-1].eigenvectors
-        if checked:
-            _store(_looked_back(window, look) if found.corrected else window, checkpoint)
-            window = []
-            if checkpoint.due:
-                checkpoint.save(list(last), done=index + 1)
+        scale = preconditioner(optimizer, hyperparameters, here)
+        there = known.get(int(snapshots[index]))
+        return look(here["weights"].values, scale, beside, there, index if checked else None)
+
+    left: tuple[Eigenvectors, Levels] | None = None
+    before = -1
+    if (begun := checkpoint.resume()) is not None:
+        before = begun[1]["done"] - 1
+        left = Eigenvectors(*begun[0][:3]), Levels(*begun[0][3:])
+        checkpoint.tell(f"continues after {before + 1} of {len(snapshots)} snapshots")
+    while before + 1 < len(snapshots):
+        end = min(before + SPAN, len(snapshots) - 1) if left else 0
+        right = at(end, *([left[0]] if left else []), checked=True)
+        between = _between(at, left[0], right, before, end) if left else []
+        _store([*between, right], left[1] if left else None, checkpoint)
+        left, before = (right.eigenvectors, right.levels), end
+        if checkpoint.due:
+            checkpoint.save([*left[0], *left[1]], done=end + 1)
 
 
-def _nearest(weights: np.ndarray, *places: Eigenvectors) -> Eigenvectors:
-    return min(places, key=lambda found: float(np.linalg.norm(found.weights - weights)))
+def _between(
+    at: Callable[..., _Place], left: Eigenvectors, right: _Place, first: int, last: int
+) -> list[_Place]:
+    """The snapshots between two, from the middle on.
+
+    It is checked as well where nothing is known beside it, or where the lead has changed unseen in half a span.
+    """
+    if last - first < 2:
+        return []
+    middle = (first + last) // 2
+    beside = [one for one in (left, right.eigenvectors) if one.known]
+    unseen = right.found.corrected and last - first >= SPAN // 2
+    here = at(middle, *beside, checked=unseen or not beside)
+    return [
+        *_between(at, left, here, first, middle),
+        here,
+        *_between(at, here.eigenvectors, right, middle, last),
+    ]
 
 
-def _store(window: Sequence[_Place], checkpoint: Checkpoint) -> None:
-    for place in window:
-        for name, values in place.row.items():
-            checkpoint.append(name, np.asarray(values)[None])
+def _looked(
+    pairs: Callable[..., Curvature],
+    weights: np.ndarray,
+    scale: np.ndarray,
+    beside: Sequence[Eigenvectors],
+    there: Eigenvectors | None,
+    key: int | None,
+) -> _Place:
+    """The eigenpairs at some weights, from those beside, or those of another process if it is nearer."""
+    if beside and there is not None and there.known:
+        middle = np.mean([one.weights for one in beside], axis=0)
+        if np.linalg.norm(there.weights - weights) < np.linalg.norm(middle - weights):
+            beside = [there]
+    found = pairs(weights, scale, beside, key)
+    for one in (*beside, *([there] if there else [])):
+        for part in one:
+            let_go(part)
+    return _Place(weights, scale, found)
+
+
+def _eigenpairs(
+    loss: Loss,
+    search: Search,
+    columns: int,
+    weights: np.ndarray,
+    scale: np.ndarray,
+    beside: Sequence[Eigenvectors],
+    key: int | None,
+) -> Curvature:
+    """The eigenpairs at some weights from those beside; checked where there is a key, and for all but the last column.
+
+    Between checks the pairs stop by their values, of which the vector is not stored.
+    """
+    checked = key is not None
+    start = start_vectors(scale, beside, columns)
+    found = top_eigenpairs(
+        loss,
+        jnp.asarray(weights),
+        jnp.asarray(scale),
+        jnp.array(start[:, :columns]),
+        search.tolerance,
+        also=jnp.array(start[:, columns:]),
+        count=max(columns - 1, search.count) if checked else search.count,
+        checked=checked,
+        key=None if key is None else jax.random.key(key),
+        loose=0.0 if checked else LOOSE * search.tolerance,
+    )
+    return found._replace(
+        values=found.values[: search.count],
+        residuals=found.residuals[: search.count],
+        upper_bounds=found.upper_bounds[: search.count],
+    )
+
+
+def _store(places: Sequence[_Place], before: Levels | None, checkpoint: Checkpoint) -> None:
+    """Keep a span, of which the last place is checked, with its errors; the one before it was checked too."""
+    since, left = 0, before
+    for index, place in enumerate(places):
+        if not place.checked and index + 1 < len(places):
+            continue
+        span = places[since : index + 1]
+        seen = [one.levels for one in span]
+        levels = seen if left is None else [left, *seen]
+        for at, one in enumerate(span, start=len(levels) - len(span)):
+            errors = _errors(one.found, levels, at / max(len(levels) - 1, 1))
+            for name, values in {**one.row, **errors}.items():
+                checkpoint.append(name, np.asarray(values)[None])
+        since, left = index + 1, place.levels
+
+
+def _errors(found: Curvature, span: Sequence[Levels], part: float) -> dict[str, ArrayLike]:
+    """What the stored values may lack, relative to the largest.
+
+    Where it was checked this is what the bound says. Elsewhere the level below which all is that is not followed is
+    estimated: it goes straight from one end to the other, and `BENDS` times as far off as the followed values do.
+
+    Args:
+        found: at a place.
+        span: from one checked place to the next, both included.
+        part: of the span that lies before the place.
+    """
+    top, raw_top = abs(found.values[0]), abs(found.raw_value)
+    if np.isfinite(found.missed):
+        bounds, raw = found.upper_bounds, found.raw_upper_bound
+    else:
+        followed = np.array([one.followed for one in span])
+        level = _straight(np.array([one.level for one in span]), part)
+        level += BENDS * _bend(followed[:, 1:])
+        raw_level = _straight(np.array([one.raw_level for one in span]), part)
+        raw_level += BENDS * _bend(np.array([[one.raw_value] for one in span]))
+        projected, across = (np.asarray(part, float) for part in (found.followed, found.across))
+        bounds = upper_bounds(np.diag(projected), across, level, len(found.values))
+        square = np.array([[(found.raw_residual * raw_top) ** 2]])
+        raw = float(upper_bounds(np.array([[found.raw_value]]), square, raw_level, 1)[0])
+    error = np.maximum(bounds - found.values, 0) / top + ROUNDING
+    raw_error = np.maximum(raw - found.raw_value, 0) / raw_top + ROUNDING
+    return {"error": error.astype(found.values.dtype), "raw_error": float(raw_error)}
+
+
+def _straight(values: np.ndarray, part: float) -> float:
+    """Between both ends; infinite where an end is not known."""
+    return float(np.nan_to_num((1 - part) * values[0] + part * values[-1], nan=np.inf))
+
+
+def _bend(values: np.ndarray) -> float:
+    """How far any column is at most off the straight line between its ends, [place, column]."""
+    known = np.isfinite(values).all(axis=1)
+    if not (known[0] and known[-1]):
+        return np.inf
+    parts = np.linspace(0, 1, len(values))[:, None]
+    off = np.abs(values - (1 - parts) * values[0] - parts * values[-1])[known]
+    return float(off.max(initial=0))
 
 
 def _labelled(
@@ -226,81 +372,23 @@ def _labelled(
     return xr.Dataset(variables, {"snapshot": snapshots})
 
 
-def _anywhere(parameters: int, columns: int) -> Eigenvectors:
-    """Random directions, infinitely far from any weights."""
-    guess = np.zeros((parameters, columns), np.float32)
-    columns = min(parameters, columns)
-    guess[:, :columns] = random_guess(jax.random.key(0), parameters, columns)
-    return Eigenvectors(np.full(parameters, np.inf, np.float32), guess, guess[:, :1])
-
-
-def _looked(
-    loss: Loss,
-    count: int,
-    tolerance: float,
-    weights: np.ndarray,
-    scale: np.ndarray,
-    starts: Sequence[Eigenvectors],
-    *,
-    key: int | None,
-) -> Curvature:
-    """The eigenpairs at some weights, from those of other ones; checked with a random direction where it has a key."""
-    root = np.sqrt(scale)[:, None]
-    guesses = [start.preconditioned / root for start in starts]
-    if not np.isfinite(guesses).all():
-        guesses = [_anywhere(*guesses[0].shape).preconditioned for _ in starts]
-    also = guesses[1:]
-    if not (scale == scale[0]).all():
-        also += [root * start.raw for start in starts]
-    found = top_eigenpairs(
-        loss,
-        jnp.asarray(weights),
-        jnp.asarray(scale),
-        jnp.array(guesses[0]),
-        tolerance,
-        also=jnp.column_stack(also) if also else None,
-        count=count,
-        checked=key is not None,
-        key=None if key is None else jax.random.key(key),
-    )
-    for start in starts:
-        for part in start:
-            let_go(part)
-    return found
-
-
-def _looked_back(window: list[_Place], look: Callable[..., Curvature]) -> list[_Place]:
-    """The snapshots before a corrected one, searched again from its vectors for as long as that finds larger values."""
-    places = list(window)
-    for index in range(len(places) - 2, -1, -1):
-        old = places[index]
-        starts = [old.eigenvectors, places[index + 1].eigenvectors]
-        new = look(old.weights, old.preconditioner, starts, key=None)
-        products = old.found.products + new.products
-        rise = np.max((new.values - old.found.values) / abs(old.found.values[0]))
-        raw_rise = (new.raw_value - old.found.raw_value) / abs(old.found.raw_value)
-        if rise <= np.max(old.found.residuals) and raw_rise <= old.found.raw_residual:
-            places[index] = old._replace(found=old.found._replace(products=products))
-            break
-        places[index] = old._replace(found=new._replace(products=products))
-    return places
-
-
 def _judged(stored: xr.Dataset, tolerance: float) -> dict[str, str | float]:
-    """The worst residual and probability, and a status that says what was not reached."""
+    """The worst residual and errors, and a status that says what was not reached."""
     empty = not stored.sizes["snapshot"]
-    residuals = [stored[name] for name in ("residual", "raw_residual")]
-    worst = 0.0 if empty else max(float(found.max()) for found in residuals)
-    missed = 0.0 if empty else float(stored["missed_probability"].max())
+    worst = 0.0 if empty else float(stored["residual"].isel(eigenvalue_rank=0).max())
+    errors = stored["error"].isel(eigenvalue_rank=0)
+    checked = errors.where(stored["missed_probability"].notnull())
+    certain = 0.0 if empty else float(checked.max())
     faults = []
     if worst > tolerance:
         faults.append(f"residual {worst:.2g}")
-    if missed > PROBABILITY:
-        faults.append(f"a larger eigenvalue is missed with a probability of up to {missed:.2g}")
+    if certain > CERTAIN * tolerance:
+        faults.append(f"a checked eigenvalue may be up to {certain:.2g} too low")
     return {
         "worst_residual": worst,
-        "worst_missed_probability": missed,
-        "checked_every": CHECKED_EVERY,
+        "worst_error": 0.0 if empty else float(errors.max()),
+        "worst_checked_error": certain,
+        "checked_every": SPAN,
         "status": f"not converged: {'; '.join(faults)}" if faults else "completed",
     }
 
@@ -320,9 +408,9 @@ _VARIABLES = {
         ("eigenvalue_rank",),
         "residual ||A u - value u|| over the largest eigenvalue",
     ),
-    "upper_bound": (
+    "error": (
         ("eigenvalue_rank",),
-        "bound on the eigenvalue from above, where it was checked",
+        "what the eigenvalue may lack, over the largest: a bound where it was checked, an estimate elsewhere",
     ),
     "eigenvector": (
         ("parameter",),
@@ -330,13 +418,11 @@ _VARIABLES = {
     ),
     "raw_sharpness": ((), "largest eigenvalue of the Hessian"),
     "raw_residual": ((), "residual of the largest eigenvalue of the Hessian, relative"),
-    "raw_upper_bound": (
-        (),
-        "bound on the largest eigenvalue of the Hessian from above, where it was checked",
-    ),
+    "raw_error": ((), "what the largest eigenvalue of the Hessian may lack, relative; as error"),
     "missed_probability": (
         (),
-        "probability at most that an eigenvalue is above its bound, from Lanczos steps with a random start "
+        "probability at most that an eigenvalue errs by more, where it was checked, from Lanczos steps with a "
+        "random start "
         "(van Dorsselaer, Hochstenbach and van der Vorst 2000)",
     ),
     "hessian_products": ((), "products with the Hessian that were formed"),

@@ -16,7 +16,8 @@ COMPUTES = True
 
 def run(job: Job) -> None:
     """Follow the trajectories one after the other; those of a run share where the search begins."""
-    from rodflow.stages.sharpness import Eigenvectors, sharpness
+    from rodflow.linalg.warm_start import Eigenvectors
+    from rodflow.stages.sharpness import sharpness
     from rodflow.store import artifact
     from rodflow.store.checkpoint import Checkpoint
 
