@@ -105,6 +105,11 @@ def text(description: str, **limits: Any) -> Setting:
     return kind | None, _field(description, None)
 
 
+def value(kind: Form, description: str, default: object = ..., **limits: Any) -> Setting:
+    """A value of any type; without a default it must be given. `limits` are pydantic's."""
+    return kind, _field(description, default, **limits)
+
+
 def _field(description: str, default: object, **limits: Any) -> FieldInfo:
     """What pydantic has of a setting; its own function says Any."""
     return cast(FieldInfo, Field(default, description=description or None, **limits))
@@ -151,6 +156,7 @@ class Optimizer:
         linear: whether its step is linear in a small gradient, so that it has a threshold. Otherwise (a sign, a
             normalised matrix) its sharpness is that of the Hessian, and over a threshold it is no number.
         symbols: formulas of hyperparameters that `SYMBOLS` does not have.
+        scheduled: whether its learning rate changes in time, so that only flows that follow the map as it is exist.
     """
 
     title: str
@@ -163,6 +169,7 @@ class Optimizer:
     shapeless: bool = False
     linear: bool = True
     symbols: Mapping[str, str] = field(default_factory=dict, hash=False)
+    scheduled: bool = False
 
     @property
     def formulas(self) -> Mapping[str, str]:

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace, cores: int) -> int:
     from rodflow.audit.report import summary, write
 
     stay_on_the_cpu()
-    experiment = resolve(changed(load(args.config), args.overrides))
+    experiment = resolve(changed(load(args.config), args.overrides), args.config.parent)
     root = args.root or Path("results") / experiment.name
     output = args.output or root / "audit.json"
     report = audit(root, experiment, workers=cores)
