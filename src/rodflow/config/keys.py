@@ -22,14 +22,12 @@ from pydantic_core import PydanticCustomError
 from rodflow.config.catalogue import OPTIMIZERS
 from rodflow.config.declarations import UNIQUE, WHOLE, Optimizer
 from rodflow.config.experiment import Settings
+from rodflow.config.messages import FOLDER_NAME, FOLDER_PATTERN
 from rodflow.config.written import NOTHING, Written
 
 # Kinds of values
 
 STRICT = ConfigDict(extra="forbid", strict=True, validate_default=True, defer_build=True)
-FOLDER_NAME = (
-    "it must be lower-case letters, digits, _ and -, the first a letter or digit, 64 at most"
-)
 
 
 class Strict(BaseModel):
@@ -53,7 +51,7 @@ def _in_a_list(names: object) -> object:
 FolderName = Annotated[
     str,
     Field(
-        pattern="^[a-z0-9][a-z0-9_-]{0,63}$",
+        pattern=FOLDER_PATTERN,
         json_schema_extra={"patternErrorMessage": FOLDER_NAME},  # as editors have it
     ),
 ]

@@ -40,7 +40,7 @@ def call(
         OwnError: the file is another one than when the call began, or the code fails.
     """
     own = function(text, place)
-    takes = signature(own).parameters
+    takes = signature(own.__init__ if isinstance(own, type) else own).parameters  # type: ignore[misc]
     known = {name: value for name, value in given.items() if name in takes}
     plain = {name: _plain(value) for name, value in arguments.items()}
     with explained():

@@ -6,6 +6,7 @@ field know. Its models are made from the declarations when a config is first che
 `python -m rodflow.config.schema` prints the JSON schema; editors read it from `config.schema.json` beside this module.
 """
 
+import copy
 import json
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -130,6 +131,58 @@ def _criterion(written: Written) -> Form:
     return _made("criterion", (OwnCriterion,), {**written.criterion})
 
 
+def for_editors() -> Settings:
+    """The JSON schema of any config: also of code of one's own and of learning rates in time.
+
+    What the code takes is not known to an editor, so its arguments may be anything.
+    """
+    known = copy.deepcopy(rules(config()))
+    parts, defined = known["properties"], known["$defs"]
+    for name in DATASETS:
+        if name in DATASETS[name].settings:  # which names it too
+            defined[name]["required"].remove("name")
+    schedules = copy.deepcopy(rules(TypeAdapter(rate()[0])))
+    defined |= schedules.pop("$defs")
+    defined["schedule"] = {"type": "object", "oneOf": schedules["oneOf"]}
+    in_time = {"type": "object", "$ref": "#/$defs/schedule"}
+    for form in defined.values():
+        number = form.get("properties", {}).get("learning_rate")
+        if "learning_rate" in form.get("required", ()):
+            words = number.pop("description")
+            form["properties"]["learning_rate"] = {"anyOf": [number, in_time], "description": words}
+    own = {"type": "object", "$ref": "#/$defs/own_optimizer"}
+    shared = {k: rule for k, rule in defined["gd"]["properties"].items() if k != "learning_rate"}
+    defined["own_optimizer"] = _own_rule(shared)
+    defined["optimizers"]["properties"] = {
+        name: {"anyOf": [rule, own], "description": rule.get("description", "")}
+        for name, rule in defined["optimizers"]["properties"].items()
+    }
+    defined["optimizers"]["additionalProperties"] = own
+    samples = {"samples": defined["mlp"]["properties"]["samples"]}
+    several = {"type": "array", "items": {"type": "string"}, "default": []}
+    files = {"files": several | {"description": "Files beside the config that it reads."}}
+    parts["dataset"]["oneOf"].append(_own_rule(samples | files))
+    (models,) = parts["models"]["patternProperties"].values()
+    models["oneOf"].append(_own_rule(samples))
+    words, default = (parts["criterion"].pop(key) for key in ("description", "default"))
+    parts["criterion"] = {
+        "anyOf": [parts["criterion"], _own_rule({})],
+        "description": words,
+        "default": default,
+    }
+    return known
+
+
+def _own_rule(others: Settings) -> Settings:
+    python = {
+        "type": "string",
+        "pattern": r"^[^:\s]+\.py:[A-Za-z_]\w*$",
+        "description": "FILE.py:NAME, a file beside the config and a function or class in it, whose arguments are "
+        "the other keys.",
+    }
+    return {"type": "object", "required": ["python"], "properties": {"python": python, **others}}
+
+
 def _settings() -> dict[str, Setting]:
     """What is set of an optimizer besides its hyperparameters."""
     fields = OptimizerSettings.model_fields
@@ -216,4 +269,4 @@ def _untitled(rule: Form) -> Form:
 
 
 if __name__ == "__main__":
-    print(json.dumps(rules(config()), indent=1))
+    print(json.dumps(for_editors(), indent=1))

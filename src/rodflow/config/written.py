@@ -4,6 +4,7 @@ The form that a config is checked against depends on it. Here it is found in the
 such name is given a declaration of the same kind as a built-in one.
 """
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 from rodflow.config import own
 from rodflow.config.catalogue import DATASETS, OPTIMIZERS
 from rodflow.config.declarations import DataSet, Model, Optimizer, Setting
-from rodflow.config.messages import Place, Problem, show
+from rodflow.config.messages import FOLDER_NAME, FOLDER_PATTERN, Place, Problem, show
 from rodflow.config.reference import OwnError, is_own, reference
 
 
@@ -102,6 +103,8 @@ class _Finder:
                 continue
             place = ("optimizers", name)
             if "python" in one:
+                if not re.fullmatch(FOLDER_PATTERN, name):
+                    self.problems.append((place, f"is not a usable name; {FOLDER_NAME}"))
                 source = self._source(one["python"], (*place, "python"), "optimizer")
                 if source is not None:
                     declared = own.optimizer(name, one["python"], source)

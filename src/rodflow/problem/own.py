@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from flax.errors import InvalidRngError
 from jaxtyping import Array, Float, PyTree
 
 from rodflow.errors import RodflowError
@@ -168,6 +169,13 @@ def _linen(model: linen.Module, inputs: Array, seed: int) -> tuple[Apply, Parame
     def apply(parameters: Parameters, inputs: Array) -> Array:
         return cast(Array, model.apply({"params": parameters}, inputs))
 
+    try:
+        jax.eval_shape(apply, parameters, inputs)
+    except InvalidRngError as error:
+        why = str(error).split(" (")[0]
+        raise ProblemError(
+            f"the model is random: {why}; a step is a map of parameters only: take layers without randomness, no dropout"
+        ) from error
     return apply, parameters
 
 
