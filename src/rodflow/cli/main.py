@@ -16,7 +16,9 @@ from rodflow.errors import RodflowError
 from rodflow.stages.progress import Clock
 
 COMMANDS = (
+    "new",
     "check",
+    "run",
     "audit",
     "compare",
     "figures",

@@ -22,6 +22,7 @@ def conflicts(config: Config, options: Options) -> Iterator[Problem]:
     yield from _no_run_or_too_many(config)
     for (model, optimizer), chosen in options.items():
         yield from _of_times(config, model, optimizer, chosen)
+        yield from _long_warmup(config, optimizer, chosen)
         if model in trains(config, optimizer):
             yield from _missing_flows(config, model, optimizer, chosen)
         images = samples(config, config.models[model])
@@ -121,15 +122,32 @@ def _unequal_shares(config: Config, options: Options) -> Iterator[Problem]:
 
 
 def _unfit_models(config: Config) -> Iterator[Problem]:
+    name = config.dataset.name
+    if config.criterion == "mse" and not is_own(name) and DATASETS[name].gives == "text":
+        text = f"is mse; the targets of {name} are whole numbers: take cross_entropy"
+        yield ("criterion",), text
     data = {f"dataset.{key}": value for key, value in config.dataset.model_dump().items()}
     for model, network in config.models.items():
         kind = network.kind
+        yield from _other_data(config, model, kind)
         for relation in () if is_own(kind) else MODELS[kind].relations:
             if found := relation(network.model_dump() | data):
                 yield ("models", model, found[0]), found[1]
         if config.dataset.samples and above(network.samples, config.dataset.samples):
             text = f"is {network.samples}; dataset.samples is {config.dataset.samples}"
             yield ("models", model, "samples"), text
+
+
+def _other_data(config: Config, model: str, kind: str) -> Iterator[Problem]:
+    """A model for other data than there are; of one's own, neither says what it is for."""
+    name = config.dataset.name
+    if is_own(kind) or is_own(name):
+        return
+    gives, takes = DATASETS[name].gives, MODELS[kind].takes
+    if gives not in (*takes, "arrays"):
+        fitting = [one for one in MODELS if gives in MODELS[one].takes]
+        text = f"is {kind}, which takes {' or '.join(takes)}; {name} has {gives}: {', '.join(fitting)} takes that"
+        yield ("models", model, "kind"), text
 
 
 def _unknown_models(config: Config) -> Iterator[Problem]:
@@ -169,6 +187,16 @@ def _of_times(
         text = f"it must be from start + snapshots.every ({start} + {every}) to below steps"
         place = _place(config, model, optimizer, "restart")
         yield place, f"is {chosen.restart}; {text} ({steps})"
+
+
+def _long_warmup(config: Config, optimizer: str, chosen: OptimizerSettings) -> Iterator[Problem]:
+    """A learning rate that has not risen when it should have fallen."""
+    if config.declared(optimizer).scheduled:
+        rate = chosen.model_dump()["learning_rate"]
+        warmup, steps = rate.get("warmup", 0), rate.get("steps") or chosen.steps
+        if warmup >= steps:
+            text = f"is {warmup}; it must be below the schedule's steps ({steps})"
+            yield ("optimizers", optimizer, "learning_rate", "warmup"), text
 
 
 def _missing_flows(

@@ -115,6 +115,10 @@ def _field(description: str, default: object, **limits: Any) -> FieldInfo:
     return cast(FieldInfo, Field(default, description=description or None, **limits))
 
 
+# Data sets
+
+CONTEXT = whole("Characters in a sequence.", 32, ge=1, le=4096)
+
 # Optimizers
 
 LEARNING_RATE = number("Step size eta.", gt=0)
@@ -293,6 +297,7 @@ class Model:
         order: where it stands in the schema.
         settings: by name, in the order of the schema.
         relations: what must hold between them, and with those of the data set.
+        takes: which data it is for, see `DataSet.gives`.
     """
 
     title: str
@@ -300,6 +305,7 @@ class Model:
     order: int
     settings: Mapping[str, Setting] = field(hash=False)
     relations: tuple[Relation, ...] = ()
+    takes: tuple[str, ...] = ("images",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,6 +318,7 @@ class DataSet:
         settings: by name, in the order of the schema; `samples`, how many of them, is one of every data set.
         per_class: how many images each class has, where `classes` may be chosen.
         places: settings that say where it is read from, and so do not belong to what a run is.
+        gives: "images", "text" (sequences of whole numbers) or "arrays" (of any shape).
     """
 
     title: str
@@ -319,6 +326,7 @@ class DataSet:
     settings: Mapping[str, Setting] = field(hash=False)
     per_class: int | None = None
     places: tuple[str, ...] = ()
+    gives: Literal["images", "text", "arrays"] = "images"
 
 
 # Figures

@@ -174,7 +174,7 @@ def _linen(model: linen.Module, inputs: Array, seed: int) -> tuple[Apply, Parame
     except InvalidRngError as error:
         why = str(error).split(" (")[0]
         raise ProblemError(
-            f"the model is random: {why}; a step is a map of parameters only: take layers without randomness, no dropout"
+            f"the model is random: {why}; a step is a map of parameters only: take layers without it, no dropout"
         ) from error
     return apply, parameters
 

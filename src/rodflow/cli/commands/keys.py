@@ -53,7 +53,7 @@ def page(schema: Rule) -> str:
         parts.append(f"## {key}\n")
         for form in forms:
             tag = next((k for k, rule in form["properties"].items() if "const" in rule), "python")
-            named = {"const": "FILE.py:NAME"} | form["properties"][tag]
+            named = {"const": "FILE.py:NAME", **form["properties"][tag]}
             own = {k: v for k, v in form["properties"].items() if k != tag}
             parts += [
                 f"### {tag}: {named['const']}\n",
@@ -72,7 +72,7 @@ def page(schema: Rule) -> str:
 def _optimizers(rule: Rule, known: Rule) -> Iterator[str]:
     """What all optimizers have, then what each has of its own."""
     entries = {
-        name: _whole(entry["anyOf"][0], known) | {"description": entry["description"]}
+        name: {**_whole(entry["anyOf"][0], known), "description": entry["description"]}
         for name, entry in rule["properties"].items()
     }
     shared = [
