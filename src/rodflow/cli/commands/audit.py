@@ -24,6 +24,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--overrides", type=json.loads, default={}, metavar="JSON", help="its changed keys"
     )
     parser.add_argument("--root", type=Path, help="default: results/<name in the config>")
+    parser.add_argument(
+        "--without-code",
+        action="store_true",
+        help="run no code of the config's own, and check no eigenvectors of its runs",
+    )
     parser.add_argument("--output", type=Path, help="default: audit.json in the root")
 
 
@@ -36,7 +41,7 @@ def run(args: argparse.Namespace, cores: int) -> int:
     experiment = resolve(changed(load(args.config), args.overrides), args.config.parent)
     root = args.root or Path("results") / experiment.name
     output = args.output or root / "audit.json"
-    report = audit(root, experiment, workers=cores)
+    report = audit(root, experiment, workers=cores, own_code=not args.without_code)
     print(summary(report))
     for problem in report.problems:
         print(f"{root}/{problem.path}: {problem.what}", file=sys.stderr)
