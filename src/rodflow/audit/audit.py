@@ -58,13 +58,16 @@ class AuditError(RodflowError, RuntimeError):
     """There is nothing to audit; one line with the remedy."""
 
 
-def audit(root: str | Path, experiment: Experiment, workers: int = 1) -> Report:
+def audit(
+    root: str | Path, experiment: Experiment, workers: int = 1, *, own_code: bool = True
+) -> Report:
     """Check the stored files of an experiment, recompute their numbers and judge the claims.
 
     Args:
         root: the results folder.
         experiment: what the folder should hold.
         workers: processes that check files and draw figures again, side by side.
+        own_code: whether the config's own code is run where a Hessian needs it.
 
     Raises:
         AuditError: the folder holds no artifact.
@@ -78,7 +81,7 @@ def audit(root: str | Path, experiment: Experiment, workers: int = 1) -> Report:
         auditor.check_files(each)
         auditor.check_runs(each)
         figures_drawn_again = auditor.draw_figures(each)  # by processes that know the runs
-        auditor.check_dataset()
+        auditor.check_dataset(own_code)
         auditor.check_figures(figures_drawn_again)
     runs = {run: _KNOWN[root / run.path] for run in experiment.all_runs}
     unsound = {
@@ -182,8 +185,8 @@ class _Auditor:
             if not complete:
                 self._unchecked(f"{run.path}/comparison.nc", "not recomputed", run.path)
 
-    def check_dataset(self) -> None:
-        """Settings of the data set, and with its images the eigenvectors of all runs."""
+    def check_dataset(self, own_code: bool) -> None:
+        """Settings of the data set, and with it the eigenvectors of all runs."""
         from rodflow.audit.curvature import check  # imports JAX
 
         settings = {k: v for k, v in self.experiment.dataset.items() if k != "archive"}
@@ -192,8 +195,14 @@ class _Auditor:
         for one in self.found.samples if dataset is None else ():
             self._unchecked(one.artifact, "eigenvectors not checked", "dataset.nc")
         if dataset is not None:
-            for checked in check(dataset, self.found.samples):
+            left = [one for one in self.found.samples if not own_code and "own" in one.settings]
+            kept = [one for one in self.found.samples if own_code or "own" not in one.settings]
+            for checked in check(dataset, kept):
                 self.found.add(checked)
+            what = (
+                "eigenvectors not checked: the run uses code of the config's own, which was not run"
+            )
+            self.consequences += [Problem(one.artifact, what) for one in left]
 
     def draw_figures(self, each: Map) -> Iterator[tuple[plan.Figure, Recomputed | Problem]]:
         """The table of every figure, being drawn again from what it was drawn from, where that is sound so far."""

@@ -60,7 +60,7 @@ def check(dataset: xr.Dataset, samples: Sequence[Sample]) -> Iterator[Recomputed
     """Verify the eigenpairs of samples of any models and optimizers on a data set."""
     losses: dict[str, Loss] = {}
     for one in samples:
-        what = [one.settings[part] for part in ("dataset", "model", "criterion")]
+        what = [one.settings.get(part) for part in ("dataset", "model", "criterion", "own")]
         key = json.dumps(what, sort_keys=True)
         try:
             if key not in losses:
@@ -78,7 +78,7 @@ def check(dataset: xr.Dataset, samples: Sequence[Sample]) -> Iterator[Recomputed
 
 
 def _pairs(loss: Loss, one: Sample) -> Iterator[_Pair]:
-    optimizer, hyperparameters = optimizer_of(one.settings)
+    optimizer, hyperparameters = optimizer_of(one.settings, one.vectors)
     limit = optimizer.limit(**hyperparameters)
     stored = one.sharpness
     leading = stored[["eigenvalue", "residual"]].isel(eigenvalue_rank=0)

@@ -20,6 +20,9 @@ from rodflow.store.results import COMPLETED, StoredRun
 AGAIN = "run `make reproduce`"
 """The remedy for what is not there or not of this config."""
 
+PLACES = ("archive", "own.folder")
+"""Settings that say where something was read from, which may be elsewhere now."""
+
 Data = dict[str, dict[str, xr.Dataset]]
 """Kind and process -> artifact."""
 
@@ -140,7 +143,7 @@ def _read(
 def _settings_fault(found: Mapping[str, object], wanted: Mapping[str, object]) -> str:
     """The first setting of a file that is not the config's."""
     for key, made, now in artifact.different_settings(found, wanted):
-        if key != "archive":
+        if key not in PLACES:
             words = f"was made with {key} {json.dumps(made)}, the config has {json.dumps(now)}"
             return f"{words}: {AGAIN}"
     return ""

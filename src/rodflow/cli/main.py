@@ -11,11 +11,14 @@ from types import ModuleType
 from rodflow.cli import devices, environment, folders, parents, warm
 from rodflow.cli.jobs import Job, Option
 from rodflow.cli.keys import key
+from rodflow.config import loading
 from rodflow.errors import RodflowError
 from rodflow.stages.progress import Clock
 
 COMMANDS = (
+    "new",
     "check",
+    "run",
     "audit",
     "compare",
     "figures",
@@ -59,11 +62,14 @@ def run(words: Sequence[str]) -> int:
     try:
         call: Callable[[argparse.Namespace], int] = args.call
         return call(args)
-    except RodflowError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     except BrokenPipeError:  # such as `rodflow check config.yaml | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except Exception as error:
+        where = loading.place(error)
+        if where is None and not isinstance(error, RodflowError):
+            raise
+        print(f"error: {loading.said(error, where)}", file=sys.stderr)
         return 1
 
 

@@ -84,7 +84,7 @@ class Rules:
         if len(files) > 1:
             sys.exit("config: give one --configfile; an experiment is one file")
         try:
-            experiment = resolve(changed(load(files[0]), called.config))
+            experiment = resolve(changed(load(files[0]), called.config), Path(files[0]).parent)
             return cls(experiment, Path(files[0]), dict(called.config))
         except RodflowError as error:  # a config, or a declaration, that cannot be read
             sys.exit(f"config: {error}")

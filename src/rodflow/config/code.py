@@ -98,8 +98,13 @@ _file = cache(source)
 
 @cache
 def _code_of(path: Path, changed: int, size: int) -> str:
-    """SHA-256 of a module's syntax without texts that stand alone, which are docstrings; of a file as it is now."""
-    tree = ast.parse(path.read_bytes())
+    """The digest of a file as it is now."""
+    return code_of(path.read_bytes())
+
+
+def code_of(content: bytes) -> str:
+    """SHA-256 of a module's syntax without texts that stand alone, which are docstrings."""
+    tree = ast.parse(content)
     for node in ast.walk(tree):
         for field in ("body", "orelse", "finalbody"):
             body = getattr(node, field, None)

@@ -3,9 +3,11 @@
 from collections.abc import Iterable, Iterator, Sequence
 
 from rodflow.config.catalogue import DATASETS, FLOWS, MODELS, OPTIMIZERS
+from rodflow.config.declarations import Optimizer, any_optimizer
 from rodflow.config.keys import Config, OptimizerSettings
 from rodflow.config.messages import Place, Problem, all_of, show, suggest
-from rodflow.config.runs import Options, samples, trains
+from rodflow.config.reference import OwnError, file_digest, is_own
+from rodflow.config.runs import Options, own_files, samples, trains
 
 MOST_RUNS = 10_000
 """Of an experiment, and of one of its sweeps."""
@@ -18,23 +20,46 @@ def conflicts(config: Config, options: Options) -> Iterator[Problem]:
     yield from _unfit_models(config)
     yield from _unknown_models(config)
     yield from _no_run_or_too_many(config)
-    for (model, optimizer), own in options.items():
-        yield from _of_times(config, model, optimizer, own)
+    for (model, optimizer), chosen in options.items():
+        yield from _of_times(config, model, optimizer, chosen)
+        yield from _long_warmup(config, optimizer, chosen)
         if model in trains(config, optimizer):
-            yield from _missing_flows(config, model, optimizer, own)
+            yield from _missing_flows(config, model, optimizer, chosen)
         images = samples(config, config.models[model])
-        if above(own.batch_size, images):
-            text = f"is {own.batch_size}; {model} is trained on {images} images"
+        if chosen.batch_size is not None and images is None:
+            text = f"is {chosen.batch_size}; give dataset.samples too, the number of the data set's samples"
+            yield _place(config, model, optimizer, "batch_size"), text
+        elif above(chosen.batch_size, images):
+            text = f"is {chosen.batch_size}; {model} is trained on {images} images"
             yield _place(config, model, optimizer, "batch_size"), text
 
 
-def missing_flows(optimizer: str, flows: Sequence[str], batch: int | None) -> Iterator[str]:
-    """Why an optimizer has none of one of the flows."""
+def unfit_files(config: Config) -> Iterator[Problem]:
+    """Files of one's own that are not there."""
+    name = config.dataset.name
+    for index, file in enumerate(own_files(config)):
+        try:
+            file_digest(config.written.folder, file)
+        except OwnError as error:
+            place: Place = ("files", index) if is_own(name) else (name,)
+            yield ("dataset", *place), f"is {show(file)}; {error}"
+
+
+def missing_flows(
+    optimizer: str, declared: Optimizer, flows: Sequence[str], batch: int | None
+) -> Iterator[str]:
+    """Why an optimizer, of this declaration, has none of one of the flows."""
     if batch is not None and flows:
         yield f"has {flows[0]} for {optimizer} with batch_size {batch}; a flow follows full batches"
     for flow in flows:
         entry = FLOWS[flow]
-        if not entry.supports(optimizer, OPTIMIZERS[optimizer]):
+        if declared.scheduled and entry.supports is not any_optimizer:
+            name = flow.replace("_", " ")
+            yield f"has {flow} for {optimizer}; the {name} flow has no learning rate that changes in time"
+        elif "python" in declared.hyperparameters and entry.supports is not any_optimizer:
+            name = flow.replace("_", " ")
+            yield f"has {flow} for {optimizer}, which is your own; the {name} flow {entry.why}"
+        elif not entry.supports(optimizer, declared):
             known = ", ".join(n for n in OPTIMIZERS if entry.supports(n, OPTIMIZERS[n]))
             name = flow.replace("_", " ")
             yield f"has {flow} for {optimizer}; the {name} flow {entry.why}: it exists for {known}"
@@ -46,9 +71,9 @@ def too_late(start: int, every: int, steps: int) -> str:
     return text if start + every > steps else ""
 
 
-def above(value: object, most: int) -> bool:
+def above(value: object, most: int | None) -> bool:
     """Whether a value is a number above another; what is no number is refused elsewhere."""
-    return isinstance(value, int | float) and value > most
+    return most is not None and isinstance(value, int | float) and value > most
 
 
 def unknown(name: str, what: str, known: Iterable[str]) -> str:
@@ -59,7 +84,8 @@ def unknown(name: str, what: str, known: Iterable[str]) -> str:
 
 def _too_few_images(config: Config) -> Iterator[Problem]:
     dataset = config.dataset.model_dump()
-    per_class = DATASETS[config.dataset.name].per_class or 0
+    name = config.dataset.name
+    per_class = 0 if is_own(name) else DATASETS[name].per_class or 0
     available = per_class * len(dataset.get("classes") or ())
     if 0 < available < dataset["samples"]:
         text = f"is {dataset['samples']}; the chosen classes have {available} images"
@@ -73,8 +99,14 @@ def _unequal_shares(config: Config, options: Options) -> Iterator[Problem]:
     for model, network in config.models.items():
         name = "dataset.samples" if network.samples is None else f"models.{model}.samples"
         sizes.append((name, samples(config, network)))
-    images = max(samples(config, network) for network in config.models.values())
-    sizes += [("batch_size", own.batch_size) for own in options.values()]
+    known = [n for network in config.models.values() if (n := samples(config, network))]
+    if not known:
+        if devices > 1:
+            text = f"is {devices}; give dataset.samples too, which it must divide"
+            yield ("compute", "devices"), text
+        return
+    images = max(known)
+    sizes += [("batch_size", chosen.batch_size) for chosen in options.values()]
     for sweep in config.sweeps.values():
         sizes += [("batch_size", size) for size in sweep.over.get("batch_size", ())]
     for name, size in sizes:  # what is no size is named where it is refused
@@ -90,14 +122,32 @@ def _unequal_shares(config: Config, options: Options) -> Iterator[Problem]:
 
 
 def _unfit_models(config: Config) -> Iterator[Problem]:
+    name = config.dataset.name
+    if config.criterion == "mse" and not is_own(name) and DATASETS[name].gives == "text":
+        text = f"is mse; the targets of {name} are whole numbers: take cross_entropy"
+        yield ("criterion",), text
     data = {f"dataset.{key}": value for key, value in config.dataset.model_dump().items()}
     for model, network in config.models.items():
-        for relation in MODELS[network.kind].relations:
+        kind = network.kind
+        yield from _other_data(config, model, kind)
+        for relation in () if is_own(kind) else MODELS[kind].relations:
             if found := relation(network.model_dump() | data):
                 yield ("models", model, found[0]), found[1]
-        if above(network.samples, config.dataset.samples):
+        if config.dataset.samples and above(network.samples, config.dataset.samples):
             text = f"is {network.samples}; dataset.samples is {config.dataset.samples}"
             yield ("models", model, "samples"), text
+
+
+def _other_data(config: Config, model: str, kind: str) -> Iterator[Problem]:
+    """A model for other data than there are; of one's own, neither says what it is for."""
+    name = config.dataset.name
+    if is_own(kind) or is_own(name):
+        return
+    gives, takes = DATASETS[name].gives, MODELS[kind].takes
+    if gives not in (*takes, "arrays"):
+        fitting = [one for one in MODELS if gives in MODELS[one].takes]
+        text = f"is {kind}, which takes {' or '.join(takes)}; {name} has {gives}: {', '.join(fitting)} takes that"
+        yield ("models", model, "kind"), text
 
 
 def _unknown_models(config: Config) -> Iterator[Problem]:
@@ -124,29 +174,39 @@ def _no_run_or_too_many(config: Config) -> Iterator[Problem]:
 
 
 def _of_times(
-    config: Config, model: str, optimizer: str, own: OptimizerSettings
+    config: Config, model: str, optimizer: str, chosen: OptimizerSettings
 ) -> Iterator[Problem]:
     """A start, or a restart, that is not early enough."""
-    start, steps, every = own.start, own.steps, config.snapshots.every
+    start, steps, every = chosen.start, chosen.steps, config.snapshots.every
     changed = config.optimizers[optimizer].models.get(model, {})
     if text := too_late(start, every, steps):
         key = "steps" if "steps" in changed and "start" not in changed else "start"
         value = steps if key == "steps" else start
         yield _place(config, model, optimizer, key), f"is {value}; {text}"
-    elif own.restart is not None and not start + every <= own.restart < steps:
+    elif chosen.restart is not None and not start + every <= chosen.restart < steps:
         text = f"it must be from start + snapshots.every ({start} + {every}) to below steps"
         place = _place(config, model, optimizer, "restart")
-        yield place, f"is {own.restart}; {text} ({steps})"
+        yield place, f"is {chosen.restart}; {text} ({steps})"
+
+
+def _long_warmup(config: Config, optimizer: str, chosen: OptimizerSettings) -> Iterator[Problem]:
+    """A learning rate that has not risen when it should have fallen."""
+    if config.declared(optimizer).scheduled:
+        rate = chosen.model_dump()["learning_rate"]
+        warmup, steps = rate.get("warmup", 0), rate.get("steps") or chosen.steps
+        if warmup >= steps:
+            text = f"is {warmup}; it must be below the schedule's steps ({steps})"
+            yield ("optimizers", optimizer, "learning_rate", "warmup"), text
 
 
 def _missing_flows(
-    config: Config, model: str, optimizer: str, own: OptimizerSettings
+    config: Config, model: str, optimizer: str, chosen: OptimizerSettings
 ) -> Iterator[Problem]:
     place: Place = ("flows",)
-    if own.flows is not None:
+    if chosen.flows is not None:
         place = _place(config, model, optimizer, "flows")
-    flows = config.flows if own.flows is None else own.flows
-    for text in missing_flows(optimizer, flows, own.batch_size):
+    flows = config.flows if chosen.flows is None else chosen.flows
+    for text in missing_flows(optimizer, config.declared(optimizer), flows, chosen.batch_size):
         yield place, f"{text}; give {optimizer} flows of its own"
 
 

@@ -105,10 +105,19 @@ def text(description: str, **limits: Any) -> Setting:
     return kind | None, _field(description, None)
 
 
+def value(kind: Form, description: str, default: object = ..., **limits: Any) -> Setting:
+    """A value of any type; without a default it must be given. `limits` are pydantic's."""
+    return kind, _field(description, default, **limits)
+
+
 def _field(description: str, default: object, **limits: Any) -> FieldInfo:
     """What pydantic has of a setting; its own function says Any."""
     return cast(FieldInfo, Field(default, description=description or None, **limits))
 
+
+# Data sets
+
+CONTEXT = whole("Characters in a sequence.", 32, ge=1, le=4096)
 
 # Optimizers
 
@@ -151,6 +160,7 @@ class Optimizer:
         linear: whether its step is linear in a small gradient, so that it has a threshold. Otherwise (a sign, a
             normalised matrix) its sharpness is that of the Hessian, and over a threshold it is no number.
         symbols: formulas of hyperparameters that `SYMBOLS` does not have.
+        scheduled: whether its learning rate changes in time, so that only flows that follow the map as it is exist.
     """
 
     title: str
@@ -163,6 +173,7 @@ class Optimizer:
     shapeless: bool = False
     linear: bool = True
     symbols: Mapping[str, str] = field(default_factory=dict, hash=False)
+    scheduled: bool = False
 
     @property
     def formulas(self) -> Mapping[str, str]:
@@ -286,6 +297,7 @@ class Model:
         order: where it stands in the schema.
         settings: by name, in the order of the schema.
         relations: what must hold between them, and with those of the data set.
+        takes: which data it is for, see `DataSet.gives`.
     """
 
     title: str
@@ -293,6 +305,7 @@ class Model:
     order: int
     settings: Mapping[str, Setting] = field(hash=False)
     relations: tuple[Relation, ...] = ()
+    takes: tuple[str, ...] = ("images",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -305,6 +318,7 @@ class DataSet:
         settings: by name, in the order of the schema; `samples`, how many of them, is one of every data set.
         per_class: how many images each class has, where `classes` may be chosen.
         places: settings that say where it is read from, and so do not belong to what a run is.
+        gives: "images", "text" (sequences of whole numbers) or "arrays" (of any shape).
     """
 
     title: str
@@ -312,6 +326,7 @@ class DataSet:
     settings: Mapping[str, Setting] = field(hash=False)
     per_class: int | None = None
     places: tuple[str, ...] = ()
+    gives: Literal["images", "text", "arrays"] = "images"
 
 
 # Figures

@@ -28,7 +28,9 @@ class Run:
         settings: everything that determines the trajectory, as plain JSON values with sorted keys:
             ``batch_size`` (null: all images), ``criterion``, ``dataset``, ``model`` (``kind`` and its
             settings), ``optimizer`` (``name`` and its hyperparameters), ``seed``, ``snapshots``, ``start``
-            and ``steps``; and ``compute`` (``devices`` and ``samples_at_once``) where it is not the default.
+            and ``steps``; ``compute`` (``devices`` and ``samples_at_once``) where it is not the default; and
+            ``own`` (``code``, file -> digest; the criterion's arguments; the ``folder``) where it uses code of
+            one's own, whose name is then ``FILE.py:NAME``.
             Where the images are read from (``dataset.archive``) is not among them.
     """
 
@@ -125,7 +127,10 @@ def canonical(value: object) -> str:
 def shared(settings: Mapping[str, Any]) -> Settings:
     """What a run's settings have in common with those that one compiled program serves as well.
 
-    All but the seed and those hyperparameters that are no whole numbers: `k` of k-Adam shapes the program.
+    All but the seed and those hyperparameters that are no whole numbers: `k` of k-Adam shapes the program, and code
+    of one's own may do with its numbers what it will.
     """
+    if "own" in settings:
+        return {**settings}
     fixed = {k: v for k, v in settings["optimizer"].items() if not isinstance(v, float)}
     return {**settings, "optimizer": fixed, "seed": None}

@@ -13,20 +13,21 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     WithJsonSchema,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
 
-from rodflow.config.declarations import UNIQUE, WHOLE
+from rodflow.config.catalogue import OPTIMIZERS
+from rodflow.config.declarations import UNIQUE, WHOLE, Optimizer
 from rodflow.config.experiment import Settings
+from rodflow.config.messages import FOLDER_NAME, FOLDER_PATTERN
+from rodflow.config.written import NOTHING, Written
 
 # Kinds of values
 
 STRICT = ConfigDict(extra="forbid", strict=True, validate_default=True, defer_build=True)
-FOLDER_NAME = (
-    "it must be lower-case letters, digits, _ and -, the first a letter or digit, 64 at most"
-)
 
 
 class Strict(BaseModel):
@@ -50,7 +51,7 @@ def _in_a_list(names: object) -> object:
 FolderName = Annotated[
     str,
     Field(
-        pattern="^[a-z0-9][a-z0-9_-]{0,63}$",
+        pattern=FOLDER_PATTERN,
         json_schema_extra={"patternErrorMessage": FOLDER_NAME},  # as editors have it
     ),
 ]
@@ -80,7 +81,7 @@ class DataSetSettings(Strict):
     """The data set; its declaration adds the rest."""
 
     name: str
-    samples: Positive
+    samples: Positive | None
 
 
 class ModelSettings(Strict):
@@ -192,15 +193,23 @@ class Compute(Strict):
     )
 
 
+class OwnCriterion(Strict):
+    """A criterion of one's own; its arguments add the rest."""
+
+    python: str
+
+
 class Config(Strict):
     """A whole config."""
+
+    _written: Written = PrivateAttr(default=NOTHING)
 
     name: FolderName = Field(description="Name of the experiment; its files go to results/<name>/.")
     dataset: DataSetSettings = Field(
         default=cast(DataSetSettings, {"name": "digits"}),
         description="The data, all of them in every step (full batch).",
     )
-    criterion: Criterion = Field(
+    criterion: Criterion | OwnCriterion = Field(
         default="mse", description="Loss: mse is half the mean squared norm against one-hot labels."
     )
     models: dict[ModelName, ModelSettings] = Field(
@@ -243,6 +252,19 @@ class Config(Strict):
         default=["tracking", "thresholds", "tracking_summary"],
         description="Figures to draw of the main runs; those of a sweep are named there.",
     )
+
+    def declared(self, optimizer: str) -> Optimizer:
+        """What the optimizer of this name declares: its own code, or the catalogue."""
+        return self._written.optimizers.get(optimizer) or OPTIMIZERS[optimizer]
+
+    @property
+    def written(self) -> Written:
+        """What stands in the config of code of one's own."""
+        return self._written
+
+    @written.setter
+    def written(self, found: Written) -> None:
+        self._written = found
 
     @field_validator("optimizers", mode="wrap")
     @classmethod

@@ -18,6 +18,13 @@ Problem = tuple[Place, str]
 """A place and what is wrong there."""
 
 
+FOLDER_NAME = (
+    "it must be lower-case letters, digits, _ and -, the first a letter or digit, 64 at most"
+)
+FOLDER_PATTERN = "^[a-z0-9][a-z0-9_-]{0,63}$"
+"""What a name must be that becomes a folder, in words and as a pattern."""
+
+
 class ConfigError(RodflowError, ValueError):
     """A config that cannot be run: one line with the key, its value and what is allowed."""
 

@@ -1,11 +1,13 @@
 """From checked settings to runs: models by optimizers by seeds, each with everything that determines it."""
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 
-from rodflow.config.catalogue import DATASETS, OPTIMIZERS
+from rodflow.config.catalogue import DATASETS
 from rodflow.config.experiment import Run, Settings, canonical
 from rodflow.config.keys import Compute, Config, ModelSettings, OptimizerSettings
+from rodflow.config.reference import file_digest, is_own, reference
 
 Options = Mapping[tuple[str, str], OptimizerSettings]
 """How each optimizer trains each model, by the names of model and optimizer."""
@@ -24,9 +26,9 @@ def main_runs(config: Config, chosen: Options) -> tuple[Run, ...]:
     """The runs of every seed, in the order of the config."""
     return tuple(
         run
-        for (model, optimizer), own in chosen.items()
+        for (model, optimizer), options in chosen.items()
         if model in trains(config, optimizer)
-        for run in runs(config, model, optimizer, own)
+        for run in runs(config, model, optimizer, options)
     )
 
 
@@ -36,26 +38,26 @@ def trains(config: Config, optimizer: str) -> Sequence[str]:
     return [*config.models] if only is None else only
 
 
-def samples(config: Config, model: ModelSettings) -> int:
-    """How many images a model is trained on."""
+def samples(config: Config, model: ModelSettings) -> int | None:
+    """How many samples a model is trained on; None: as many as the data set has, which is not known before."""
     return config.dataset.samples if model.samples is None else model.samples
 
 
 def runs(
-    config: Config, model: str, optimizer: str, own: OptimizerSettings, group: str = ""
+    config: Config, model: str, optimizer: str, options: OptimizerSettings, group: str = ""
 ) -> tuple[Run, ...]:
     """One run a seed."""
-    start, every, restart = own.start, config.snapshots.every, own.restart
+    start, every, restart = options.start, config.snapshots.every, options.restart
     if restart is not None:  # to the nearest snapshot, after the first and before the end
-        last = (own.steps - 1 - start) // every
+        last = (options.steps - 1 - start) // every
         restart = start + min(max(1, round((restart - start) / every)), last) * every
-    flows = tuple(config.flows if own.flows is None else own.flows)
+    flows = tuple(config.flows if options.flows is None else options.flows)
     return tuple(
         Run(
             model,
             optimizer,
             seed,
-            _settings(config, config.models[model], optimizer, own, seed),
+            _settings(config, config.models[model], optimizer, options, seed),
             flows,
             restart,
             group,
@@ -64,23 +66,81 @@ def runs(
     )
 
 
+def dataset(config: Config) -> Settings:
+    """The settings of the data stage, with what identifies files of one's own and where they are."""
+    settings = config.dataset.model_dump(exclude={"python"})
+    files = own_files(config)
+    if not files and not is_own(settings["name"]):
+        return settings
+    folder = config.written.folder
+    identified: Settings = {"folder": os.path.relpath(folder)}
+    if what := reference(settings["name"]):
+        identified["code"] = {what.file: config.written.code[what.file]}
+    if files:
+        identified["files"] = {name: file_digest(folder, name) for name in files}
+    return settings | {"own": identified}
+
+
+def own_files(config: Config) -> list[str]:
+    """The files, beside the config, that its data set is read from."""
+    settings, name = config.dataset.model_dump(), config.dataset.name
+    if is_own(name):
+        return list(settings.get("files", ()))
+    return [settings[name]] if isinstance(settings.get(name), str) else []
+
+
+def criterion(config: Config) -> str:
+    """The criterion, or the reference to that of one's own."""
+    given = config.criterion
+    return given if isinstance(given, str) else given.python
+
+
 def _settings(
-    config: Config, model: ModelSettings, optimizer: str, own: OptimizerSettings, seed: int
+    config: Config, model: ModelSettings, optimizer: str, options: OptimizerSettings, seed: int
 ) -> Settings:
-    dataset = config.dataset.model_dump(exclude={*DATASETS[config.dataset.name].places})
-    hyperparameters = own.model_dump(include={*OPTIMIZERS[optimizer].hyperparameters})
+    data = dataset(config)
+    excluded = () if is_own(data["name"]) else DATASETS[data["name"]].places
+    identified = {k: v for k, v in data.get("own", {}).items() if k == "files"}
+    data = {k: v for k, v in data.items() if k not in (*excluded, "own")} | identified
+    hyperparameters = options.model_dump(include={*config.declared(optimizer).hyperparameters})
     settings = {
-        "batch_size": own.batch_size,
-        "dataset": dataset | {"samples": samples(config, model)},
-        "criterion": config.criterion,
-        "model": model.model_dump(exclude={"samples"}),
-        "optimizer": {"name": optimizer, **hyperparameters},
+        "batch_size": options.batch_size,
+        "dataset": data | {"samples": samples(config, model)},
+        "criterion": criterion(config),
+        "model": model.model_dump(exclude={"samples", "python"}),
+        "optimizer": _optimizer(optimizer, hyperparameters, options.steps),
         "seed": seed,
         "snapshots": config.snapshots.model_dump(),
-        "start": own.start,
-        "steps": own.steps,
+        "start": options.start,
+        "steps": options.steps,
     }
     if config.compute != Compute():  # results of two ways to compute agree up to rounding
         settings["compute"] = config.compute.model_dump()
-    plain: Settings = json.loads(canonical(settings))
+    plain: Settings = json.loads(canonical(settings | _own(config, settings)))
     return plain
+
+
+def _optimizer(name: str, hyperparameters: Settings, steps: int) -> Settings:
+    """An optimizer with its hyperparameters; a learning rate in time ends with the run where nothing is said."""
+    rate = hyperparameters.get("learning_rate")
+    if isinstance(rate, dict) and rate.get("steps", 0) is None:
+        hyperparameters["learning_rate"] = rate | {"steps": steps}
+    return {"name": hyperparameters.pop("python", name), **hyperparameters}
+
+
+def _own(config: Config, settings: Settings) -> Settings:
+    """What identifies the code of one's own that a run uses, and where it is; nothing for a run without."""
+    names = (
+        settings["optimizer"]["name"],
+        settings["model"]["kind"],
+        settings["dataset"]["name"],
+        settings["criterion"],
+    )
+    files = {what.file for name in names if (what := reference(name))}
+    if not files:
+        return {}
+    code = {file: config.written.code[file] for file in files}
+    identified: Settings = {"code": code, "folder": os.path.relpath(config.written.folder)}
+    if not isinstance(config.criterion, str) and settings["criterion"] == config.criterion.python:
+        identified["criterion"] = config.criterion.model_dump(exclude={"python"})
+    return {"own": identified}

@@ -6,6 +6,7 @@ field know. Its models are made from the declarations when a config is first che
 `python -m rodflow.config.schema` prints the JSON schema; editors read it from `config.schema.json` beside this module.
 """
 
+import copy
 import json
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -16,7 +17,16 @@ from pydantic.fields import FieldInfo
 from typing_extensions import TypedDict
 
 from rodflow.config.catalogue import DATASETS, FIGURES, FLOWS, MODELS, OPTIMIZERS
-from rodflow.config.declarations import UNIQUE, WHOLE, DataSet, Form, Model, Setting
+from rodflow.config.declarations import (
+    LEARNING_RATE,
+    UNIQUE,
+    WHOLE,
+    DataSet,
+    Form,
+    Model,
+    Optimizer,
+    Setting,
+)
 from rodflow.config.experiment import Settings
 from rodflow.config.keys import (
     STRICT,
@@ -28,18 +38,29 @@ from rodflow.config.keys import (
     ModelSettings,
     Nothing,
     OptimizerSettings,
+    OwnCriterion,
     Seed,
     Strict,
     SweepSettings,
 )
+from rodflow.config.schedules import SCHEDULES
+from rodflow.config.written import NOTHING, Written
 
 Base = TypeVar("Base", bound=Strict)
 _mapping: Form = dict  # of forms that no checker of types knows
 
 
+def config(written: Written = NOTHING) -> TypeAdapter[Config]:
+    """What a config may say, with what is declared: in the catalogue, and as `written` in the config itself."""
+    return _config(written) if written else _plain_config()
+
+
 @cache
-def config() -> TypeAdapter[Config]:
-    """What a config may say, with what is declared."""
+def _plain_config() -> TypeAdapter[Config]:
+    return _config(NOTHING)
+
+
+def _config(written: Written) -> TypeAdapter[Config]:
     flows = _some_of(FLOWS)
     of_sweeps = [name for name in FIGURES if FIGURES[name].of_sweeps]
     sweep = _narrowed(
@@ -48,13 +69,18 @@ def config() -> TypeAdapter[Config]:
         flows=flows,
         figures=Annotated[_some_of(of_sweeps), Field(min_length=1)],
     )
-    kinds = _one_of("kind", ModelSettings, {name: MODELS[name] for name in MODELS})
+    models = {name: MODELS[name] for name in MODELS} | {**written.models}
+    datasets = {name: DATASETS[name] for name in DATASETS} | {**written.datasets}
+    kinds = _one_of("kind", ModelSettings, models)
+    optimizers = {name: _optimizer(name) for name in OPTIMIZERS}
+    optimizers |= {name: _form(name, one) for name, one in written.optimizers.items()}
     made = _narrowed(
         "rodflow experiment",
         Config,
-        dataset=_one_of("name", DataSetSettings, {name: DATASETS[name] for name in DATASETS}),
+        dataset=_one_of("name", DataSetSettings, datasets),
+        criterion=_criterion(written),
         models=Annotated[_mapping[ModelName, kinds], Field(min_length=1)],
-        optimizers=_partial("optimizers", {name: _optimizer(name) for name in OPTIMIZERS}),
+        optimizers=_partial("optimizers", optimizers),
         flows=flows,
         figures=_some_of(name for name in FIGURES if name not in of_sweeps),
         sweeps=_mapping[FolderName, sweep],
@@ -65,9 +91,18 @@ def config() -> TypeAdapter[Config]:
 @cache
 def axes(optimizer: str) -> TypeAdapter[Settings]:
     """What a sweep over this optimizer may change, all of it optional."""
-    own = {**OPTIMIZERS[optimizer].hyperparameters, **_settings(optimizer)}
-    names = [*OPTIMIZERS[optimizer].hyperparameters, "start", "steps", "batch_size"]
-    forms = {name: _without_default(own[name]) for name in names}
+    return axes_of(OPTIMIZERS[optimizer])
+
+
+def axes_of(declared: Optimizer) -> TypeAdapter[Settings]:
+    """What a sweep over an optimizer that declares this may change."""
+    changeable = {k: v for k, v in declared.hyperparameters.items() if k != "python"}
+    if declared.scheduled:
+        changeable["learning_rate"] = LEARNING_RATE
+    own = {**changeable, **_settings()}
+    forms = {
+        name: _without_default(own[name]) for name in (*changeable, "start", "steps", "batch_size")
+    }
     return TypeAdapter(_partial("axes", forms | {"criterion": Criterion, "seed": Seed}))
 
 
@@ -78,8 +113,78 @@ def rules(of: TypeAdapter[Config] | TypeAdapter[Settings]) -> Settings:
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_untitled(described)}
 
 
-def _settings(optimizer: str) -> dict[str, Setting]:
-    """What is set of this optimizer besides its hyperparameters."""
+def rate() -> Setting:
+    """A learning rate that changes in time, in place of a number."""
+    forms: Form = None
+    for name, (title, settings) in SCHEDULES.items():
+        tag = (Literal[name], Field(description=title))
+        form = _made(f"schedule {name}", (Strict,), {"schedule": tag, **settings})
+        forms = form if forms is None else forms | form
+    return Annotated[forms, Field(discriminator="schedule")], Field(
+        description="A learning rate that changes in time."
+    )
+
+
+def _criterion(written: Written) -> Form:
+    if written.criterion is None:
+        return Criterion
+    return _made("criterion", (OwnCriterion,), {**written.criterion})
+
+
+def for_editors() -> Settings:
+    """The JSON schema of any config: also of code of one's own and of learning rates in time.
+
+    What the code takes is not known to an editor, so its arguments may be anything.
+    """
+    known = copy.deepcopy(rules(config()))
+    parts, defined = known["properties"], known["$defs"]
+    for name in DATASETS:
+        if name in DATASETS[name].settings:  # which names it too
+            defined[name]["required"].remove("name")
+    schedules = copy.deepcopy(rules(TypeAdapter(rate()[0])))
+    defined |= schedules.pop("$defs")
+    defined["schedule"] = {"type": "object", "oneOf": schedules["oneOf"]}
+    in_time = {"type": "object", "$ref": "#/$defs/schedule"}
+    for form in defined.values():
+        number = form.get("properties", {}).get("learning_rate")
+        if "learning_rate" in form.get("required", ()):
+            words = number.pop("description")
+            form["properties"]["learning_rate"] = {"anyOf": [number, in_time], "description": words}
+    own = {"type": "object", "$ref": "#/$defs/own_optimizer"}
+    shared = {k: rule for k, rule in defined["gd"]["properties"].items() if k != "learning_rate"}
+    defined["own_optimizer"] = _own_rule(shared)
+    defined["optimizers"]["properties"] = {
+        name: {"anyOf": [rule, own], "description": rule.get("description", "")}
+        for name, rule in defined["optimizers"]["properties"].items()
+    }
+    defined["optimizers"]["additionalProperties"] = own
+    samples = {"samples": defined["mlp"]["properties"]["samples"]}
+    several = {"type": "array", "items": {"type": "string"}, "default": []}
+    files = {"files": several | {"description": "Files beside the config that it reads."}}
+    parts["dataset"]["oneOf"].append(_own_rule(samples | files))
+    (models,) = parts["models"]["patternProperties"].values()
+    models["oneOf"].append(_own_rule(samples))
+    words, default = (parts["criterion"].pop(key) for key in ("description", "default"))
+    parts["criterion"] = {
+        "anyOf": [parts["criterion"], _own_rule({})],
+        "description": words,
+        "default": default,
+    }
+    return known
+
+
+def _own_rule(others: Settings) -> Settings:
+    python = {
+        "type": "string",
+        "pattern": r"^[^:\s]+\.py:[A-Za-z_]\w*$",
+        "description": "FILE.py:NAME, a file beside the config and a function or class in it, whose arguments are "
+        "the other keys.",
+    }
+    return {"type": "object", "required": ["python"], "properties": {"python": python, **others}}
+
+
+def _settings() -> dict[str, Setting]:
+    """What is set of an optimizer besides its hyperparameters."""
     fields = OptimizerSettings.model_fields
     forms: dict[str, Form] = {
         name: Annotated[field.annotation, *field.metadata] if field.metadata else field.annotation
@@ -99,7 +204,11 @@ def _optimizer(name: str) -> Form:
 @cache
 def _family(name: str) -> Form:
     """The settings of an optimizer: of one model the same, but nothing on models."""
-    declared, settings = OPTIMIZERS[name], _settings(name)
+    return _form(name, OPTIMIZERS[name])
+
+
+def _form(name: str, declared: Optimizer) -> Form:
+    settings = _settings()
     others = {**declared.hyperparameters, **settings}
     forms = {key: _without_default(setting) for key, setting in others.items()}
     of_one = _partial(f"{name} of a model", forms | {"only": Nothing, "models": Nothing})
@@ -160,4 +269,4 @@ def _untitled(rule: Form) -> Form:
 
 
 if __name__ == "__main__":
-    print(json.dumps(rules(config()), indent=1))
+    print(json.dumps(for_editors(), indent=1))

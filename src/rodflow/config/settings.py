@@ -16,14 +16,15 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from rodflow.config import schema
-from rodflow.config.conflicts import conflicts
+from rodflow.config.conflicts import conflicts, unfit_files
 from rodflow.config.describing import describe
 from rodflow.config.experiment import Experiment
 from rodflow.config.keys import Config
 from rodflow.config.messages import ConfigError, Place, Problem, explain, key_name, refuse, show
 from rodflow.config.reading import MOST_VALUES, load
-from rodflow.config.runs import main_runs, options
+from rodflow.config.runs import criterion, dataset, main_runs, options
 from rodflow.config.sweeps import bad_sweeps, sweep
+from rodflow.config.written import Written, found_in
 from rodflow.errors import RodflowError
 
 __all__ = ["ConfigError", "describe", "load", "main", "resolve"]
@@ -32,8 +33,12 @@ _DEEPEST = 20  # levels of nesting; a config has six
 _LARGEST = 2**63  # what other readers of the JSON settings can hold
 
 
-def resolve(config: Mapping[str, object]) -> Experiment:
+def resolve(config: Mapping[str, object], folder: str | Path = "") -> Experiment:
     """The experiment that a config describes, checked and with every default filled in.
+
+    Args:
+        config: as `load` reads it.
+        folder: where it is: files and code of one's own that it names are relative to that.
 
     Relations between keys (``start`` within ``steps``, ``heads`` dividing ``width``) are looked at
     once every key is right by itself.
@@ -43,14 +48,18 @@ def resolve(config: Mapping[str, object]) -> Experiment:
     """
     problems: list[Problem] = []
     plain = _plain(config, (), problems, itertools.count())
-    given = _checked(plain, problems)
+    plain, written, bad = found_in(plain, Path(folder), schema.rate())
+    refuse([*problems, *bad] if bad else (), plain)
+    given = _checked(plain, problems, written)
+    given.written = written
     chosen = options(given)
+    refuse([*unfit_files(given)], plain)
     refuse([*conflicts(given, chosen), *bad_sweeps(given, chosen)], plain)
     runs = main_runs(given, chosen)
     return Experiment(
         name=given.name,
-        dataset=given.dataset.model_dump(),
-        criterion=given.criterion,
+        dataset=dataset(given),
+        criterion=criterion(given),
         runs=runs,
         sweeps=tuple(sweep(given, chosen, name, runs) for name in given.sweeps),
         replicas=given.replicas,
@@ -72,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = load(path)
         try:
-            described = describe(resolve(config))
+            described = describe(resolve(config, path.parent))
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
     except RodflowError as error:  # or a declaration that cannot be read
@@ -83,13 +92,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _checked(plain: object, problems: Sequence[Problem]) -> Config:
+def _checked(plain: object, problems: Sequence[Problem], written: Written) -> Config:
     """A config whose every key is right by itself.
 
     Raises:
         ConfigError: one is not, or there are problems already.
     """
-    form = schema.config()
+    form = schema.config(written)
     try:
         found = form.validate_python(plain)
     except ValidationError as error:

@@ -4,14 +4,14 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from rodflow.config.conflicts import MOST_RUNS, above, missing_flows, too_late, unknown
-from rodflow.config.experiment import Run, Sweep
+from rodflow.config.experiment import Run, Settings, Sweep
 from rodflow.config.keys import Config, OptimizerSettings, SweepSettings
 from rodflow.config.messages import Place, Problem, explain, show, suggest
 from rodflow.config.runs import Options, runs, samples
-from rodflow.config.schema import axes, rules
+from rodflow.config.schema import axes, axes_of, rules
 
 Value = float | int | str | None
 """Of an axis; the text is a criterion."""
@@ -29,7 +29,7 @@ def sweep(config: Config, options: Options, name: str, main: Sequence[Run]) -> S
     known = {run.digest for run in base}
     found: list[Run] = []
     for model, optimizer in places:
-        for values in _combinations(entry, optimizer):
+        for values in _combinations(config, entry, optimizer):
             varied = {key: value for key, value in values.items() if key != "seed"}
             group = ",".join(f"{key}={_word(value)}" for key, value in varied.items()) or "seeds"
             own: dict[str, object] = {"seeds": [values["seed"]]} if "seed" in values else {}
@@ -76,7 +76,8 @@ def _bad_axes(config: Config, entry: SweepSettings, options: Options) -> Iterato
     for model, optimizer in _places(entry):
         images = samples(config, config.models[model])
         for key, values in entry.over.items():
-            known = [*rules(axes(optimizer))["properties"]]
+            form = _axes(config, optimizer)
+            known = [*rules(form)["properties"]]
             if key not in known:
                 near = suggest(key, [name for name in known if name not in OF_THE_EXPERIMENT])
                 text = f"is no axis; {optimizer} has {', '.join(known)}{near}"
@@ -84,7 +85,7 @@ def _bad_axes(config: Config, entry: SweepSettings, options: Options) -> Iterato
                 continue
             for index, value in enumerate(values):
                 place: Place = ("over", key, index)
-                yield from ((place, text) for text in _bad_value(optimizer, key, value))
+                yield from ((place, text) for text in _bad_value(form, key, value))
                 if key == "batch_size" and above(value, images):
                     yield place, f"is {value}; the model is trained on {images} images"
     longest = max(entry.over, key=lambda key: len(entry.over[key]))
@@ -95,8 +96,14 @@ def _bad_axes(config: Config, entry: SweepSettings, options: Options) -> Iterato
             yield ("over", key), f"has {len(values)} values; {text}"
 
 
-def _bad_value(optimizer: str, key: str, value: object) -> Iterator[str]:
-    form, tried = axes(optimizer), {key: value}
+def _axes(config: Config, optimizer: str) -> TypeAdapter[Settings]:
+    """What a sweep over an optimizer may change."""
+    own = config.written.optimizers
+    return axes_of(own[optimizer]) if optimizer in own else axes(optimizer)
+
+
+def _bad_value(form: TypeAdapter[Settings], key: str, value: object) -> Iterator[str]:
+    tried = {key: value}
     try:
         form.validate_python(tried)
     except ValidationError as error:
@@ -107,12 +114,14 @@ def _bad_value(optimizer: str, key: str, value: object) -> Iterator[str]:
 def _bad_runs(config: Config, entry: SweepSettings, options: Options) -> Iterator[Problem]:
     every = config.snapshots.every
     for model, optimizer in _places(entry):
-        for values in _combinations(entry, optimizer):
+        for values in _combinations(config, entry, optimizer):
             chosen = _with(options[model, optimizer], values)
             if text := too_late(chosen.start, every, chosen.steps):
                 axis = next((key for key in ("steps", "start") if key in values), "start")
                 yield ("over", axis), text
-            for text in missing_flows(optimizer, entry.flows, chosen.batch_size):
+            for text in missing_flows(
+                optimizer, config.declared(optimizer), entry.flows, chosen.batch_size
+            ):
                 yield ("flows",), text
 
 
@@ -126,9 +135,9 @@ def _places(entry: SweepSettings) -> list[tuple[str, str]]:
     return [*itertools.product(entry.model, entry.optimizer)]
 
 
-def _combinations(entry: SweepSettings, optimizer: str) -> list[dict[str, Value]]:
+def _combinations(config: Config, entry: SweepSettings, optimizer: str) -> list[dict[str, Value]]:
     """The values of a sweep's axes: one at a time, side by side, or all combinations."""
-    form = axes(optimizer)
+    form = _axes(config, optimizer)
     over: Mapping[str, Sequence[Value]] = {
         key: [form.validate_python({key: value})[key] for value in values]
         for key, values in entry.over.items()

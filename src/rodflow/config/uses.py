@@ -11,6 +11,7 @@ from typing import Any
 
 from rodflow.config.catalogue import DATASETS, FIGURES, FLOWS, MODELS, OPTIMIZERS, Kind
 from rodflow.config.code import digest
+from rodflow.config.reference import is_own
 
 _COMMANDS = "rodflow.cli.stages"
 
@@ -58,7 +59,7 @@ def modules(
     folder = "rodflow.cli.commands" if stage == "audit" else _COMMANDS
     own = [f"{folder}.{stage}"]
     if stage == "dataset":
-        own += [DATASETS.module(one["name"]) for one in settings]
+        own += [DATASETS.module(one["name"]) for one in settings if not is_own(one["name"])]
     if stage in _TRAINED:
         own += [module for one in settings for module in _named(one)]
     own += [f"rodflow.stages.{kind}" for kind in replays]
@@ -69,5 +70,10 @@ def modules(
 
 
 def _named(settings: Mapping[str, Any]) -> Iterator[str]:
-    yield OPTIMIZERS.module(settings["optimizer"]["name"])
-    yield MODELS.module(settings["model"]["kind"])
+    """The modules that a run names; code of one's own has its digest in the settings."""
+    for kind, name in (
+        (OPTIMIZERS, settings["optimizer"]["name"]),
+        (MODELS, settings["model"]["kind"]),
+    ):
+        if not is_own(name):
+            yield kind.module(name)

@@ -21,7 +21,9 @@ import xarray as xr
 from jaxtyping import Float
 
 from rodflow.config.catalogue import DATASETS
+from rodflow.config.reference import is_own
 from rodflow.errors import RodflowError
+from rodflow.problem.arrays import own_data
 
 SCALINGS = ("standard", "unit")
 
@@ -53,6 +55,8 @@ def load(settings: Mapping[str, Any]) -> xr.Dataset:
         DatasetError: a setting, the archive or the download is not as it must be.
     """
     options = dict(settings)
+    if is_own(options.get("name")):
+        return own_data(options)
     name = options.pop("name", None)
     if name not in DATASETS:
         raise DatasetError(f"name is {name!r}; it must be one of {', '.join(DATASETS)}")

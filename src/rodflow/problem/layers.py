@@ -123,9 +123,13 @@ class LayerNorm(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention, scaled dot product, between the tokens of a sample."""
+    """Multi-head self-attention, scaled dot product, between the tokens of a sample.
+
+    With `causal` each token sees itself and those before it only.
+    """
 
     heads: int
+    causal: bool = False
 
     @nn.compact
     def __call__(
@@ -135,6 +139,9 @@ class Attention(nn.Module):
         shape = (3, self.heads, width // self.heads, *x.shape[1:])
         query, key, value = Dense(3 * width)(x).reshape(shape)
         scores = jnp.einsum("hdqn,hdkn->hqkn", query, key) / math.sqrt(width // self.heads)
+        if self.causal:
+            order = jnp.arange(x.shape[1])
+            scores = jnp.where((order[:, None] >= order)[..., None], scores, -jnp.inf)
         mixed = jnp.einsum("hqkn,hdkn->hdqn", jax.nn.softmax(scores, axis=2), value)
         return Dense(width)(mixed.reshape(x.shape))
 

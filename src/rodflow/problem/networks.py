@@ -104,10 +104,12 @@ def _initial(name: str, draw: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..
     match name:
         case "kernel":
             return draw / np.float32(math.sqrt(math.prod(draw.shape[:-1])))
-        case "positions":
+        case "positions" | "embedding":
             return draw * np.float32(0.02)
         case "scale":
             return np.ones_like(draw)
         case "bias":
             return np.zeros_like(draw)
-    raise ModelError(f"parameter {name} has no initial value; it must be kernel, bias or scale")
+    raise ModelError(
+        f"parameter {name} has no initial value; it must be kernel, bias, scale, positions or embedding"
+    )

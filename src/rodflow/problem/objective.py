@@ -30,8 +30,11 @@ from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, DTypeLike, Float, Int, PyTree
 
+from rodflow.config.reference import is_own
 from rodflow.errors import RodflowError
 from rodflow.problem import networks
+from rodflow.problem.own import criterion_of
+from rodflow.problem.own_code import own_criterion, own_model, refuse_what_is_no_loss
 
 
 class ObjectiveError(RodflowError, ValueError):
@@ -108,7 +111,7 @@ class Objective(eqx.Module):
 
     Attributes:
         inputs: what the network sees.
-        targets: what it should answer, one-hot.
+        targets: what it should answer: one-hot, or what the criterion takes.
         network: from parameters and inputs to logits.
         unravel: from flat weights to parameters.
         criterion: from logits and targets to the loss, a mean over samples.
@@ -205,12 +208,17 @@ def of_run(
     Raises:
         ObjectiveError, ModelError: see `build`.
     """
-    images = dataset.isel(sample=slice(settings["dataset"].get("samples")))
+    samples = settings["dataset"].get("samples")
+    if samples is not None and samples > dataset.sizes["sample"]:
+        raise ObjectiveError(
+            f"dataset.samples is {samples}; the data set has {dataset.sizes['sample']}"
+        )
     return build(
-        images,
+        dataset.isel(sample=slice(samples)),
         settings["model"],
         settings["criterion"],
         settings["seed"],
+        own=settings.get("own"),
         **settings.get("compute", {}),
     )
 
@@ -224,44 +232,80 @@ def build(
     *,
     devices: int = 1,
     samples_at_once: int | None = None,
+    own: Mapping[str, Any] | None = None,
 ) -> tuple[Objective, Float[Array, " parameter"]]:
     """The loss of a model on a data set, and the initial weights of a seed.
 
     Args:
-        dataset: with ``image(sample, row, column, channel)`` and ``target(sample, class)``, see
-            `rodflow.problem.labelled.load`.
-        model_settings: see `rodflow.problem.networks.build`.
-        criterion: a key of `CRITERIA`.
+        dataset: with ``image(sample, row, column, channel)`` and one-hot ``target(sample, class)``, see
+            `rodflow.problem.labelled.load`; or with ``input`` and ``target`` of any shape, whole numbers or not.
+        model_settings: see `rodflow.problem.networks.build`; or of code of one's own, its name as `kind`.
+        criterion: a key of `CRITERIA`, or the name of a function of one's own.
         seed: of the initial weights, which are drawn in single precision whatever the dtype.
         dtype: of data and weights; float64 where JAX has it enabled.
         devices: over how many the samples are spread, in equal shares.
         samples_at_once: how many samples each device works on at a time; None: all of its share.
+        own: what identifies code of one's own, and where it is: `own` of a run's settings.
 
     Raises:
+        OwnError, ProblemError: code of one's own fails, or gives no model or criterion.
         ObjectiveError: an unknown criterion, float64 where JAX has it disabled, more devices than there are, or a
             number of them that does not divide that of the samples.
         ModelError: the model cannot be built, or does not fit the images.
     """
-    if criterion not in CRITERIA:
-        raise ObjectiveError(f"criterion is {criterion!r}; it must be one of {', '.join(CRITERIA)}")
+    own = own or {}
+    measure = _criterion(criterion, own, images="image" in dataset)
     if jax.dtypes.canonicalize_dtype(dtype) != dtype:
         why = f"dtype is {jnp.dtype(dtype).name}, which JAX has disabled"
         raise ObjectiveError(f"{why}; set JAX_ENABLE_X64=1 or take float32")
-    images = dataset["image"].transpose("sample", "row", "column", "channel")
-    inputs = jnp.asarray(images.values, dtype)
-    targets = jnp.asarray(dataset["target"].transpose("sample", "class").values, dtype)
+    inputs, targets = _arrays(dataset, dtype)
     mesh = _mesh(devices, inputs.shape[0])
-    module = networks.build(model_settings, targets.shape[1])
-    parameters = networks.initialise(module, inputs, seed)
+    if is_own(model_settings["kind"]):
+        network, parameters = own_model(model_settings, own, inputs, seed)
+    else:
+        if targets.ndim == 1 and jnp.issubdtype(targets.dtype, jnp.floating):
+            targets = targets[:, None]
+        module = networks.build(model_settings, _outputs(dataset, targets))
+        network, parameters = Network(module), networks.initialise(module, inputs, seed)
     weights = jnp.asarray(ravel_pytree(parameters)[0], dtype)
     if mesh is not None:
         inputs, targets = jax.device_put(
             (inputs, targets), NamedSharding(mesh, PartitionSpec(SAMPLE))
         )
         weights = jax.device_put(weights, NamedSharding(mesh, PartitionSpec()))
-    network, unravel = Network(module), Unravel.of(parameters)
-    loss = Objective(inputs, targets, network, unravel, CRITERIA[criterion], mesh, samples_at_once)
+    unravel = Unravel.of(parameters)
+    loss = Objective(inputs, targets, network, unravel, measure, mesh, samples_at_once)
+    if "image" not in dataset or own:
+        refuse_what_is_no_loss(loss, weights)
     return loss, weights
+
+
+def _criterion(
+    criterion: str, own: Mapping[str, Any], *, images: bool
+) -> Callable[[Array, Array], Array]:
+    if is_own(criterion):
+        return own_criterion(criterion, own)
+    if criterion not in CRITERIA:
+        raise ObjectiveError(f"criterion is {criterion!r}; it must be one of {', '.join(CRITERIA)}")
+    return CRITERIA[criterion] if images else criterion_of(criterion)
+
+
+def _arrays(dataset: xr.Dataset, dtype: DTypeLike) -> tuple[Array, Array]:
+    """Inputs and targets; whole numbers stay whole."""
+    if "image" in dataset:
+        images = dataset["image"].transpose("sample", "row", "column", "channel")
+        one_hot = dataset["target"].transpose("sample", "class")
+        return jnp.asarray(images.values, dtype), jnp.asarray(one_hot.values, dtype)
+    inputs, targets = (
+        jnp.asarray(values, dtype if values.dtype.kind == "f" else None)
+        for values in (dataset["input"].values, dataset["target"].values)
+    )
+    return inputs, targets
+
+
+def _outputs(dataset: xr.Dataset, targets: Array) -> int:
+    """How many numbers a network answers with: for classes by number, how many there are."""
+    return int(dataset.attrs.get("classes", targets.shape[-1]))
 
 
 def _mesh(devices: int, samples: int) -> Mesh | None:

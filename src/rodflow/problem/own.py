@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
+from flax.errors import InvalidRngError
 from jaxtyping import Array, Float, PyTree
 
 from rodflow.errors import RodflowError
@@ -113,18 +114,9 @@ def of_model(
     Raises:
         ProblemError: the model keeps state beside its parameters or is random, or see `own`.
     """
-    measure = _criterion(criterion)
+    measure = criterion_of(criterion)
     inputs, targets = (jnp.asarray(part) for part in data)
-    if isinstance(model, linen.Module):
-        apply, parameters = _linen(model, inputs, seed)
-    elif isinstance(model, nnx.Module):
-        apply, parameters = _nnx(model)
-    elif isinstance(model, eqx.Module):
-        apply, parameters = _equinox(model)
-    else:
-        raise ProblemError(
-            f"model is {type(model).__name__}; give a flax or equinox module, or a loss with its parameters"
-        )
+    apply, parameters = function_of(model, inputs, seed)
 
     def loss(parameters: Parameters, data: tuple[Array, Array]) -> Float[Array, ""]:
         return measure(apply(parameters, data[0]), data[1])
@@ -133,6 +125,30 @@ def of_model(
 
 
 Apply = Callable[[Parameters, Array], Array]
+
+
+def function_of(model: object, inputs: Array, seed: int) -> tuple[Apply, Parameters]:
+    """A model as a function of parameters and a batch of inputs, and its initial parameters.
+
+    Args:
+        model: a flax or equinox module; or the function and the parameters themselves, as a pair.
+        inputs: of the shape that it is for.
+        seed: of the initial parameters of a linen module; the others bring theirs.
+
+    Raises:
+        ProblemError: it is no model, keeps state beside its parameters or is random.
+    """
+    if isinstance(model, linen.Module):
+        return _linen(model, inputs, seed)
+    if isinstance(model, nnx.Module):
+        return _nnx(model)
+    if isinstance(model, tuple) and len(model) == 2 and callable(model[0]):
+        return model[0], _checked(model[1])
+    if isinstance(model, eqx.Module):
+        return _equinox(model)
+    raise ProblemError(
+        f"model is {type(model).__name__}; give a flax or equinox module, or a loss with its parameters"
+    )
 
 
 def _linen(model: linen.Module, inputs: Array, seed: int) -> tuple[Apply, Parameters]:
@@ -153,6 +169,13 @@ def _linen(model: linen.Module, inputs: Array, seed: int) -> tuple[Apply, Parame
     def apply(parameters: Parameters, inputs: Array) -> Array:
         return cast(Array, model.apply({"params": parameters}, inputs))
 
+    try:
+        jax.eval_shape(apply, parameters, inputs)
+    except InvalidRngError as error:
+        why = str(error).split(" (")[0]
+        raise ProblemError(
+            f"the model is random: {why}; a step is a map of parameters only: take layers without it, no dropout"
+        ) from error
     return apply, parameters
 
 
@@ -178,7 +201,12 @@ def _equinox(model: eqx.Module) -> tuple[Apply, Parameters]:
     return lambda p, x: jax.vmap(eqx.combine(p, rest))(x), parameters
 
 
-def _criterion(criterion: str | Criterion) -> Criterion:
+def criterion_of(criterion: str | Criterion) -> Criterion:
+    """A criterion by its name; a function is one already.
+
+    Raises:
+        ProblemError: there is none of this name.
+    """
     if callable(criterion):
         return criterion
     known: dict[str, Criterion] = {"mse": _squared_error, "cross_entropy": _cross_entropy}

@@ -11,14 +11,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import xarray as xr
 from jaxtyping import Array, Float
 
+from rodflow.config.reference import is_own
 from rodflow.dynamics.discrete import scale_invariant
 from rodflow.dynamics.process import Recording, Snapshot
 from rodflow.optimizers.instability import critical_gain
 from rodflow.optimizers.optimizer_map import OptimizerMap, State, optimizer_map
+from rodflow.optimizers.own import own_entry, own_transformation, why_no_threshold
+from rodflow.optimizers.schedules import scheduled_entry
 from rodflow.optimizers.table import TABLE, Entry
+from rodflow.optimizers.tuned import Transformation
 from rodflow.problem import objective
 from rodflow.store.trajectory import states, trajectory
 
@@ -129,18 +134,42 @@ def prepare(dataset: xr.Dataset, settings: Settings) -> Prepared:
         ObjectiveError, ModelError: see `rodflow.problem.objective.of_run`.
     """
     loss, weights = objective.of_run(dataset, settings)
+    name = settings["optimizer"]["name"]
+    about = f"{name}, {settings['model']['kind']} on {settings['dataset']['name']}"
     known, hyperparameters = optimizer_of(settings)
-    transformation = known.tuned(weights.dtype, **hyperparameters)
-    about = f"{settings['optimizer']['name']}, {settings['model']['kind']} on {settings['dataset']['name']}"
-    unravel = None if transformation.shapeless else loss.unravel
-    optimizer = optimizer_map(loss, transformation, weights, unravel=unravel)
+    if is_own(name):
+        transformation: Transformation = known.build()
+        optimizer = optimizer_map(loss, transformation, weights, unravel=loss.unravel)
+        known = own_entry(known.build, linear=not why_no_threshold(optimizer, weights))
+    else:
+        transformation = known.tuned(weights.dtype, **hyperparameters)
+        unravel = None if transformation.shapeless else loss.unravel
+        optimizer = optimizer_map(loss, transformation, weights, unravel=unravel)
     return Prepared(settings, optimizer, weights, known, hyperparameters, about)
 
 
-def optimizer_of(settings: Settings) -> tuple[Entry, dict[str, float]]:
-    """What is known of the optimizer that a run names, and its hyperparameters."""
+def optimizer_of(
+    settings: Settings, stored: xr.Dataset | None = None
+) -> tuple[Entry, dict[str, float]]:
+    """What is known of the optimizer that a run names, and its hyperparameters.
+
+    Args:
+        settings: of the run.
+        stored: a trajectory of the run, which shows whether an optimizer of one's own is linear: it has a gain then.
+    """
     hyperparameters = dict(settings["optimizer"])
-    return TABLE[hyperparameters.pop("name")], hyperparameters
+    name = hyperparameters.pop("name")
+    if is_own(name):
+
+        def build() -> optax.GradientTransformation:
+            return own_transformation(name, hyperparameters, settings["own"], settings["steps"])
+
+        return own_entry(build, linear=stored is None or "gain" in stored), hyperparameters
+    rate = hyperparameters.get("learning_rate")
+    if isinstance(rate, Mapping):
+        del hyperparameters["learning_rate"]
+        return scheduled_entry(TABLE[name], rate), hyperparameters
+    return TABLE[name], hyperparameters
 
 
 def preconditioner(

@@ -105,7 +105,7 @@ def sharpness(
         count, tolerance, every, known, checkpoint: see `along`.
     """
     loss, _ = objective.of_run(dataset, settings)
-    optimizer, hyperparameters = optimizer_of(settings)
+    optimizer, hyperparameters = optimizer_of(settings, data)
     search = Search(count, tolerance, every)
     return along(loss, optimizer, hyperparameters, data, search, known, checkpoint)
 

@@ -30,9 +30,9 @@ from rodflow.analysis.comparison import compare
 from rodflow.config.catalogue import FIGURES, FLOWS
 from rodflow.config.code import digest
 from rodflow.errors import RodflowError
-from rodflow.optimizers.alternation import alternating_gain
 from rodflow.optimizers.on_tree import Layout
-from rodflow.optimizers.optimizer_map import OptimizerError, OptimizerMap, optimizer_map
+from rodflow.optimizers.optimizer_map import OptimizerMap, optimizer_map
+from rodflow.optimizers.own import STEPS_TO_LOOK, own_entry, why_no_threshold
 from rodflow.optimizers.table import Entry
 from rodflow.problem.own import Criterion, Data, Model, Parameters, of_model, own
 from rodflow.stages.flow import follow
@@ -242,23 +242,9 @@ def _known(
     step: OptimizerMap, weights: Array, optimizer: optax.GradientTransformation
 ) -> tuple[Entry, str]:
     """What is known of the optimizer: a threshold by its linearised map, or in words why it has none."""
-
-    def build() -> optax.GradientTransformation:
-        return optimizer
-
-    state = step.initial(weights)
-    for _ in range(_STEPS_TO_LOOK):  # moments that are still empty have no gain
-        state = step(state)
-    try:
-        alternating_gain(step, state)
-    except OptimizerError as error:
-        none = Entry(build, lambda **_: float("nan"), adaptive=False)
-        return none, f"no linear threshold: {error}"
-    return Entry(build, None, adaptive=False), "threshold by the linearised map"
-
-
-_STEPS_TO_LOOK = 3
-"""Steps after which the optimizer is linearised, and which tell a continued study from another one."""
+    why = why_no_threshold(step, weights)
+    words = f"no linear threshold: {why}" if why else "threshold by the linearised map"
+    return own_entry(lambda: optimizer, linear=not why), words
 
 
 def _make(
@@ -334,7 +320,7 @@ def _key(prepared: Prepared, flows: tuple[str, ...], search: Search) -> str:
     A loss and a transformation are functions, which have no digest. What they do in the first steps has one.
     """
     state, seen = prepared.optimizer.initial(prepared.weights), []
-    for _ in range(_STEPS_TO_LOOK):
+    for _ in range(STEPS_TO_LOOK):
         loss, gradient, state = prepared.optimizer.evaluate(state)
         seen += [np.asarray(leaf).tobytes() for leaf in (loss, gradient, *jax.tree.leaves(state))]
     code = digest(__name__, *(FLOWS.module(flow) for flow in flows))

@@ -124,7 +124,7 @@ class StoredRun:
         """
         sharpness = self.eigenvalues(DISCRETE)
         limit = np.asarray(sharpness.attrs["threshold"]).item()
-        if sharpness.attrs.get("preconditioner") == "alternating gain":
+        if sharpness.attrs.get("preconditioner") == "alternating gain" or np.isnan(limit):
             return limit
         return limit * self.settings["optimizer"]["learning_rate"]
 

@@ -9,34 +9,59 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rodflow.cli.environment import stay_on_the_cpu
 from rodflow.config.overrides import changed
 from rodflow.config.settings import load, resolve
+
+if TYPE_CHECKING:
+    from rodflow.audit.report import Report
 
 MANY_CORES = True
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The experiment and where its results are."""
+    parser.add_argument(
+        "folder",
+        type=Path,
+        nargs="?",
+        help="of rodflow.study(..., folder=...), which has no config",
+    )
     parser.add_argument("--config", type=Path, default=Path("config.yaml"), help="the experiment")
     parser.add_argument(
         "--overrides", type=json.loads, default={}, metavar="JSON", help="its changed keys"
     )
     parser.add_argument("--root", type=Path, help="default: results/<name in the config>")
+    parser.add_argument(
+        "--without-code",
+        action="store_true",
+        help="run no code of the config's own, and check no eigenvectors of its runs",
+    )
     parser.add_argument("--output", type=Path, help="default: audit.json in the root")
 
 
 def run(args: argparse.Namespace, cores: int) -> int:
     """Audit, with as many processes as there are cores."""
     from rodflow.audit.audit import audit
-    from rodflow.audit.report import summary, write
 
     stay_on_the_cpu()
-    experiment = resolve(changed(load(args.config), args.overrides))
+    if args.folder is not None:
+        from rodflow.audit.study import audit_study
+
+        return _told(audit_study(args.folder), args.folder, args.output)
+    experiment = resolve(changed(load(args.config), args.overrides), args.config.parent)
     root = args.root or Path("results") / experiment.name
-    output = args.output or root / "audit.json"
-    report = audit(root, experiment, workers=cores)
+    report = audit(root, experiment, workers=cores, own_code=not args.without_code)
+    return _told(report, root, args.output)
+
+
+def _told(report: "Report", root: Path, output: Path | None) -> int:
+    """Say and write what was found; the exit status."""
+    from rodflow.audit.report import summary, write
+
+    output = output or root / "audit.json"
     print(summary(report))
     for problem in report.problems:
         print(f"{root}/{problem.path}: {problem.what}", file=sys.stderr)

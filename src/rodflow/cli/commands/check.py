@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
         folders.refuse_without_cache()
     config = load(args.config)
     try:
-        described = describe(resolve(config))
+        described = describe(resolve(config, args.config.parent))
     except ConfigError as error:
         raise ConfigError(f"{args.config}: {error}") from error
     if not args.quiet:

@@ -20,6 +20,7 @@ from rodflow.cli.commands import index
 from rodflow.config.catalogue import DATASETS
 from rodflow.config.experiment import Experiment
 from rodflow.config.plan import expected_files
+from rodflow.config.reference import is_own
 from rodflow.config.settings import ConfigError, load, resolve
 from rodflow.errors import RodflowError
 from rodflow.stages.progress import words
@@ -43,11 +44,7 @@ class Planned:
     @property
     def cost(self) -> float:
         """How much there is to compute: steps times images, of runs and of their flows, which take four gradients."""
-        samples = (
-            self.experiment.dataset["samples"]
-            or DATASETS[self.experiment.dataset["name"]].per_class
-            or 1
-        )
+        samples = self.experiment.dataset["samples"] or 1000  # of data of one's own, perhaps
         return sum(
             run.settings["steps"]
             * (1 + 4 * len(run.flows))
@@ -120,7 +117,7 @@ def experiments(places: list[Path], without: list[str]) -> tuple[list[Planned], 
     planned, absent = [], []
     for path in index.configs(places):
         try:
-            experiment = resolve(load(path))
+            experiment = resolve(load(path), path.parent)
         except ConfigError as error:
             raise ConfigError(f"{path}: {error}") from error
         if experiment.name in without or path.stem in without:
@@ -136,7 +133,7 @@ def experiments(places: list[Path], without: list[str]) -> tuple[list[Planned], 
 def at_hand(experiment: Experiment) -> bool:
     """Whether the images need no download."""
     dataset = experiment.dataset
-    if "archive" not in DATASETS[dataset["name"]].places:
+    if is_own(dataset["name"]) or "archive" not in DATASETS[dataset["name"]].places:
         return True
     given = dataset.get("archive") or os.environ.get("RODFLOW_CIFAR10")
     return given is not None and Path(given).expanduser().is_file()

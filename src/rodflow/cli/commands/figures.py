@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     from rodflow.figures.core.style import save
     from rodflow.store.results import drawn_from
 
-    experiment = resolve(load(args.config))
+    experiment = resolve(load(args.config), args.config.parent)
     root = args.root or Path("results") / experiment.name
     planned = {Path(figure.stem).name: figure for figure in plan.figures(experiment)}
     wanted = args.names or [*planned]

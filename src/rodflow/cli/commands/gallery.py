@@ -26,7 +26,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Copy them, in place of those that are there."""
-    name = resolve(load(args.config)).name
+    name = resolve(load(args.config), args.config.parent).name
     results, gallery = Path("results", name), Path("docs/gallery", name)
     files = [*results.glob("figures/*.png"), *results.glob("figures/*.csv"), results / "audit.md"]
     if not (results / "audit.md").exists():

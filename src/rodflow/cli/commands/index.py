@@ -36,7 +36,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Index those that have results."""
-    found = [resolve(load(path)) for path in configs(args.configs)]
+    found = [resolve(load(path), path.parent) for path in configs(args.configs)]
     there = [one for one in found if (args.results / one.name).is_dir()]
     for path in write(there, args.results):
         print(path)

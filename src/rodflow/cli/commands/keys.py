@@ -27,6 +27,9 @@ results go to `results/<name>/`.
 
 This page is printed by `rodflow keys` from the schema of a config (`src/rodflow/config/config.schema.json`), which an
 editor with YAML support reads too. Write 5.0e-3 or 0.005: YAML reads 5e-3 as text.
+
+A data set, a criterion, a model or an optimizer may be code of your own, `python: FILE.py:NAME`; its arguments are then
+keys beside it. A learning rate may change in time. See `docs/tutorials/own_config.md`.
 """
 
 
@@ -49,8 +52,8 @@ def page(schema: Rule) -> str:
         (forms,) = _choices(top[key], known)
         parts.append(f"## {key}\n")
         for form in forms:
-            tag = next(name for name, rule in form["properties"].items() if "const" in rule)
-            named = form["properties"][tag]
+            tag = next((k for k, rule in form["properties"].items() if "const" in rule), "python")
+            named = {"const": "FILE.py:NAME", **form["properties"][tag]}
             own = {k: v for k, v in form["properties"].items() if k != tag}
             parts += [
                 f"### {tag}: {named['const']}\n",
@@ -58,6 +61,7 @@ def page(schema: Rule) -> str:
                 _table(own),
             ]
     parts += ["## optimizers\n", *_optimizers(top["optimizers"], known)]
+    parts += ["### learning_rate: {schedule: NAME, ...}\n", *_schedules(known)]
     (sweep,) = top["sweeps"]["patternProperties"].values()
     parts += ["## sweeps\n", _table(_whole(sweep, known)["properties"])]
     for key in ("snapshots", "sharpness", "compute"):
@@ -67,7 +71,10 @@ def page(schema: Rule) -> str:
 
 def _optimizers(rule: Rule, known: Rule) -> Iterator[str]:
     """What all optimizers have, then what each has of its own."""
-    entries = {name: _whole(entry, known) for name, entry in rule["properties"].items()}
+    entries = {
+        name: {**_whole(entry["anyOf"][0], known), "description": entry["description"]}
+        for name, entry in rule["properties"].items()
+    }
     shared = [
         key
         for key in next(iter(entries.values()))["properties"]
@@ -81,6 +88,16 @@ def _optimizers(rule: Rule, known: Rule) -> Iterator[str]:
         yield f"### {name}\n"
         yield f"{entry.get('description', '')}\n".lstrip()
         if own:
+            yield _table(own)
+
+
+def _schedules(known: Rule) -> Iterator[str]:
+    """What may be said of each learning rate that changes in time."""
+    for form in known.values():
+        named = form.get("properties", {}).get("schedule")
+        if named:
+            own = {key: rule for key, rule in form["properties"].items() if key != "schedule"}
+            yield f"`schedule: {named['const']}`. {named['description']}\n"
             yield _table(own)
 
 

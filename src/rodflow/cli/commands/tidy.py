@@ -27,7 +27,7 @@ def run(args: argparse.Namespace) -> int:
     """List, and delete."""
     from rodflow.store.manifest import strike
 
-    experiment = resolve(load(args.config))
+    experiment = resolve(load(args.config), args.config.parent)
     root = args.root or Path("results") / experiment.name
     left = sorted(set(_stored(root)) - expected_files(experiment))
     for place in left:

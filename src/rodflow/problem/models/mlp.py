@@ -19,6 +19,7 @@ MODEL = Model(
             "layer",
         ),
     },
+    takes=("images", "arrays"),
 )
 
 

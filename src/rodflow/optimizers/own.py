@@ -1,0 +1,56 @@
+"""Optimizers of one's own by the name that a config gives, `FILE.py:NAME`: what they step and what is known of them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import optax
+from jaxtyping import Array
+
+from rodflow.config.loading import call
+from rodflow.config.reference import OwnError
+from rodflow.optimizers.alternation import alternating_gain
+from rodflow.optimizers.errors import OptimizerError
+from rodflow.optimizers.optimizer_map import OptimizerMap
+from rodflow.optimizers.table import Entry
+
+STEPS_TO_LOOK = 3
+"""Steps after which an optimizer is linearised: moments that are still empty have no gain."""
+
+
+def own_transformation(
+    name: str, arguments: Mapping[str, object], own: Mapping[str, Any], steps: int
+) -> optax.GradientTransformation:
+    """The optax transformation that code of one's own gives.
+
+    Args:
+        name: the reference.
+        arguments: its hyperparameters.
+        own: what identifies the code, and where it is: `own` of a run's settings.
+        steps: the length of the run, which the code is given where it takes it.
+
+    Raises:
+        OwnError: the code fails, or gives something else.
+    """
+    found = call(name, own, arguments, steps=steps)
+    if not hasattr(found, "init") or not hasattr(found, "update"):
+        raise OwnError(
+            f"{name} gives {type(found).__name__}; it must give an optax transformation such as optax.adam(1e-3)"
+        )
+    return optax.GradientTransformation(found.init, found.update)
+
+
+def own_entry(build: Callable[..., optax.GradientTransformation], *, linear: bool) -> Entry:
+    """What is known of an optimizer that nobody described: a threshold by its linearised map, or none."""
+    return Entry(build, None, adaptive=False, linear=linear)
+
+
+def why_no_threshold(step: OptimizerMap, weights: Array) -> str:
+    """Why an optimizer has no linear threshold, seen after its first steps; "" where it has one."""
+    state = step.initial(weights)
+    for _ in range(STEPS_TO_LOOK):
+        state = step(state)
+    try:
+        alternating_gain(step, state)
+    except OptimizerError as error:
+        return str(error)
+    return ""

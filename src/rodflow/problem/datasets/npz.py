@@ -1,0 +1,46 @@
+"""Arrays of a NumPy archive beside the config: inputs and targets of any shape."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from rodflow.config.declarations import DataSet, value, whole
+from rodflow.problem.arrays import of_arrays, own_paths
+from rodflow.problem.labelled import DatasetError, one_line
+
+DATASET = DataSet(
+    title="Arrays of a NumPy archive, as they are; whole numbers stay whole.",
+    order=10,
+    settings={
+        "npz": value(str, "The archive, relative to the config.", min_length=1),
+        "inputs": value(str, "Name of the inputs in it, one row a sample.", "x"),
+        "targets": value(str, "Name of the targets in it, one row a sample.", "y"),
+        "samples": whole("How many samples, the first ones; null: all.", None, ge=1),
+    },
+    gives="arrays",
+)
+
+
+def load(
+    npz: str, inputs: str, targets: str, own: Mapping[str, Any], samples: int | None = None
+) -> xr.Dataset:
+    """See `rodflow.problem.labelled.load`; `own` says where the file is, and its hash."""
+    (path,) = own_paths(own)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            missing = [name for name in (inputs, targets) if name not in stored]
+            if missing:
+                raise DatasetError(
+                    f"{path}: has no array {missing[0]}; it has {', '.join(stored)}: see dataset.inputs and .targets"
+                )
+            found = stored[inputs], stored[targets]
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        if isinstance(error, DatasetError):
+            raise
+        raise DatasetError(f"{path}: is no NumPy archive of numbers: {one_line(error)}") from error
+    return of_arrays(*found, samples, title=f"{inputs} and {targets} of {npz}", source=npz)
