@@ -34,7 +34,7 @@ COMPILE   = $(UV) pip compile --quiet --universal --python-version 3.11 --fork-s
 INSTALLED = .venv/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help .venv reproduce smoke everything figures audit compare report tidy test test-slow lint docs gallery \
+.PHONY: help .venv reproduce smoke everything choose figures audit compare report tidy test test-slow lint docs gallery \
         bench lock clean clean-results
 
 help: ## this list
@@ -80,6 +80,9 @@ smoke: reproduce ## the same on an experiment of a few seconds
 
 everything: .venv ## run every experiment whose data is at hand, to one index of audits and figures
 	@$(IN_VENV) $(RODFLOW) everything --profile workflow/profiles/$(PROFILE) $(if $(CORES),--cores $(CORES)) $(ARGS)
+
+choose: .venv ## choose the learning rates that a config leaves to the rule of docs/evidence.md
+	@$(IN_VENV) $(RODFLOW) choose "$(or $(CONFIG),config.yaml)" $(ARGS)
 
 figures: .venv ## bring the figures up to date
 	@$(CHECKED) snakemake figures $(OPTIONS)

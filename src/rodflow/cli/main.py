@@ -18,6 +18,7 @@ from rodflow.stages.progress import Clock
 COMMANDS = (
     "new",
     "check",
+    "choose",
     "run",
     "audit",
     "compare",

@@ -15,7 +15,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, Protocol, TypeVar, cast, get_args, get_origin
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema, WrapValidator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
@@ -121,7 +121,24 @@ CONTEXT = whole("Characters in a sequence.", 32, ge=1, le=4096)
 
 # Optimizers
 
-LEARNING_RATE = number("Step size eta.", gt=0)
+BY_ONSET = "by_onset"
+"""What a config says instead of a learning rate that `rodflow.config.rates` chooses."""
+
+
+def _or_by_onset(value: object, check: Callable[[object], object]) -> object:
+    return value if value == BY_ONSET else check(value)
+
+
+_RATE: Form = Annotated[
+    float,
+    Field(gt=0),
+    WrapValidator(_or_by_onset),
+    WithJsonSchema({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"const": BY_ONSET}]}),
+]
+LEARNING_RATE: Setting = (
+    _RATE,
+    _field(f"Step size eta, or {BY_ONSET}: chosen by the onset of oscillations.", ...),
+)
 MOMENTUM = number("Decay of the moving average of the gradient.", 0.9, ge=0, lt=1)
 B1 = number("Decay of the first moment.", 0.9, ge=0, lt=1)
 B2 = number("Decay of the second moment.", 0.99, ge=0, lt=1)

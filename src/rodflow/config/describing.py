@@ -18,6 +18,8 @@ def describe(experiment: Experiment) -> str:
         "figures": ", ".join(experiment.figures),
     }
     heads = ("run", "start", "steps", "every", "restart", "flows", "hyperparameters")
+    if experiment.unreached:
+        shared["not at its threshold in time"] = ", ".join(experiment.unreached)
     table: list[tuple[str, ...]] = [heads]
     for run in experiment.all_runs:
         settings = run.settings

@@ -86,6 +86,8 @@ class Experiment:
         criterion: ``mse`` or ``cross_entropy``.
         runs: models x optimizers x seeds, in the order of the config.
         sweeps: further runs with other values.
+        unreached: `<model>/<optimizer>` of the runs that are left out, as no learning rate of the grid reaches its
+            threshold in time (`rodflow.config.rates`).
         replicas: how many replicas each main run has.
         compute: how a job uses the machine.
         sharpness: settings of the sharpness stage.
@@ -101,6 +103,7 @@ class Experiment:
     compute: Settings = field(hash=False)
     sharpness: Settings = field(hash=False)
     figures: tuple[str, ...]
+    unreached: tuple[str, ...] = ()
 
     @property
     def all_runs(self) -> tuple[Run, ...]:

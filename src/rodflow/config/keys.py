@@ -20,9 +20,10 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from rodflow.config.catalogue import OPTIMIZERS
-from rodflow.config.declarations import UNIQUE, WHOLE, Optimizer
+from rodflow.config.declarations import BY_ONSET, UNIQUE, WHOLE, Optimizer
 from rodflow.config.experiment import Settings
 from rodflow.config.messages import FOLDER_NAME, FOLDER_PATTERN
+from rodflow.config.rates import SHORTEST, Rate
 from rodflow.config.written import NOTHING, Written
 
 # Kinds of values
@@ -91,6 +92,10 @@ class ModelSettings(Strict):
     samples: Positive | None = Field(
         default=None,
         description="How many of the data set's images it is trained on, the first ones; null: all.",
+    )
+    steps: Annotated[int, Field(ge=SHORTEST, le=10_000_000), WHOLE] | None = Field(
+        default=None,
+        description=f"Length of its runs whose learning_rate is {BY_ONSET}.",
     )
 
 
@@ -243,6 +248,10 @@ class Config(Strict):
     sharpness: Sharpness = Field(
         default=Sharpness(),
         description="How the eigenvalues of the preconditioned Hessian are found.",
+    )
+    rates: list[Rate] = Field(
+        default=[],
+        description="What rodflow choose found of learning rates; read from NAME.rates.csv beside NAME.yaml.",
     )
     compute: Compute = Field(
         default=Compute(),

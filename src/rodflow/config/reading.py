@@ -8,17 +8,26 @@ import yaml
 
 from rodflow.config.experiment import Settings
 from rodflow.config.messages import ConfigError, key_name, one_line, show
+from rodflow.config.rates import read, table_of
 
 MOST_VALUES = 20_000
 """In a config, aliases written out; the largest of ours has 250."""
 
 
 def load(path: str | Path) -> Settings:
-    """The mapping in a YAML file, not yet checked.
+    """The mapping in a YAML file, not yet checked, with the table of learning rates beside it, if there is one.
 
     Raises:
-        ConfigError: the file cannot be read, is not YAML, repeats a key or holds no mapping.
+        ConfigError: the file cannot be read, is not YAML, repeats a key or holds no mapping, or the table is none.
     """
+    config = _read(path)
+    table = table_of(Path(path))
+    if table.is_file():
+        config = {**config, "rates": [rate.model_dump() for rate in read(table)]}
+    return config
+
+
+def _read(path: str | Path) -> Settings:
     try:
         config = parse(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

@@ -4,7 +4,9 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 
+from rodflow.config import rates
 from rodflow.config.catalogue import DATASETS
+from rodflow.config.declarations import BY_ONSET
 from rodflow.config.experiment import Run, Settings, canonical
 from rodflow.config.keys import Compute, Config, ModelSettings, OptimizerSettings
 from rodflow.config.reference import file_digest, is_own, reference
@@ -14,12 +16,26 @@ Options = Mapping[tuple[str, str], OptimizerSettings]
 
 
 def options(config: Config) -> Options:
-    """An optimizer's settings with what they say for one model, for every model and optimizer."""
-    return {
+    """An optimizer's settings with what they say for one model, for every model and optimizer.
+
+    Where the learning rate is chosen by a rule, the length is the model's, and the flows start at a part of it.
+    """
+    found = {
         (model, name): entry.model_copy(update=entry.models.get(model, {}))
         for model in config.models
         for name, entry in config.optimizers.items()
     }
+    for (model, name), own in found.items():
+        length = config.models[model].steps
+        if by_onset(own) and length is not None:
+            times = {"steps": length, "start": rates.start(length)}
+            found[model, name] = own.model_copy(update=times)
+    return found
+
+
+def by_onset(own: OptimizerSettings) -> bool:
+    """Whether the learning rate is chosen by the rule of `rodflow.config.rates`."""
+    return getattr(own, "learning_rate", None) == BY_ONSET
 
 
 def main_runs(config: Config, chosen: Options) -> tuple[Run, ...]:
@@ -107,7 +123,7 @@ def _settings(
         "batch_size": options.batch_size,
         "dataset": data | {"samples": samples(config, model)},
         "criterion": criterion(config),
-        "model": model.model_dump(exclude={"samples", "python"}),
+        "model": model.model_dump(exclude={"samples", "steps", "python"}),
         "optimizer": _optimizer(optimizer, hyperparameters, options.steps),
         "seed": seed,
         "snapshots": config.snapshots.model_dump(),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from rodflow.config import schema
+from rodflow.config import scans, schema
 from rodflow.config.conflicts import conflicts, unfit_files
 from rodflow.config.describing import describe
 from rodflow.config.experiment import Experiment
@@ -46,22 +46,18 @@ def resolve(config: Mapping[str, object], folder: str | Path = "") -> Experiment
     Raises:
         ConfigError: names the first problem in the order of the config and counts the others.
     """
-    problems: list[Problem] = []
-    plain = _plain(config, (), problems, itertools.count())
-    plain, written, bad = found_in(plain, Path(folder), schema.rate())
-    refuse([*problems, *bad] if bad else (), plain)
-    given = _checked(plain, problems, written)
-    given.written = written
-    chosen = options(given)
-    refuse([*unfit_files(given)], plain)
-    refuse([*conflicts(given, chosen), *bad_sweeps(given, chosen)], plain)
+    given, searches = scanned(config, folder)
+    refuse(scans.unfinished(given, searches), config)
+    rates = scans.found(given, searches)
+    chosen = scans.with_rates(options(given), rates)
     runs = main_runs(given, chosen)
     return Experiment(
         name=given.name,
         dataset=dataset(given),
         criterion=criterion(given),
         runs=runs,
-        sweeps=tuple(sweep(given, chosen, name, runs) for name in given.sweeps),
+        sweeps=tuple(sweep(given, chosen, rates, name, runs) for name in given.sweeps),
+        unreached=scans.unreached(rates, given),
         replicas=given.replicas,
         compute=given.compute.model_dump(),
         sharpness=given.sharpness.model_dump(),
@@ -90,6 +86,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.quiet:
         print(described)
     return 0
+
+
+def scanned(
+    config: Mapping[str, object], folder: str | Path = ""
+) -> tuple[Config, list[scans.Scan]]:
+    """A config whose learning rates may not be chosen yet, and the searches that choose them.
+
+    The arguments are those of `resolve`.
+
+    Raises:
+        ConfigError: the config is wrong in something else than its table of rates.
+    """
+    problems: list[Problem] = []
+    plain = _plain(config, (), problems, itertools.count())
+    plain, written, bad = found_in(plain, Path(folder), schema.rate())
+    refuse([*problems, *bad] if bad else (), plain)
+    given = _checked(plain, problems, written)
+    given.written = written
+    asked = options(given)
+    refuse([*unfit_files(given)], plain)
+    wrong = (conflicts(given, asked), bad_sweeps(given, asked), scans.bad_times(given, asked))
+    refuse(itertools.chain(*wrong), plain)
+    return given, [*scans.scans(given, asked)]
 
 
 def _checked(plain: object, problems: Sequence[Problem], written: Written) -> Config:

@@ -7,10 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from pydantic import TypeAdapter, ValidationError
 
 from rodflow.config.conflicts import MOST_RUNS, above, missing_flows, too_late, unknown
+from rodflow.config.declarations import BY_ONSET
 from rodflow.config.experiment import Run, Settings, Sweep
 from rodflow.config.keys import Config, OptimizerSettings, SweepSettings
 from rodflow.config.messages import Place, Problem, explain, show, suggest
-from rodflow.config.runs import Options, runs, samples
+from rodflow.config.rates import BASE, SEED, Rates
+from rodflow.config.runs import Options, by_onset, runs, samples
 from rodflow.config.schema import axes, axes_of, rules
 
 Value = float | int | str | None
@@ -20,16 +22,16 @@ OF_THE_EXPERIMENT = ("criterion", "seed")
 """Axes that are no settings of an optimizer."""
 
 
-def sweep(config: Config, options: Options, name: str, main: Sequence[Run]) -> Sweep:
+def sweep(config: Config, options: Options, rates: Rates, name: str, main: Sequence[Run]) -> Sweep:
     """The main runs that a sweep starts from, and the runs of all its values that are not among them."""
     entry = config.sweeps[name]
-    places = _places(entry)
+    places = [place for place in _places(entry) if place in options]
     seeds: Sequence[object] = entry.over.get("seed", config.seeds)
     base = tuple(run for run in main if (run.model, run.optimizer) in places and run.seed in seeds)
     known = {run.digest for run in base}
     found: list[Run] = []
     for model, optimizer in places:
-        for values in _combinations(config, entry, optimizer):
+        for values in _combinations(config, entry, optimizer, rates.get((model, optimizer), ())):
             varied = {key: value for key, value in values.items() if key != "seed"}
             group = ",".join(f"{key}={_word(value)}" for key, value in varied.items()) or "seeds"
             own: dict[str, object] = {"seeds": [values["seed"]]} if "seed" in values else {}
@@ -86,6 +88,10 @@ def _bad_axes(config: Config, entry: SweepSettings, options: Options) -> Iterato
             for index, value in enumerate(values):
                 place: Place = ("over", key, index)
                 yield from ((place, text) for text in _bad_value(form, key, value))
+                if value == BY_ONSET and (text := _not_by_onset(entry, options[model, optimizer])):
+                    yield place, f"is {BY_ONSET}; {text}"
+                if key == "seed" and value == SEED and by_onset(options[model, optimizer]):
+                    yield place, f"is {SEED}, the seed of the runs by which rates are chosen"
                 if key == "batch_size" and above(value, images):
                     yield place, f"is {value}; the model is trained on {images} images"
     longest = max(entry.over, key=lambda key: len(entry.over[key]))
@@ -94,6 +100,13 @@ def _bad_axes(config: Config, entry: SweepSettings, options: Options) -> Iterato
         if len(values) not in (1, count):
             text = f"paired with {longest} it must have {count}, or one that holds for all"
             yield ("over", key), f"has {len(values)} values; {text}"
+
+
+def _not_by_onset(entry: SweepSettings, own: OptimizerSettings) -> str:
+    """Why an axis cannot have the learning rates that the rule chooses, or ""."""
+    if entry.how == "paired":
+        return "paired values are numbers"
+    return "" if by_onset(own) else f"the optimizer's own learning_rate must be {BY_ONSET} too"
 
 
 def _axes(config: Config, optimizer: str) -> TypeAdapter[Settings]:
@@ -114,7 +127,7 @@ def _bad_value(form: TypeAdapter[Settings], key: str, value: object) -> Iterator
 def _bad_runs(config: Config, entry: SweepSettings, options: Options) -> Iterator[Problem]:
     every = config.snapshots.every
     for model, optimizer in _places(entry):
-        for values in _combinations(config, entry, optimizer):
+        for values in _combinations(config, entry, optimizer, [BASE]):
             chosen = _with(options[model, optimizer], values)
             if text := too_late(chosen.start, every, chosen.steps):
                 axis = next((key for key in ("steps", "start") if key in values), "start")
@@ -135,11 +148,24 @@ def _places(entry: SweepSettings) -> list[tuple[str, str]]:
     return [*itertools.product(entry.model, entry.optimizer)]
 
 
-def _combinations(config: Config, entry: SweepSettings, optimizer: str) -> list[dict[str, Value]]:
-    """The values of a sweep's axes: one at a time, side by side, or all combinations."""
+def _combinations(
+    config: Config, entry: SweepSettings, optimizer: str, rates: Sequence[float]
+) -> list[dict[str, Value]]:
+    """The values of a sweep's axes: one at a time, side by side, or all combinations.
+
+    Args:
+        config: which it belongs to.
+        entry: the sweep.
+        optimizer: whose values they are.
+        rates: the learning rates that the rule chooses.
+    """
     form = _axes(config, optimizer)
     over: Mapping[str, Sequence[Value]] = {
-        key: [form.validate_python({key: value})[key] for value in values]
+        key: [
+            form.validate_python({key: value})[key]
+            for given in values
+            for value in (rates if given == BY_ONSET else [given])
+        ]
         for key, values in entry.over.items()
     }
     if entry.how == "each":

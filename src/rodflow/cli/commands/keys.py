@@ -129,6 +129,8 @@ def _allowed(rule: Rule) -> str:
     """What a value may be, in words."""
     if "enum" in rule:
         return ", ".join(f"`{value}`" for value in rule["enum"])
+    if "const" in rule:
+        return f"`{rule['const']}`"
     if "anyOf" in rule:
         return " or ".join(filter(None, map(_allowed, rule["anyOf"])))
     kind = rule.get("type", "")
