@@ -1,7 +1,7 @@
 """How far a value along a path may lie below the largest eigenvalue: a bound where it was checked, else an estimate.
 
-Between two checks what is not followed is taken to lie below a level that goes straight from one end to the other, and bends
-as the followed values do. No direction is seen that nothing couples to and that rises and sinks again in between.
+Between two checks what is not followed is taken to lie below a level that goes straight from one end to the other, and
+bends as the followed values do. No direction is seen that nothing couples to and that rises and sinks again in between.
 """
 
 from collections.abc import Sequence
