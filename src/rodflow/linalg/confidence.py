@@ -114,14 +114,15 @@ def chain(
         above = ~(following > 0)
         missed = jnp.sqrt(2 * jnp.maximum(dimension - 1, 1) / (jnp.pi * weight))
         missed = jnp.where(above, 1, jnp.minimum(missed, 1))
-        coefficients = _set(found, diagonal, size)
-        stepped = Chain(vectors, images, *coefficients, found.steps + 1, missed, above)
+        new = _set(found, diagonal, size)
+        stepped = Chain(vectors, images, *new, found.steps + 1, missed, above)
         unit = orthogonal(rest, basis, vectors)
         return _Progress(stepped, unit, jnp.stack([last, following]), size, weight)
 
     first = orthogonal(jax.random.normal(key, (rows,), basis.dtype), basis)
-    none = jnp.zeros(MOST, basis.dtype)
-    start = Chain(nothing, nothing, none, none, jnp.asarray(0), one, jnp.asarray(dimension <= 0))
+    start = Chain(
+        nothing, nothing, nothing[0], nothing[0], jnp.asarray(0), one, jnp.asarray(dimension <= 0)
+    )
     polynomials = jnp.stack([zero, one])
     return jax.lax.while_loop(
         unfinished, step, _Progress(start, first, polynomials, zero, one)
