@@ -120,13 +120,10 @@ def chain(
         return _Progress(stepped, unit, jnp.stack([last, following]), size, weight)
 
     first = orthogonal(jax.random.normal(key, (rows,), basis.dtype), basis)
-    start = Chain(
-        nothing, nothing, nothing[0], nothing[0], jnp.asarray(0), one, jnp.asarray(dimension <= 0)
-    )
-    polynomials = jnp.stack([zero, one])
-    return jax.lax.while_loop(
-        unfinished, step, _Progress(start, first, polynomials, zero, one)
-    ).chain
+    none, full = nothing[0], jnp.asarray(dimension <= 0)
+    start = Chain(nothing, nothing, none, none, jnp.asarray(0), one, full)
+    begin = _Progress(start, first, jnp.stack([zero, one]), zero, one)
+    return jax.lax.while_loop(unfinished, step, begin).chain
 
 
 def _set(found: Chain, diagonal: Array, offdiagonal: Array) -> tuple[Array, Array]:
