@@ -128,7 +128,6 @@ def test_what_takes_the_lead_between_two_checks_and_stays_is_not_seen_without_th
     monkeypatch.setattr(
         stage, "start_vectors", lambda scale, beside, columns: both(scale, beside[:1], columns)
     )
-    monkeypatch.setattr(stage, "BENDS", 0)
     found = measured(path(np.where(np.arange(17) < 5, 0.2, 2.0)))
     assert found["eigenvalue"].values[5, 0] < 1.5
 

@@ -84,7 +84,6 @@ def chain(
         probability: ends when p(level) is at most this.
     """
     rows = len(basis)
-    tiny = jnp.finfo(basis.dtype).tiny
     nothing = jnp.zeros((rows, MOST), basis.dtype)
     zero, one = jnp.zeros([], basis.dtype), jnp.ones([], basis.dtype)
 
@@ -109,26 +108,28 @@ def chain(
         following = (level - diagonal) * last - now.offdiagonal * before
         # Below rounding the steps have an invariant subspace: g has no part outside.
         size = jnp.maximum(size, 4 * jnp.finfo(size.dtype).eps * jnp.linalg.norm(image))
-        following = following / jnp.maximum(size, tiny)
+        following = following / jnp.maximum(size, jnp.finfo(size.dtype).tiny)
         weight = now.weight + following**2
         # Sturm: a polynomial that is not positive has a root, a Ritz value, at or beyond the level.
         above = ~(following > 0)
         missed = jnp.sqrt(2 * jnp.maximum(dimension - 1, 1) / (jnp.pi * weight))
         missed = jnp.where(above, 1, jnp.minimum(missed, 1))
-        diagonals = found.diagonals.at[found.steps].set(diagonal)
-        offdiagonals = found.offdiagonals.at[found.steps].set(size)
-        taken = found.steps + 1
-        stepped = Chain(vectors, images, diagonals, offdiagonals, taken, missed, above)
+        new = _set(found, diagonal, size)
+        stepped = Chain(vectors, images, *new, found.steps + 1, missed, above)
         unit = orthogonal(rest, basis, vectors)
         return _Progress(stepped, unit, jnp.stack([last, following]), size, weight)
 
     first = orthogonal(jax.random.normal(key, (rows,), basis.dtype), basis)
-    none, of_size_zero = jnp.zeros(MOST, basis.dtype), jnp.asarray(dimension <= 0)
-    start = Chain(nothing, nothing, none, none, jnp.asarray(0), one, of_size_zero)
-    polynomials = jnp.stack([zero, one])
-    return jax.lax.while_loop(
-        unfinished, step, _Progress(start, first, polynomials, zero, one)
-    ).chain
+    none, full = nothing[0], jnp.asarray(dimension <= 0)
+    start = Chain(nothing, nothing, none, none, jnp.asarray(0), one, full)
+    begin = _Progress(start, first, jnp.stack([zero, one]), zero, one)
+    return jax.lax.while_loop(unfinished, step, begin).chain
+
+
+def _set(found: Chain, diagonal: Array, offdiagonal: Array) -> tuple[Array, Array]:
+    """The coefficients of the recurrence with those of one step more."""
+    at = found.steps
+    return found.diagonals.at[at].set(diagonal), found.offdiagonals.at[at].set(offdiagonal)
 
 
 def certain_level(steps: Chain, dimension: int, probability: float) -> float:

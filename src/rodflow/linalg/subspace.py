@@ -120,8 +120,7 @@ def search(
         return Found(main, other, space, products), following
 
     nothing = Found(ritz(empty, tracked), raw_ritz(empty, scale), empty, jnp.asarray(0))
-    found, _ = jax.lax.while_loop(unfinished, step, (nothing, start[:, 0]))
-    return found
+    return jax.lax.while_loop(unfinished, step, (nothing, start[:, 0]))[0]
 
 
 def _misses(

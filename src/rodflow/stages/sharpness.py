@@ -11,8 +11,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-from rodflow.linalg.confidence import upper_bounds
 from rodflow.linalg.curvature import Curvature, Loss, top_eigenpairs
+from rodflow.linalg.stated_error import Levels, stated_errors
 from rodflow.linalg.warm_start import Eigenvectors, start_vectors
 from rodflow.optimizers.table import Entry
 from rodflow.problem import objective
@@ -32,21 +32,6 @@ LOOSE = 0.3
 CERTAIN = 3
 """Tolerances up to which the bound on a checked eigenvalue is good enough."""
 
-BENDS = 2
-"""How many times as far off a straight line what is not followed may be as what is."""
-
-ROUNDING = 1e-5
-"""Relative error of a value by rounding."""
-
-
-class Levels(NamedTuple):
-    """What bounds the eigenvalues that are not followed: see `Curvature`."""
-
-    level: np.ndarray
-    raw_level: np.ndarray
-    followed: np.ndarray
-    raw_value: np.ndarray
-
 
 class _Place(NamedTuple):
     """A snapshot that was looked at."""
@@ -59,12 +44,6 @@ class _Place(NamedTuple):
     def eigenvectors(self) -> Eigenvectors:
         root = np.sqrt(self.preconditioner)[:, None]
         return Eigenvectors(self.weights, root * self.found.vectors, self.found.raw_vector[:, None])
-
-    @property
-    def levels(self) -> Levels:
-        found = self.found
-        values = (found.level, found.raw_level, found.followed, found.raw_value)
-        return Levels(*(np.asarray(value, float) for value in values))
 
     @property
     def checked(self) -> bool:
@@ -155,7 +134,8 @@ def along(
     Returns:
         By snapshot: `eigenvalue` of P^{-1/2} H P^{-1/2} with `residual` and `error`, its leading `eigenvector`,
         `sharpness_over_threshold`, and the `raw_sharpness` of H with `raw_residual` and `raw_error`. The errors are
-        bounds but for the `missed_probability` where that is a number, and an estimate elsewhere: see `_errors`.
+        bounds but for the `missed_probability` where that is a number, and an estimate elsewhere
+        (`rodflow.linalg.stated_error`).
     """
     data = data.isel(snapshot=slice(None, None, search.every))
     known = {} if known is None else known
@@ -207,7 +187,7 @@ def _search(
         right = at(end, *([left[0]] if left else []), checked=True)
         between = _between(at, left[0], right, before, end) if left else []
         _store([*between, right], left[1] if left else None, checkpoint)
-        left, before = (right.eigenvectors, right.levels), end
+        left, before = (right.eigenvectors, Levels.of(right.found)), end
         if checkpoint.due:
             checkpoint.save([*left[0], *left[1]], done=end + 1)
 
@@ -293,57 +273,13 @@ def _store(places: Sequence[_Place], before: Levels | None, checkpoint: Checkpoi
         if not place.checked and index + 1 < len(places):
             continue
         span = places[since : index + 1]
-        seen = [one.levels for one in span]
+        seen = [Levels.of(one.found) for one in span]
         levels = seen if left is None else [left, *seen]
         for at, one in enumerate(span, start=len(levels) - len(span)):
-            errors = _errors(one.found, levels, at / max(len(levels) - 1, 1))
+            errors = stated_errors(one.found, levels, at / max(len(levels) - 1, 1))
             for name, values in {**one.row, **errors}.items():
                 checkpoint.append(name, np.asarray(values)[None])
-        since, left = index + 1, place.levels
-
-
-def _errors(found: Curvature, span: Sequence[Levels], part: float) -> dict[str, ArrayLike]:
-    """What the stored values may lack, relative to the largest.
-
-    Where it was checked this is what the bound says. Elsewhere the level below which all is that is not followed is
-    estimated: it goes straight from one end to the other, and `BENDS` times as far off as the followed values do.
-
-    Args:
-        found: at a place.
-        span: from one checked place to the next, both included.
-        part: of the span that lies before the place.
-    """
-    top, raw_top = abs(found.values[0]), abs(found.raw_value)
-    if np.isfinite(found.missed):
-        bounds, raw = found.upper_bounds, found.raw_upper_bound
-    else:
-        followed = np.array([one.followed for one in span])
-        level = _straight(np.array([one.level for one in span]), part)
-        level += BENDS * _bend(followed[:, 1:])
-        raw_level = _straight(np.array([one.raw_level for one in span]), part)
-        raw_level += BENDS * _bend(np.array([[one.raw_value] for one in span]))
-        projected, across = (np.asarray(part, float) for part in (found.followed, found.across))
-        bounds = upper_bounds(np.diag(projected), across, level, len(found.values))
-        square = np.array([[(found.raw_residual * raw_top) ** 2]])
-        raw = float(upper_bounds(np.array([[found.raw_value]]), square, raw_level, 1)[0])
-    error = np.maximum(bounds - found.values, 0) / top + ROUNDING
-    raw_error = np.maximum(raw - found.raw_value, 0) / raw_top + ROUNDING
-    return {"error": error.astype(found.values.dtype), "raw_error": float(raw_error)}
-
-
-def _straight(values: np.ndarray, part: float) -> float:
-    """Between both ends; infinite where an end is not known."""
-    return float(np.nan_to_num((1 - part) * values[0] + part * values[-1], nan=np.inf))
-
-
-def _bend(values: np.ndarray) -> float:
-    """How far any column is at most off the straight line between its ends, [place, column]."""
-    known = np.isfinite(values).all(axis=1)
-    if not (known[0] and known[-1]):
-        return np.inf
-    parts = np.linspace(0, 1, len(values))[:, None]
-    off = np.abs(values - (1 - parts) * values[0] - parts * values[-1])[known]
-    return float(off.max(initial=0))
+        since, left = index + 1, Levels.of(place.found)
 
 
 def _labelled(
