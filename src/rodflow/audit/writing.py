@@ -1,0 +1,36 @@
+"""Where what an audit found is stored: JSON for programs, Markdown and HTML for people."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from rodflow.audit.markdown import as_markdown
+from rodflow.audit.page import as_html
+from rodflow.audit.report import Report, as_json
+from rodflow.store.files import read_bytes, write_bytes
+
+_MOST = 2**28  # bytes of an earlier report that is compared with this one
+
+
+def write(report: Report, path: str | Path) -> tuple[Path, ...]:
+    """Store a report as JSON, and beside it as Markdown and HTML.
+
+    Returns:
+        The files that stood there and said something else: an audit of other files or another
+        config, or reports that were altered.
+
+    Raises:
+        ArtifactError: a file cannot be written.
+    """
+    path = Path(path)
+    contents = {
+        path: as_json(report),
+        path.with_suffix(".md"): as_markdown(report),
+        path.with_suffix(".html"): as_html(report),
+    }
+    other = []
+    for file, text in contents.items():
+        with suppress(OSError):
+            if read_bytes(file, _MOST) != text.encode():
+                other.append(file)
+        write_bytes(file, text.encode())
+    return tuple(other)
