@@ -24,8 +24,8 @@ from rodflow.audit.numbers import digits
 from rodflow.audit.page import as_html
 from rodflow.audit.recompute import recompute_table, relative_difference, sample
 from rodflow.audit.report import Report, as_json
-from rodflow.audit.words import found_words, rows, summary
-from rodflow.audit.writing import write
+from rodflow.audit.words import found_words, rows
+from rodflow.audit.writing import summary, write
 from rodflow.config.experiment import Experiment
 from rodflow.config.settings import resolve
 from rodflow.store import artifact

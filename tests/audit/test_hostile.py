@@ -14,8 +14,7 @@ from rodflow.audit.audit import audit
 from rodflow.audit.markdown import as_markdown, escaped
 from rodflow.audit.page import as_html
 from rodflow.audit.report import Report, as_json
-from rodflow.audit.words import summary
-from rodflow.audit.writing import write
+from rodflow.audit.writing import summary, write
 from rodflow.config.experiment import Experiment
 from rodflow.config.settings import resolve
 from rodflow.store.files import ArtifactError, Problem

@@ -28,7 +28,7 @@ def as_markdown(report: Report) -> str:
     """A report for people: a summary, a table a claim, then problems and what was recomputed."""
     blocks = [
         f"# Audit of {escaped(report.experiment)}",
-        _table(
+        table(
             ("", "found"),
             [
                 ("artifacts", f"{report.intact} of {len(report.artifacts)} intact"),
@@ -48,7 +48,7 @@ def as_markdown(report: Report) -> str:
     if report.statuses:
         blocks += ["## Artifacts that did not end as planned"]
         statuses = [(_code(path), escaped(status)) for path, status in report.statuses.items()]
-        blocks += [_table(("artifact", "status"), statuses)]
+        blocks += [table(("artifact", "status"), statuses)]
     blocks += ["## Recomputed numbers", _recomputed_table(report)]
     blocks += ["The SHA-256 of every artifact is in `audit.json`."]
     return "\n\n".join(blocks) + "\n"
@@ -59,7 +59,7 @@ def _list_blocks(report: Report, listed: str) -> Iterator[str]:
     judged = [judgement for judgement in own if judgement.measured]
     summed = [(_link(j), _emphasised(_verdict(j)), escaped(found_words(j))) for j in judged]
     if summed:
-        yield _table(("claim", "verdict", "found (the same of baselines)"), summed)
+        yield table(("claim", "verdict", "found (the same of baselines)"), summed)
     for verdict in SILENT:
         if links := [_link(j) for j in own if j.verdict == verdict]:
             yield f"{verdict.capitalize()}: {', '.join(links)}."
@@ -75,7 +75,7 @@ def _link(judgement: Judgement) -> str:
 
 def _problem_blocks(report: Report) -> Iterator[str]:
     problems = [(_code(problem.path), escaped(problem.what)) for problem in report.problems]
-    yield _table(("artifact", "problem"), problems)
+    yield table(("artifact", "problem"), problems)
     if report.consequences:
         yield "Because of these:"
         follows: dict[str, list[str]] = {}
@@ -93,7 +93,7 @@ def _claim_blocks(judgement: Judgement) -> Iterator[str]:
     yield f"Verdict: {_emphasised(_verdict(judgement))}. {allowed}"
     if found := rows(judgement):
         heads = ("run", "measured", "10% to 90%", "baselines", "verdict", "", "artifacts")
-        yield _table(heads, map(_cells, found))
+        yield table(heads, map(_cells, found))
     for verdict, reasons in silence(judgement).items():
         lines = [
             f"* {', '.join(map(escaped, subjects))}: {escaped(reason)}"
@@ -127,13 +127,14 @@ def _recomputed_table(report: Report) -> str:
         for one in report.recomputed
     ]
     heads = ("artifact", "from", "numbers", "largest relative difference", "allowed")
-    return _table(heads, found)
+    return table(heads, found)
 
 
 def _emphasised(verdict: str) -> str:
     return f"**{verdict}**" if verdict.startswith("not reproduced") else verdict
 
 
-def _table(header: Sequence[str], content: Iterable[Sequence[str]]) -> str:
+def table(header: Sequence[str], content: Iterable[Sequence[str]]) -> str:
+    """A table of cells that are Markdown."""
     lines = [header, ["---"] * len(header), *content]
     return "\n".join(f"| {' | '.join(row)} |" for row in lines)

@@ -10,7 +10,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
 from rodflow.audit.claims.claim import LISTS, VERDICTS, Finding, Judgement, Measured
+from rodflow.audit.numbers import span
 from rodflow.audit.recompute import Recomputed
+from rodflow.audit.words import found_words, ranges
 from rodflow.errors import printable
 from rodflow.store.files import Problem
 
@@ -94,6 +96,9 @@ def _claim_entry(judgement: Judgement) -> dict[str, object]:
         "overall": claim.overall.name if claim.overall else None,
         "allowed": str(claim.allowed),
         "flow": claim.flow,
+        "found": found_words(judgement),
+        "range": span(finding.measured for finding in judgement.measured),
+        "baselines": ranges(judgement.measured),
         "does_not_discriminate": judgement.passing,
         "findings": [_finding_entry(finding) for finding in judgement.findings],
     }

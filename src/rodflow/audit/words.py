@@ -7,12 +7,9 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from textwrap import shorten
 
 from rodflow.audit.claims.claim import BASELINES, LISTS, VERDICTS, Finding, Judgement, Verdict
 from rodflow.audit.numbers import digits, span
-from rodflow.audit.report import Report
-from rodflow.errors import printable
 
 SILENT: tuple[Verdict, ...] = ("not at the edge", "not reached")
 """The verdicts of runs in which nothing was measured."""
@@ -91,17 +88,12 @@ def _of_values(finding: Finding) -> list[Row]:
 
 def _of_seeds(subject: str, findings: Sequence[Finding]) -> Row:
     ends = [end for one in findings for end in (one.low, one.high) if not math.isnan(end)]
-    flows = dict.fromkeys(flow for one in findings for flow in one.baselines)
-    ranges = {
-        flow: span(one.baselines[flow] for one in findings if flow in one.baselines)
-        for flow in flows
-    }
     agreeing = sum(one.verdict == "reproduced" for one in findings)
     return Row(
         f"{subject}, {len(findings)} seeds",
         span(one.measured for one in findings),
         span(ends),
-        ", ".join(f"{flow} {words}" for flow, words in ranges.items()),
+        ", ".join(f"{flow} {words}" for flow, words in ranges(findings).items()),
         f"{agreeing} of {len(findings)} reproduced",
         whole=True,
     )  # fmt: skip
@@ -153,15 +145,18 @@ def _failed_words(finding: Finding) -> str:
     return f"{finding.subject} {digits(number) if math.isfinite(number) else f'({finding.note})'}"
 
 
+def ranges(findings: Sequence[Finding]) -> dict[str, str]:
+    """Baseline -> the range of its numbers."""
+    flows = dict.fromkeys(flow for one in findings for flow in one.baselines)
+    return {
+        flow: span(one.baselines[flow] for one in findings if flow in one.baselines)
+        for flow in flows
+    }
+
+
 def _baselines(findings: Sequence[Finding]) -> str:
-    flows = dict.fromkeys(flow for finding in findings for flow in finding.baselines)
-    words = [f"{flow} {baseline(findings, flow)}" for flow in flows]
+    words = [f"{flow} {found}" for flow, found in ranges(findings).items()]
     return f" ({', '.join(words)})" if words else ""
-
-
-def baseline(findings: Sequence[Finding], flow: str) -> str:
-    """The range of the numbers of a baseline."""
-    return span(one.baselines[flow] for one in findings if flow in one.baselines)
 
 
 def counted(counts: Mapping[str, Mapping[str, int]]) -> str:
@@ -171,16 +166,3 @@ def counted(counts: Mapping[str, Mapping[str, int]]) -> str:
         own = ", ".join(f"{counts[listed][verdict]} {verdict}" for verdict in VERDICTS)
         parts.append(f"{name}: {own}")
     return "; ".join(parts)
-
-
-def summary(report: Report) -> str:
-    """A few lines for the terminal."""
-    intact = f"{report.intact} of {len(report.artifacts)} artifacts intact"
-    lines = [f"{report.experiment}: {intact}, {report.numbers} numbers recomputed"]
-    lines += counted(report.counts).split("; ")
-    width = max((len(judgement.claim.id) for judgement in report.judgements), default=0)
-    for judgement in report.judgements:
-        words = f"{found_words(judgement)}{discrimination(judgement.passing)}"
-        found = shorten(words, 72, placeholder=" ...")
-        lines.append(f"  {judgement.verdict:<15}  {judgement.claim.id:<{width}}  {found}".rstrip())
-    return "\n".join(map(printable, lines))

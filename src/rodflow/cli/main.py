@@ -23,6 +23,8 @@ COMMANDS = (
     "compare",
     "figures",
     "gallery",
+    "results",
+    "claims",
     "tidy",
     "accept",
     "everything",

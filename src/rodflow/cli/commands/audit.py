@@ -59,8 +59,7 @@ def run(args: argparse.Namespace, cores: int) -> int:
 
 def _told(report: "Report", root: Path, output: Path | None) -> int:
     """Say and write what was found; the exit status."""
-    from rodflow.audit.words import summary
-    from rodflow.audit.writing import write
+    from rodflow.audit.writing import summary, write
 
     output = output or root / "audit.json"
     print(summary(report))
