@@ -268,6 +268,6 @@ def _counts(gallery: Gallery) -> str:
     parts = []
     for listed, name in zip(LISTS, ("claims of papers", "own targets"), strict=True):
         counts = gallery.summary["claims"][listed]
-        own = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS[:3])
+        own = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS[:2])
         parts.append(f"{name}: {own}")
     return f"{gallery.name}, {'; '.join(parts)}."

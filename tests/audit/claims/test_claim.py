@@ -391,6 +391,12 @@ def test_the_same_number_of_the_stable_flow_stands_beside_that_of_a_flow():
     assert found.passing == ("central",)
 
 
+def test_a_ratio_to_the_stable_flow_is_one_for_the_stable_flow_itself():
+    found = finding("rod-ode-tracks", make("gd"))
+    assert (found.baselines["stable"], found.baselines["central"]) == pytest.approx((1, 40))
+    assert found.passing == ("central",)
+
+
 def test_a_claim_that_the_stable_flow_passes_does_not_discriminate():
     run = make("gd", {"loss.stable": 1.0, "loss.central": 1.3})
     judgement = judged("rod-ode-loss", run)

@@ -116,7 +116,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="adam-continuous-loss",
         figure=_FIGURE,
         source=_2024,
-        statement="So does the loss: at the smallest learning rate it ends within 1%.",
+        statement=(
+            "The loss of Adam and AdamW follows that of their paths in continuous time: at the smallest learning rate "
+            "it ends within 1%."
+        ),
         quantity="relative difference of the last losses at the smallest learning rate, the largest of all series",
         measure=loss_distance,
         allowed=at_most(0.01),

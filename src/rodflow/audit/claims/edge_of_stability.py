@@ -165,8 +165,8 @@ CLAIMS: tuple[Claim, ...] = (
         source=_2021,
         place="figure 1",
         statement=(
-            "At each step size the sharpness then hovers at 2/eta: at the edge of stability its time average is within "
-            "5% of it."
+            "At each step size the sharpness of gradient descent hovers at 2/eta: at the edge of stability its time "
+            "average is within 5% of it."
         ),
         quantity=HELD,
         measure=equilibrium,
@@ -213,7 +213,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="eos-flow-departs",
         figure="eos_flow_comparison",
         source=_2021,
-        statement="From there on it departs from gradient flow: at the end they are at least five times as far apart.",
+        statement=(
+            "From the threshold on gradient descent departs from gradient flow: at the end they are at least five "
+            "times as far apart."
+        ),
         quantity="the last relative distance over that where the threshold is reached",
         measure=departs,
         allowed=at_least(5),
@@ -236,8 +239,8 @@ CLAIMS: tuple[Claim, ...] = (
         figure="aeos_methods",
         source=_2022,
         statement=(
-            "So does that of the other adaptive methods, each at the threshold of its own map: at the edge its time "
-            "average is within 10% of it."
+            "The preconditioned sharpness of the other adaptive methods equilibrates at the threshold of their own "
+            "map: at the edge its time average is within 10% of it."
         ),
         quantity=HELD,
         measure=equilibrium,
@@ -286,8 +289,8 @@ CLAIMS: tuple[Claim, ...] = (
         source=_2022,
         place="abstract",
         statement=(
-            "It approaches the threshold as the batch grows: from each batch size to the next the mean over at "
-            "least three seeds rises, or falls by less than one standard error."
+            "The preconditioned sharpness of Adam approaches the threshold as the batch grows: from each batch size to "
+            "the next the mean over at least three seeds rises, or falls by less than one standard error."
         ),
         quantity=_LATE,
         measure=late,

@@ -202,8 +202,6 @@ def stable_over(flow: str, which: Literal["median", "largest"] = "median") -> Me
     """Tracking error of the stable flow from the onset on over that of a flow; 0 if the flow diverged."""
 
     def measure(run: StoredRun) -> Measured:
-        if flow == "stable":
-            raise NotApplicable("is what is compared with")
         if failure := failed(run, flow):
             return Measured(0.0, failure)
         demand(run, "stable")

@@ -129,7 +129,10 @@ def _tracks(flow: str) -> tuple[Claim, ...]:
         Claim(
             id=f"{stem}-tracks-at-worst",
             source=TARGET,
-            statement=f"So is the largest tracking error of the {name} from there on.",
+            statement=(
+                f"From the onset of the threshold on the largest tracking error of the {name} is smaller than that of "
+                "the stable flow."
+            ),
             quantity=over("stable flow", name, "both the largest"),
             measure=_stable_over_largest(flow),
             allowed=above(1),
