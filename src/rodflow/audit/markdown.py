@@ -39,7 +39,11 @@ def as_markdown(report: Report) -> str:
         ),
     ]
     if report.problems:
-        blocks += ["## Problems", *_problem_blocks(report)]
+        problems = [(_code(problem.path), escaped(problem.what)) for problem in report.problems]
+        blocks += ["## Problems", table(("artifact", "problem"), problems)]
+    if report.consequences:
+        title = "Because of these:" if report.problems else "## Not checked"
+        blocks += [title, _consequences(report)]
     for listed, title in zip(LISTS, ("Claims of papers", "Own targets"), strict=True):
         blocks += [f"## {title}", *_list_blocks(report, listed)]
     blocks += ["## Each claim"]
@@ -73,15 +77,11 @@ def _link(judgement: Judgement) -> str:
     return f"[{judgement.claim.id}](#{judgement.claim.id})"
 
 
-def _problem_blocks(report: Report) -> Iterator[str]:
-    problems = [(_code(problem.path), escaped(problem.what)) for problem in report.problems]
-    yield table(("artifact", "problem"), problems)
-    if report.consequences:
-        yield "Because of these:"
-        follows: dict[str, list[str]] = {}
-        for problem in report.consequences:
-            follows.setdefault(problem.what, []).append(_code(problem.path))
-        yield "\n".join(f"* {escaped(what)}: {', '.join(paths)}" for what, paths in follows.items())
+def _consequences(report: Report) -> str:
+    follows: dict[str, list[str]] = {}
+    for problem in report.consequences:
+        follows.setdefault(problem.what, []).append(_code(problem.path))
+    return "\n".join(f"* {escaped(what)}: {', '.join(paths)}" for what, paths in follows.items())
 
 
 def _claim_blocks(judgement: Judgement) -> Iterator[str]:

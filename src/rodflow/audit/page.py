@@ -34,6 +34,9 @@ def as_html(report: Report) -> str:
     if report.problems:
         problems = [(_text(one.path), _text(one.what)) for one in report.problems]
         parts += ["<h2>Problems</h2>", _table(("artifact", "problem"), problems)]
+    if report.consequences:
+        unchecked = [(_text(one.path), _text(one.what)) for one in report.consequences]
+        parts += ["<h2>Not checked</h2>", _table(("artifact", "why"), unchecked)]
     if report.statuses:
         statuses = [[*map(_text, one)] for one in report.statuses.items()]
         parts += ["<h2>Artifacts that did not end as planned</h2>", _table((), statuses)]
