@@ -112,8 +112,8 @@ lint: .venv ## check style, format and types
 docs: .venv ## build the documentation site into site/, its examples executed
 	@$(IN_VENV) NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet && echo "open site/index.html"
 
-gallery: .venv ## copy the small results of a finished run to docs/gallery
-	@$(IN_VENV) $(RODFLOW) gallery $(if $(CONFIG),--config "$(CONFIG)")
+gallery: reproduce ## bring a run up to date, copy its small results to docs/gallery, write the pages that quote them
+	@$(IN_VENV) set -e; $(RODFLOW) gallery $(if $(CONFIG),--config "$(CONFIG)"); $(RODFLOW) results
 
 # A part of the suite (ARGS="-k steps") is printed only.
 bench: .venv ## measure cost and accuracy, as reported in docs/benchmarks.md

@@ -22,7 +22,8 @@ from rodflow.audit import audit as audit_module
 from rodflow.audit import curvature
 from rodflow.audit.audit import audit
 from rodflow.audit.recompute import Recomputed
-from rodflow.audit.report import Report, as_json, write
+from rodflow.audit.report import Report, as_json
+from rodflow.audit.writing import write
 from rodflow.config import plan
 from rodflow.config.experiment import Experiment
 from rodflow.config.settings import resolve
@@ -255,7 +256,7 @@ def report(tree: Path, experiment: Experiment) -> Report:
     return report
 
 
-@pytest.mark.parametrize("name", ["audit.json", "audit.md"])
+@pytest.mark.parametrize("name", ["audit.json", "audit.md", "audit.html"])
 @pytest.mark.parametrize("attack", [flip_a_byte, truncate, swap], ids=name)
 def test_altered_report_of_an_audit_is_named_and_written_again(attack, name, report, root):
     assert write(report, root / "audit.json") == ()  # there was none

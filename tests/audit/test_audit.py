@@ -1,10 +1,12 @@
 """The audit: what is intact passes, and every kind of damage is found and named."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from html import escape
 from pathlib import Path
 
 import h5netcdf
@@ -16,8 +18,14 @@ import yaml
 from audited_results import rewrite, seal, write_results
 from rodflow.audit import curvature
 from rodflow.audit.audit import AuditError, audit
+from rodflow.audit.claims.claim import TARGET, Bound, Claim, Finding, Judgement, Measured
+from rodflow.audit.markdown import as_markdown
+from rodflow.audit.numbers import digits
+from rodflow.audit.page import as_html
 from rodflow.audit.recompute import recompute_table, relative_difference, sample
-from rodflow.audit.report import Report, as_json, as_markdown, summary, write
+from rodflow.audit.report import Report, as_json
+from rodflow.audit.words import found_words, rows
+from rodflow.audit.writing import summary, write
 from rodflow.config.experiment import Experiment
 from rodflow.config.settings import resolve
 from rodflow.store import artifact
@@ -97,6 +105,7 @@ def test_report_is_the_same_when_made_twice_and_elsewhere(report, root, experime
     write(audit(root, experiment), tmp_path / "audit.json")
     assert (tmp_path / "audit.json").read_text() == as_json(report)
     assert (tmp_path / "audit.md").read_text() == as_markdown(report)
+    assert (tmp_path / "audit.html").read_text() == as_html(report)
 
 
 def test_every_number_of_a_claim_names_files_whose_digest_is_in_the_report(report):
@@ -106,7 +115,9 @@ def test_every_number_of_a_claim_names_files_whose_digest_is_in_the_report(repor
     assert set(named) <= content["artifacts"].keys()
     for one in content["claims"]:
         for finding in one["findings"]:
-            assert bool(finding["artifacts"]) == (finding["verdict"] != "not reached")
+            assert bool(finding["artifacts"]) == (
+                finding["verdict"] not in ("not reached", "not at the edge")
+            )
 
 
 def test_report_lists_every_claim_for_people(report):
@@ -114,7 +125,80 @@ def test_report_lists_every_claim_for_people(report):
     assert text.startswith("# Audit of toy\n")
     for judgement in report.judgements:
         assert f"### {judgement.claim.id}\n" in text and judgement.claim.id in summary(report)
-    assert {j.verdict for j in report.judgements} == {"reproduced", "not reproduced", "not reached"}
+    assert {j.verdict for j in report.judgements} >= {"not reproduced", "not reached"}
+
+
+def test_claims_of_papers_and_own_targets_are_counted_apart(report):
+    for listed, counts in json.loads(as_json(report))["summary"]["claims"].items():
+        own = [j for j in report.judgements if j.claim.listed == listed]
+        assert sum(counts.values()) == len(own) > 0
+        assert counts["not reached"] == sum(j.verdict == "not reached" for j in own)
+
+
+def test_every_claim_has_its_paper_wording_numbers_and_verdict_on_the_page(report):
+    page = as_html(report)
+    for judgement in report.judgements:
+        start = page.index(f'<details id="{judgement.claim.id}">')
+        part = page[start : page.index("</details>", start)]
+        source = judgement.claim.source if judgement.claim.listed == "paper" else "own target"
+        for words in (
+            source,
+            judgement.claim.statement,
+            judgement.claim.quantity,
+            judgement.verdict,
+        ):
+            assert escape(words) in part
+        for finding in judgement.measured:
+            assert digits(finding.measured) in part
+
+
+def test_the_page_is_complete_in_itself(report):
+    page = as_html(report)
+    assert not re.findall(r"<script|<link|<img|@import|url\(|https?:|javascript:", page)
+    assert "default-src 'none'" in page
+
+
+def made_up(*findings: Finding) -> Judgement:
+    claim = Claim("own", TARGET, "It is.", "size", lambda run: Measured(0.0), Bound(high=1))
+    return Judgement(claim, findings)
+
+
+def test_seeds_of_a_run_have_a_row_with_their_range():
+    seeds = [
+        Finding(f"mlp/adam/seed{seed}", "reproduced", value, low=value - 0.1, high=value + 0.1)
+        for seed, value in ((1, 0.5), (2, 0.72), (3, 0.61))
+    ]
+    whole, *each = rows(made_up(*seeds, Finding("mlp/gd/seed1", "reproduced", 0.3)))
+    assert (whole.subject, whole.measured, whole.spread) == (
+        "mlp/adam, 3 seeds",
+        "0.50 to 0.72",
+        "0.40 to 0.82",
+    )
+    assert whole.verdict == "3 of 3 reproduced"
+    assert [row.subject for row in each] == [
+        *(f"mlp/adam/seed{k}" for k in (1, 2, 3)),
+        "mlp/gd/seed1",
+    ]
+
+
+def test_a_verdict_says_which_baselines_agree_too():
+    found = Finding(
+        "mlp/gd/seed1", "reproduced", 0.3, baselines={"stable": 0.5}, passing=("stable",)
+    )
+    (row,) = rows(made_up(found))
+    assert (row.baselines, row.verdict) == (
+        "stable 0.50",
+        "reproduced; does not discriminate: stable too",
+    )
+    assert found_words(made_up(found)) == "1 of 1 runs at most 1: 0.30 (stable 0.50)"
+
+
+def test_runs_that_are_not_at_the_edge_are_counted_beside_the_others():
+    aside = Finding("mlp/gd/seed1", "not at the edge", note="closed")
+    there = Finding("mlp/adam/seed1", "not reproduced", 2.0)
+    assert found_words(made_up(aside, there)) == (
+        "0 of 1 runs at most 1: 2.0; 1 not at the edge; but mlp/adam/seed1 2.0"
+    )
 
 
 def test_status_of_an_artifact_is_reported(root, experiment, no_eigenvectors):
@@ -260,7 +344,7 @@ def test_run_with_a_damaged_file_holds_no_claim(root, experiment, no_eigenvector
 def test_run_made_from_another_data_set_holds_no_claim(root, experiment, no_eigenvectors):
     delete("dataset.nc")(root)
     report = audit(root, experiment)
-    assert report.verdicts["not reached"] == len(report.judgements)
+    assert all(judgement.verdict == "not reached" for judgement in report.judgements)
     assert report.judgements[0].findings[0].note.startswith(f"{GD}/discrete.nc: input dataset: ")
 
 
@@ -390,6 +474,7 @@ def test_script_succeeds_though_claims_fail(folder):
     assert "  not reproduced  " in done.stdout
     assert (folder / "results/toy/audit.json").is_file()
     assert (folder / "results/toy/audit.md").is_file()
+    assert (folder / "results/toy/audit.html").is_file()
 
 
 def test_processes_side_by_side_find_what_one_does(folder, report):

@@ -11,7 +11,10 @@ from audited_results import write_results
 from rodflow.audit import audit as audit_module
 from rodflow.audit import curvature, runs
 from rodflow.audit.audit import audit
-from rodflow.audit.report import Report, as_json, as_markdown, escaped, summary, write
+from rodflow.audit.markdown import as_markdown, escaped
+from rodflow.audit.page import as_html
+from rodflow.audit.report import Report, as_json
+from rodflow.audit.writing import summary, write
 from rodflow.config.experiment import Experiment
 from rodflow.config.settings import resolve
 from rodflow.store.files import ArtifactError, Problem
@@ -75,10 +78,10 @@ def test_a_run_behind_a_link_is_named_and_not_entered(root, experiment):
     (root / "mlp").symlink_to(root.parent / "mlp")
     found = named(root, experiment)
     assert found["mlp"].startswith("is a link, and links are not followed")
-    assert audit(root, experiment).verdicts["reproduced"] == 0
+    assert not any(own["reproduced"] for own in audit(root, experiment).counts.values())
 
 
-@pytest.mark.parametrize("place", [MANIFEST, "audit.json", "audit.md"])
+@pytest.mark.parametrize("place", [MANIFEST, "audit.json", "audit.md", "audit.html"])
 def test_a_fifo_in_place_of_a_list_or_a_report_is_not_waited_for(root, experiment, place):
     report = audit(root, experiment)
     (root / place).unlink(missing_ok=True)
@@ -179,12 +182,21 @@ def test_no_text_of_a_folder_becomes_markup(report):
     assert all(line.isprintable() for line in text.split("\n"))
 
 
+def test_no_text_of_a_folder_becomes_markup_of_the_page(report):
+    page = as_html(report)
+    assert "alert(1)" in page and "all intact" in page
+    for markup in ("<script", "<b>`", "<i>`", "\x1b", "\u202e"):
+        assert markup not in page
+    assert all(line.isprintable() for line in page.split("\n"))
+
+
 def test_no_status_becomes_markup(root, experiment):
     accepted(root, f"{RUN}/comparison.nc", status=HOSTILE)
     report = audit(root, experiment)
     assert report.statuses == {f"{RUN}/comparison.nc": HOSTILE}
     text = as_markdown(report)
     assert "alert(1)" in text and "<script" not in text and "\n# Audit: all" not in text
+    assert "alert(1)" in as_html(report) and "<script" not in as_html(report)
     assert all(line.isprintable() for line in (*text.split("\n"), *as_json(report).split("\n")))
 
 

@@ -1,5 +1,6 @@
 """The command line: help, one-line errors, and what the small commands say."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 import yaml
 
 import rodflow.config
+from rodflow.audit.pages import BEGIN, END
 from rodflow.cli import main as front
 from rodflow.cli.commands import keys
 from rodflow.cli.main import COMMANDS, STAGES, main, parser
@@ -72,6 +74,8 @@ def test_a_bad_config_is_one_line(config, capsys):
         (["compare", "a", "b"], "error: a: "),
         (["figures", "tracking", "--config", "small.yaml"], "error: figure tracking: small.yaml"),
         (["gallery", "--config", "small.yaml"], "error: results/small: has no audit"),
+        (["claims"], "error: docs/gallery: no such folder"),
+        (["results"], "error: docs/gallery: no such folder"),
         (["everything", "--configs"], "rodflow everything: error: argument --configs"),
     ],
 )
@@ -81,6 +85,40 @@ def test_errors_are_one_line(config, capsys, words, said):
     except SystemExit as ended:  # of argparse
         assert ended.code == 2
     assert capsys.readouterr().err.splitlines()[-1].startswith(said)
+
+
+def test_check_takes_the_keys_that_a_call_changes(config, capsys):
+    assert main(["check", str(config), "--overrides", '{"seeds": [7]}']) == 0
+    assert "mlp/gd/seed7" in capsys.readouterr().out
+    assert main(["check", str(config), "--overrides", '{"seeds": [-1]}']) == 1
+    assert "seeds.0 is -1" in capsys.readouterr().err
+
+
+def test_a_gallery_records_what_made_it_and_the_pages_follow(config, tmp_path, capsys):
+    results = tmp_path / "results/small"
+    (results / "figures").mkdir(parents=True)
+    (results / "figures/thresholds.csv").write_text("a\n" * 2**18)
+    (results / "audit.md").write_text("# Audit")
+    verdicts = ("reproduced", "not reproduced", "not at the edge", "not reached")
+    counts = {listed: dict.fromkeys(verdicts, 0) for listed in ("paper", "own target")}
+    summary = {"intact": 3, "artifacts": 3, "claims": counts}
+    (results / "audit.json").write_text(json.dumps({"claims": [], "summary": summary}))
+    (tmp_path / "README.md").write_text(f"# Own\n{BEGIN}\n{END}\n")
+    assert main(["gallery", "--config", "small.yaml"]) == 0
+    gallery = tmp_path / "docs/gallery/small"
+    assert sorted(path.name for path in gallery.iterdir()) == [
+        "audit.json", "audit.md", "made.json", "thresholds.csv.gz"
+    ]  # fmt: skip
+    assert main(["results", "--check"]) == 1
+    assert main(["results"]) == 0
+    index = (tmp_path / "docs/gallery/README.md").read_text()
+    assert "| `small/` | `small.yaml` | current |" in index
+    assert "3 of 3 artifacts intact" in (tmp_path / "docs/results.md").read_text()
+    assert main(["results", "--check"]) == 0
+    config.write_text(yaml.safe_dump(CONFIG | {"seeds": [3]}))
+    assert main(["results"]) == 0
+    assert "changed since: config" in (tmp_path / "docs/gallery/README.md").read_text()
+    assert "3 of 3" not in (tmp_path / "docs/results.md").read_text()
 
 
 def test_tidy_follows_no_link_and_deletes_what_no_run_has(config, tmp_path, capsys):

@@ -12,6 +12,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from docutils.core import publish_string
 from matplotlib.figure import Figure
 
@@ -327,21 +328,29 @@ def test_several_models_and_seeds_are_told_apart(name: str, many: list[StoredRun
     assert "MLP" in text and "CNN" in text and "RMSProp" in text
 
 
-def test_thresholds_draws_and_writes_both_numbers(
-    runs: list[StoredRun], drawn: Callable[[str], Drawing]
-) -> None:
-    drawing = drawn("thresholds")
+def test_thresholds_draws_and_writes_time_average_and_quantiles(tmp_path: Path) -> None:
+    """Of a run at the edge filled, of one whose rod is closed open and without numbers."""
+
+    def open_rod(process: str, data: xr.Dataset) -> xr.Dataset:
+        return data.assign(rod_length=0 * data["loss"] + 1)
+
+    runs = [write_run(tmp_path, "gd"), write_run(tmp_path, "adam", change=open_rod)]
+    drawing = draw("thresholds", runs)
     (axes,) = drawing.figure.axes
     table = drawing.table.set_index(["optimizer", "quantity"])["value"]
     assert table["adam", "threshold"] == pytest.approx(38)
-    drawn = [line.get_xdata()[0] for line in lines(axes, "mean")]
-    ratios = [table[run.optimizer, "late_mean_over_threshold"] for run in runs]
-    np.testing.assert_array_equal(drawn, ratios)
-    for bar, run in zip(lines(axes, "range"), runs, strict=True):
-        ends = [table[run.optimizer, f"late_{end}_over_threshold"] for end in ("lowest", "highest")]
+    assert table["gd", "part_with_closed_rod"] > 0.5 and table["adam", "part_with_closed_rod"] == 0
+    names = "mean_over_threshold_not_at_the_edge", "mean_over_threshold"
+    marks = [*lines(axes, "mean")]
+    for mark, bar, run, name in zip(marks, lines(axes, "range"), runs, names, strict=True):
+        assert mark.get_xdata()[0] == table[run.optimizer, name]
+        ends = [table[run.optimizer, f"{end}_over_threshold"] for end in ("low", "high")]
         np.testing.assert_array_equal(bar.get_xdata(), ends)
-        assert f"{table[run.optimizer, 'late_mean']:.4g}" in words(drawing)
         assert f"{table[run.optimizer, 'threshold']:.4g}" in words(drawing)
+    assert marks[0].get_markerfacecolor() == "white" != marks[1].get_markerfacecolor()
+    assert f"{table['adam', 'mean']:.2g}" in words(drawing)
+    assert ("gd", "mean") not in table.index and "not at the edge" in words(drawing)
+    assert drawing.shows.endswith("of 1 runs. 1 are not at the edge.")
 
 
 def test_summary_draws_what_its_table_says(

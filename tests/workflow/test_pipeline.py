@@ -33,6 +33,7 @@ ROOT = "results/tiny"
 ADAM, GD = f"{ROOT}/mlp/adam/seed0", f"{ROOT}/mlp/gd/seed0"
 PROCESSES = ("discrete", "stable", "rod_unit_step")
 AUDIT = "audit: integrity, numbers computed again, claims"
+AUDITED = ("audit.json", "audit.md", "audit.html")
 MANIFEST = "manifest of all artifacts and figures"
 CONFIG = {
     "name": "tiny",
@@ -203,7 +204,7 @@ def test_a_cold_run_makes_every_documented_file(cold):
         for stem in ("tracking_mlp", "thresholds", "tracking_summary")
         for suffix in ("png", "pdf", "csv", "rst")
     }
-    others = {f"{ROOT}/{name}" for name in ("manifest.sha256", "audit.json", "audit.md")}
+    others = {f"{ROOT}/{name}" for name in ("manifest.sha256", *AUDITED, "experiment.txt")}
     assert files == artifacts | figures | others
 
 
@@ -261,7 +262,7 @@ def test_a_changed_figure_module_draws_that_figure_again(tree):
     after = tree.written()
     again = {path for path in after if after[path] != before.get(path) and "/logs/" not in path}
     thresholds = {f"{ROOT}/figures/thresholds.{suffix}" for suffix in ("png", "pdf", "csv", "rst")}
-    listed = {f"{ROOT}/{name}" for name in ("manifest.sha256", "audit.json", "audit.md")}
+    listed = {f"{ROOT}/{name}" for name in ("manifest.sha256", *AUDITED)}
     assert again == thresholds | listed
 
 
@@ -283,6 +284,7 @@ def test_a_changed_hyperparameter_reruns_what_depends_on_it(tree):
         "figure tracking_mlp",
         "figure thresholds",
         "figure tracking_summary",
+        "experiment: all settings",
         AUDIT,
     }
 
@@ -303,8 +305,7 @@ def test_the_audit_names_damaged_files_and_trains_nothing(tree):
     assert "Traceback" not in output
     after = tree.written()
     assert {path for path in after if after[path] != before.get(path)} == {
-        f"{ROOT}/audit.json",
-        f"{ROOT}/audit.md",
+        f"{ROOT}/{name}" for name in AUDITED
     }
 
 

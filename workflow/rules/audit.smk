@@ -25,7 +25,8 @@ rule audit:
         manifest=rules.manifest.output,
     output:
         json=f"{ROOT}/audit.json",
-        md=report(f"{ROOT}/audit.md", caption="../report/audit.rst", category="Audit"),
+        md=f"{ROOT}/audit.md",
+        html=report(f"{ROOT}/audit.html", caption="../report/audit.rst", category="Audit"),
     log:
         f"{ROOT}/logs/audit.log",
     threads: 8
@@ -42,3 +43,19 @@ rule audit:
     shell:
         "python -P -m rodflow.cli audit --root {params.root} --config {params.config:q}"
         " --overrides {params.overrides:q} --output {output.json} 2> {log}"
+
+
+rule experiment:
+    output:
+        report(f"{ROOT}/experiment.txt", caption="../report/experiment.rst", category="Experiment"),
+    log:
+        f"{ROOT}/logs/experiment.log",
+    localrule: True  # moments
+    params:
+        config=EXPERIMENT.config_file,
+        overrides=json.dumps(EXPERIMENT.overrides, sort_keys=True),
+        runs=[run.digest for run in EXPERIMENT.experiment.all_runs],
+    message:
+        "experiment: all settings"
+    shell:
+        "python -P -m rodflow.cli check {params.config:q} --overrides {params.overrides:q} > {output} 2> {log}"

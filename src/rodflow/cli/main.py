@@ -24,6 +24,8 @@ COMMANDS = (
     "compare",
     "figures",
     "gallery",
+    "results",
+    "claims",
     "tidy",
     "accept",
     "everything",

@@ -6,11 +6,15 @@ A stage's module imports what it calls, so that the digest finds that (`rodflow.
 no import: the optimizer, the model, the data set, the flow, the figure. Here it is said which of them a stage loads.
 """
 
+import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from rodflow.config import plan
 from rodflow.config.catalogue import DATASETS, FIGURES, FLOWS, MODELS, OPTIMIZERS, Kind
 from rodflow.config.code import digest
+from rodflow.config.experiment import Experiment
 from rodflow.config.reference import is_own
 
 _COMMANDS = "rodflow.cli.stages"
@@ -77,3 +81,30 @@ def _named(settings: Mapping[str, Any]) -> Iterator[str]:
     ):
         if not is_own(name):
             yield kind.module(name)
+
+
+def of_experiment(experiment: Experiment) -> dict[str, str]:
+    """Stage -> digest of all code that it uses in an experiment, and "config" -> digest of the settings of its runs.
+
+    Two results of the same experiment are from the same code where these agree.
+    """
+    runs = experiment.all_runs
+    settings = [run.settings for run in runs]
+    figures = plan.figures(experiment)
+    replays = {kind for run in runs for kind in plan.replays(run, experiment)}
+    flows = [FLOWS.module(flow) for run in runs for flow in run.flows]
+    own = {
+        stage: modules(stage, *settings) for stage in ("train", "flow", "sharpness", "comparison")
+    }
+    own["dataset"] = modules("dataset", experiment.dataset)
+    own["flow"] += tuple(flows)
+    if replays:
+        own["replay"] = modules("replay", *settings, replays=sorted(replays))
+    for source in sorted({path.removesuffix(".nc") for one in figures for path in one.sources}):
+        if source in _FIXED:
+            own[source] = modules(source)
+    own["figure"] = modules("figure") + tuple(FIGURES.module(one.name) for one in figures)
+    own["audit"] = modules("audit")
+    found = {stage: digest(*names) for stage, names in own.items()}
+    text = json.dumps([settings, experiment.sharpness, experiment.replicas], sort_keys=True)
+    return found | {"config": hashlib.sha256(text.encode()).hexdigest()}

@@ -143,4 +143,4 @@ def test_the_measured_cosine_is_the_worst_of_all_steps_and_kernels() -> None:
 def test_the_measured_growth_is_that_of_the_worst_kernel() -> None:
     finding = judged("scale-invariance-growth-adam", make("adam", times=1.5)).findings[0]
     assert finding.measured == pytest.approx(0.5, rel=1e-4)
-    assert finding.note == "first 1 times, second 1.5 times"
+    assert finding.note == "first 1.0 times, second 1.5 times"

@@ -7,6 +7,7 @@ import numpy as np
 
 from rodflow.analysis.convergence import below_edge, order, rate, series
 from rodflow.audit.claims.claim import (
+    TARGET,
     Bound,
     Claim,
     Measured,
@@ -16,6 +17,7 @@ from rodflow.audit.claims.claim import (
     at_most,
 )
 from rodflow.audit.claims.measures import demand, failed, optimizer_in
+from rodflow.audit.numbers import digits
 from rodflow.store.results import DISCRETE, StoredRun
 
 FLOW = "adam_continuous"
@@ -40,7 +42,7 @@ def loss_distance(run: StoredRun) -> Measured:
     if failure:
         return Measured(math.inf, failure)
     there, here = (float(run.series(process)["loss"][-1]) for process in (DISCRETE, FLOW))
-    return Measured(abs(here / there - 1), f"{there:.4g}, in continuous time {here:.4g}")
+    return Measured(abs(here / there - 1), f"{digits(there)}, in continuous time {digits(here)}")
 
 
 def departure(run: StoredRun) -> Measured:
@@ -55,7 +57,7 @@ def departure(run: StoredRun) -> Measured:
     if onset < error["snapshot"][0]:
         raise NotApplicable("at its threshold from the start")
     there, last = float(error.sel(snapshot=onset)), float(error[-1])
-    return Measured(last / there, f"{there:.2g} at step {onset}, {last:.2g} at the end")
+    return Measured(last / there, f"{digits(there)} at step {onset}, {digits(last)} at the end")
 
 
 def _farthest_order(values: Sequence[float], runs: Sequence[StoredRun]) -> float:
@@ -83,7 +85,7 @@ CLAIMS: tuple[Claim, ...] = (
         Claim(
             id=f"{name}-continuous-order",
             figure=_FIGURE,
-            source="target",
+            source=TARGET,
             statement=(
                 f"Below the edge of stability {label} is a step of first order of its form in continuous time: at the "
                 "same learning rate x steps their distance shrinks in proportion to the learning rate, with a slope "
@@ -114,7 +116,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="adam-continuous-loss",
         figure=_FIGURE,
         source=_2024,
-        statement="So does the loss: at the smallest learning rate it ends within 1%.",
+        statement=(
+            "The loss of Adam and AdamW follows that of their paths in continuous time: at the smallest learning rate "
+            "it ends within 1%."
+        ),
         quantity="relative difference of the last losses at the smallest learning rate, the largest of all series",
         measure=loss_distance,
         allowed=at_most(0.01),
@@ -124,7 +129,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="adam-continuous-departs",
         figure=_FIGURE,
-        source="target",
+        source=TARGET,
         statement=(
             "The form in continuous time has no threshold: from the edge of stability on the run departs from it, and "
             "at the end they are at least five times as far apart."

@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from rodflow.audit.claims.claim import Bound, Claim, Measured, NotApplicable, at_most
+from rodflow.audit.numbers import digits
 
 ROUNDING = 1e-6
 """By how much a ratio of double-precision numbers that is at most 1 may seem to be above."""
@@ -35,7 +36,7 @@ def over_limit(data: xr.Dataset) -> Measured:
     corrected = (inside["update"] * inside["correction"]).max(["gradients", "step"])
     trained = inside["training_update"].max(["seed", "training_step"])
     worst = np.max([plain, corrected, trained], axis=0)
-    note = f"{inside.sizes['point']} points, the largest update {worst.max():.3g}"
+    note = f"{inside.sizes['point']} points, the largest update {digits(worst.max())}"
     return Measured(float(np.max(worst / inside["limit"].values)), note)
 
 
@@ -46,7 +47,7 @@ def rate_error(data: xr.Dataset) -> Measured:
         raise NotApplicable("no point of the path is outside")
     errors = abs(data["growth_rate"] / outside - 1)
     errors = errors.where(errors.notnull() | outside.isnull(), np.inf)
-    words = [f"{float(errors.sel(time=t).max()):.2g} in {t} time" for t in data["time"].values]
+    words = [f"{digits(float(errors.sel(time=t).max()))} in {t} time" for t in data["time"].values]
     return Measured(float(errors.max()), ", ".join(words))
 
 
@@ -56,6 +57,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="adam-bound-never-exceeded",
         source=_2024,
+        place="section 2",
         statement=(
             "No gradients make an update of Adam larger than the bound at the step, neither constant, random or "
             "those of training, nor such as are chosen to make it large."
@@ -70,6 +72,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="adam-bounded-inside",
         source=_2024,
+        place="section 2",
         statement="Inside the region, C(b, c) > 0 and b^2 < c, updates are bounded for all time.",
         quantity="largest update at a point inside over the bound for all time",
         measure=over_limit,
@@ -81,6 +84,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="adam-grows-outside",
         source=_2024,
+        place="section 2",
         statement=(
             "Outside the region the largest possible update grows exponentially, at the rate |C|/2 in continuous "
             "time and log(b^2/c)/2 a step in discrete time, within 2%."

@@ -9,7 +9,8 @@ stored run, and which values agree with the statement. Judged on an experiment i
 
 A claim is reproduced if something was measured and none of it disagrees. A run that says nothing about a
 claim is "not reached" with the reason, and so is a claim that no run says anything about: none
-is reproduced for want of evidence. A flow that diverges where the discrete run does not does not reproduce it.
+is reproduced for want of evidence. A run that is not at the edge of stability by the rule of `rodflow.analysis.edge`
+says nothing about what happens there. A flow that diverges where the discrete run does not does not reproduce it.
 
 A claim with an `artifact` is about one of no run, such as adam_region.nc, and is measured on its dataset.
 

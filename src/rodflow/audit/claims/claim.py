@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 import xarray as xr
@@ -12,18 +12,48 @@ from rodflow.errors import RodflowError
 from rodflow.store import artifact
 from rodflow.store.results import StoredRun
 
-Verdict = Literal["reproduced", "not reproduced", "not reached"]
+Verdict = Literal["reproduced", "not reproduced", "not at the edge", "not reached"]
+
+VERDICTS: tuple[Verdict, ...] = get_args(Verdict)
+
+TARGET = "target"
+"""The source of a claim that this project set itself."""
+
+OUR_READING = "our reading"
+"""The place of a claim of which it is not known where in the paper it stands."""
+
+LISTS = ("paper", "own target")
+"""What papers claim, and what this project sets itself; they are counted apart."""
+
+BASELINES = ("stable", "central", "edge")
+"""The flows whose number stands beside that of another flow, where a run has them."""
 
 
 class NotApplicable(RodflowError):
     """A run says nothing about a claim; the message is the reason."""
 
+    verdict: Verdict = "not reached"
+
+
+class NotAtEdge(NotApplicable):
+    """A claim about the edge of stability, and a run that is not there by the rule of `rodflow.analysis.edge`."""
+
+    verdict = "not at the edge"
+
 
 class Measured(NamedTuple):
-    """What was found in a run: a number, and words that help to understand it."""
+    """What was found in a run: a number, and what helps to understand it.
+
+    Attributes:
+        value: the number that is judged.
+        note: words beside it.
+        low, high: between which quantiles, of 10% and 90%, it is spread over the run; NaN if it is not.
+    """
 
     value: float
     note: str = ""
+    low: float = math.nan
+    high: float = math.nan
 
 
 Measure = Callable[[Any], Measured]
@@ -74,8 +104,8 @@ class Claim:
     """A statement that stored runs can agree or disagree with.
 
     Attributes:
-        id: its short name.
-        source: paper and arXiv number, or "target": set by this project.
+        id: its short name; of a claim about the rod flow it names the integrator.
+        source: paper and arXiv number, or `TARGET`: set by this project.
         statement: what is claimed, in our words.
         quantity: what the measured number is.
         measure: takes the number from a run.
@@ -87,6 +117,9 @@ class Claim:
             figure. "": it is about the main runs.
         artifact: the artifact of no run that it is about instead, such as "adam_region"; it is judged where an
             experiment has it.
+        place: section or figure of the paper.
+        flow: the flow that it is about, if it is about one.
+        same_of: flow -> how the same number is measured of that one, for `BASELINES`.
     """
 
     id: str
@@ -100,6 +133,21 @@ class Claim:
     about: Callable[[Mapping[str, Any]], str] = lambda settings: ""
     figure: str = ""
     artifact: str = ""
+    place: str = OUR_READING
+    flow: str = ""
+    same_of: Callable[[str], Measure] | None = None
+
+    @property
+    def listed(self) -> str:
+        """On which of the `LISTS` it is."""
+        return LISTS[self.source == TARGET]
+
+    @property
+    def beside(self) -> dict[str, Measure]:
+        """How its number is measured of each baseline."""
+        if self.same_of is None:
+            return {}
+        return {flow: self.same_of(flow) for flow in BASELINES if flow != self.flow}
 
 
 @dataclass(frozen=True)
@@ -113,6 +161,9 @@ class Finding:
         note: why it does not apply, or more about the number.
         artifacts: the files that the number comes from, relative to the results root.
         values: run -> its own number, where the measured one is of several runs.
+        low, high: how the number is spread over the run; NaN if it is not.
+        baselines: flow -> the same number of it.
+        passing: the baselines that agree with the claim as well, so that it does not tell the flow from them.
     """
 
     subject: str
@@ -121,6 +172,15 @@ class Finding:
     note: str = ""
     artifacts: tuple[str, ...] = ()
     values: Mapping[str, Measured] = field(default_factory=dict, hash=False)
+    low: float = math.nan
+    high: float = math.nan
+    baselines: Mapping[str, float] = field(default_factory=dict, hash=False)
+    passing: tuple[str, ...] = ()
+
+    @property
+    def silent(self) -> bool:
+        """Whether nothing was measured."""
+        return self.verdict in ("not reached", "not at the edge")
 
 
 @dataclass(frozen=True)
@@ -136,10 +196,23 @@ class Judgement:
 
     @property
     def verdict(self) -> Verdict:
-        """Not reproduced if one finding is not, reproduced if one is and none is not."""
-        if self.count("not reproduced"):
-            return "not reproduced"
-        return "reproduced" if self.count("reproduced") else "not reached"
+        """Not reproduced if one finding is not, else the first of the others that one finding has."""
+        order: tuple[Verdict, ...] = ("not reproduced", "reproduced", "not at the edge")
+        return next((verdict for verdict in order if self.count(verdict)), "not reached")
+
+    @property
+    def measured(self) -> tuple[Finding, ...]:
+        """The findings with a number."""
+        return tuple(finding for finding in self.findings if not finding.silent)
+
+    @property
+    def passing(self) -> tuple[str, ...]:
+        """The baselines that agree with the claim in each finding that has a number."""
+        return tuple(
+            flow
+            for flow in BASELINES
+            if self.measured and all(flow in finding.passing for finding in self.measured)
+        )
 
 
 def judge(
@@ -170,22 +243,31 @@ def judge(
     return judged
 
 
+class _Silence(NamedTuple):
+    """That there is no number, and why."""
+
+    verdict: Verdict
+    reason: str
+
+
 def _measured(
-    claim: Claim, source: StoredRun | xr.Dataset | str, silence: Callable[[], str]
-) -> Measured | str:
+    measure: Measure, source: StoredRun | xr.Dataset | str, silence: Callable[[], str]
+) -> Measured | _Silence:
     """The number of a claim in a run or an artifact, or why there is none.
 
     Args:
-        claim: which.
+        measure: takes it.
         source: what it is measured in.
         silence: why that is not to be asked, or "".
     """
     try:
-        return silence() or claim.measure(source)
+        if reason := silence():
+            return _Silence("not reached", reason)
+        return measure(source)
     except NotApplicable as reason:
-        return str(reason)
+        return _Silence(reason.verdict, str(reason))
     except KeyError as lack:  # files of another version of the project
-        return str(lack.args[0]).split(". ")[0]
+        return _Silence("not reached", str(lack.args[0]).split(". ")[0])
     except (
         Exception
     ) as error:  # whatever a forged file may cause; no number agrees with a claim then
@@ -198,10 +280,10 @@ def _verdict(claim: Claim, value: float) -> Verdict:
 
 def _of_no_run(claim: Claim, data: xr.Dataset | str) -> Finding:
     file = f"{claim.artifact}.nc"
-    found = _measured(claim, data, lambda: data if isinstance(data, str) else "")
-    if isinstance(found, str):
-        return Finding(file, "not reached", note=found)
-    return Finding(file, _verdict(claim, found.value), *found, (file,))
+    found = _measured(claim.measure, data, lambda: data if isinstance(data, str) else "")
+    if isinstance(found, _Silence):
+        return Finding(file, found.verdict, note=found.reason)
+    return Finding(file, _verdict(claim, found.value), found.value, found.note, (file,))
 
 
 def _findings(claim: Claim, runs: Sequence[StoredRun], unsound: Mapping[str, str]) -> list[Finding]:
@@ -212,28 +294,65 @@ def _findings(claim: Claim, runs: Sequence[StoredRun], unsound: Mapping[str, str
         def silence(run: StoredRun = run) -> str:
             return unsound.get(run.path) or claim.about(artifact.settings(run.comparison))
 
-        number = _measured(claim, run, silence)
-        if isinstance(number, str):
-            silent.append(Finding(run.path, "not reached", note=number))
+        number = _measured(claim.measure, run, silence)
+        if isinstance(number, _Silence):
+            silent.append(Finding(run.path, number.verdict, note=number.reason))
         else:
             measured[run.path] = number
-
-    def found(subject: str, value: float, note: str, *names: str, **more: Any) -> Finding:
-        files = tuple(f"{name}/{file}" for name in names for file in claim.files)
-        return Finding(subject, _verdict(claim, value), value, note, files, **more)
-
-    if claim.overall is None:
-        return [found(name, *numbers, name) for name, numbers in measured.items()] + silent
-    if not measured:
-        return silent
     by_path = {run.path: run for run in runs}
-    value = claim.overall.of(
-        [numbers.value for numbers in measured.values()], [by_path[name] for name in measured]
-    )
+    if claim.overall is None:
+        return [_of_run(claim, by_path[name], own) for name, own in measured.items()] + silent
+    return _of_all(claim, by_path, measured) + silent
+
+
+def _of_run(claim: Claim, run: StoredRun, own: Measured) -> Finding:
+    files = tuple(f"{run.path}/{file}" for file in claim.files)
+    others = {flow: found[run.path] for flow, found in _baselines(claim, [run]).items()}
+    return Finding(
+        run.path, _verdict(claim, own.value), own.value, own.note, files,
+        low=own.low, high=own.high, baselines=others, passing=_passing(claim, others),
+    )  # fmt: skip
+
+
+def _of_all(
+    claim: Claim, runs: Mapping[str, StoredRun], measured: Mapping[str, Measured]
+) -> list[Finding]:
+    """The one finding of a claim about several runs together; none where there is nothing to say."""
+    if claim.overall is None or not measured:
+        return []
+    chosen = [runs[name] for name in measured]
+    value = claim.overall.of([own.value for own in measured.values()], chosen)
     if math.isnan(value):
-        return [Finding(claim.overall.name, "not reached", note="too few runs"), *silent]
+        return [Finding(claim.overall.name, "not reached", note="too few runs")]
+    others = {
+        flow: claim.overall.of([*found.values()], [runs[name] for name in found])
+        for flow, found in _baselines(claim, chosen).items()
+        if len(found) == len(chosen)
+    }
     subject = f"{claim.overall.name}, {len(measured)} run{'s' if len(measured) > 1 else ''}"
-    return [found(subject, value, "", *measured, values=measured), *silent]
+    files = tuple(f"{name}/{file}" for name in measured for file in claim.files)
+    return [
+        Finding(
+            subject, _verdict(claim, value), value, "", files,
+            values=measured, baselines=others, passing=_passing(claim, others),
+        )
+    ]  # fmt: skip
+
+
+def _baselines(claim: Claim, runs: Sequence[StoredRun]) -> dict[str, dict[str, float]]:
+    """Flow -> run -> the same number of that flow, of those that have it."""
+    found: dict[str, dict[str, float]] = {}
+    for flow, measure in claim.beside.items():
+        for run in runs:
+            if flow in run.processes:
+                number = _measured(measure, run, lambda: "")
+                if isinstance(number, Measured):
+                    found.setdefault(flow, {})[run.path] = number.value
+    return found
+
+
+def _passing(claim: Claim, others: Mapping[str, float]) -> tuple[str, ...]:
+    return tuple(flow for flow, value in others.items() if value in claim.allowed)
 
 
 # Which numbers agree

@@ -9,7 +9,6 @@ import numpy as np
 import xarray as xr
 
 from rodflow.analysis.equilibrium import (
-    at_edge,
     growth,
     mean_and_error,
     moving_average,
@@ -25,12 +24,19 @@ from rodflow.audit.claims.claim import (
     at_least,
     at_most,
 )
-from rodflow.audit.claims.measures import demand, equilibrium, failed, onset_time, optimizer_in
+from rodflow.audit.claims.measures import (
+    HELD,
+    SHORTEST,
+    demand,
+    edge_of,
+    equilibrium,
+    failed,
+    onset_of,
+    optimizer_in,
+)
+from rodflow.audit.numbers import digits
 from rodflow.store import artifact
 from rodflow.store.results import DISCRETE, StoredRun
-
-SHORTEST = 10
-"""Snapshots that a run must be at its edge to say something about it."""
 
 
 def _ratio(run: StoredRun) -> xr.DataArray:
@@ -39,62 +45,39 @@ def _ratio(run: StoredRun) -> xr.DataArray:
     return ratio.dropna("snapshot")
 
 
-def _onset(run: StoredRun) -> int:
-    """The snapshot at which the threshold is reached."""
-    if math.isinf((time := onset_time(run)).value):
-        raise NotApplicable(time.note)
-    return int(run.comparison["onset"].sel(process=DISCRETE))
-
-
-def _edge(run: StoredRun) -> xr.DataArray:
-    """Sharpness over threshold while at the edge, see `rodflow.analysis.equilibrium.at_edge`."""
-    ratio = at_edge(_ratio(run), artifact.settings(run.comparison)["criterion"], _onset(run))
-    if ratio.size < SHORTEST:
-        first, last = ratio["snapshot"].values[[0, -1]]
-        raise NotApplicable(f"at the threshold from step {first:.0f} to {last:.0f} only")
-    return ratio
-
-
 def sharpening(run: StoredRun) -> Measured:
     """Sharpness where the threshold is reached over that where the flows start, after the first transient."""
-    onset = _onset(run)
+    onset = int(onset_of(run))
     ratio = _ratio(run).sel(snapshot=slice(artifact.settings(run.comparison)["start"], onset))
     if (ratio[:2] >= 1).any():
         raise NotApplicable("at its threshold from the start")
     there, first = float(ratio[-1]), float(ratio[0])
-    return Measured(there / first, f"from {first:.2g} of the threshold to step {onset}")
-
-
-def hovering(run: StoredRun) -> Measured:
-    """Time average of sharpness over threshold at the edge."""
-    edge = _edge(run)
-    first, last = edge["snapshot"].values[[0, -1]]
-    return Measured(float(edge.mean()), f"steps {first:.0f} to {last:.0f}")
+    return Measured(there / first, f"from {digits(first)} of the threshold to step {onset}")
 
 
 def rises(run: StoredRun) -> Measured:
     """Fraction of the steps at the edge on which the loss rises while its moving average falls."""
-    steps = _edge(run)["snapshot"].values[[0, -1]]
-    rising, falling = restlessness(run.series(DISCRETE)["loss"], *steps)
+    where = edge_of(run)
+    rising, falling = restlessness(run.series(DISCRETE)["loss"], where.first, where.last)
     if rising == 0:
         return Measured(0.0, "it never rises")
-    note = f"it rises on {rising:.2g} of the steps, the average falls on {falling:.2g} of these"
+    note = f"it rises on {digits(rising)} of the steps, the average falls on {digits(falling)} of these"
     return Measured(rising * falling, note)
 
 
 def falls(run: StoredRun) -> Measured:
     """Moving average of the loss at the end of the edge over that at its beginning."""
-    first, last = _edge(run)["snapshot"].values[[0, -1]]
-    steady = moving_average(run.series(DISCRETE)["loss"]).sel(step=slice(first, last))
+    where = edge_of(run)
+    steady = moving_average(run.series(DISCRETE)["loss"]).sel(step=slice(where.first, where.last))
     if steady.size < 2:
         raise NotApplicable("too short for the moving average")
     start, end = (float(steady[k]) for k in (0, -1))
-    return Measured(end / start, f"from {start:.3g} to {end:.3g}")
+    return Measured(end / start, f"from {digits(start)} to {digits(end)}")
 
 
 def _distances(run: StoredRun) -> tuple[float, float, int]:
     """Tracking error of gradient flow where the threshold is reached, and last; and the onset."""
-    onset = _onset(run)
+    onset = int(onset_of(run))
     if failure := failed(run, "stable"):
         raise NotApplicable(failure)
     error = run.comparison["tracking_error"].sel(process="stable").dropna("snapshot")
@@ -112,15 +95,15 @@ def follows(run: StoredRun) -> Measured:
 def departs(run: StoredRun) -> Measured:
     """The last distance to gradient flow over that where the threshold was reached."""
     there, last, onset = _distances(run)
-    return Measured(last / there, f"{there:.2g} at step {onset}, {last:.2g} at the end")
+    return Measured(last / there, f"{digits(there)} at step {onset}, {digits(last)} at the end")
 
 
 def later_growth(run: StoredRun) -> Measured:
     """Factor by which the raw sharpness grows from the onset to the end, by its trend."""
-    raw = run.eigenvalues(DISCRETE)["raw_sharpness"].sel(snapshot=slice(_onset(run), None))
+    raw = run.eigenvalues(DISCRETE)["raw_sharpness"].sel(snapshot=slice(onset_of(run), None))
     if raw.size < SHORTEST:
         raise NotApplicable("too short after the onset")
-    return Measured(growth(raw), f"from {float(raw[0]):.3g} to {float(raw[-1]):.3g}")
+    return Measured(growth(raw), f"from {digits(float(raw[0]))} to {digits(float(raw[-1]))}")
 
 
 def late(run: StoredRun) -> Measured:
@@ -163,13 +146,14 @@ def highest_below_full(values: Sequence[float], runs: Sequence[StoredRun]) -> fl
 _2021 = "Cohen et al. 2021 (arXiv 2103.00065)"
 _2022 = "Cohen et al. 2022 (arXiv 2207.14484)"
 _ALONG = ("comparison.nc", "discrete.nc")
-_HELD = "time average of sharpness over threshold in the last quarter"
+_LATE = "time average of sharpness over threshold in the last quarter"
 
 CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="eos-gd-sharpening",
         figure="eos_gd",
         source=_2021,
+        place="figure 1",
         statement="Progressive sharpening: until it reaches 2/eta the sharpness of gradient descent rises.",
         quantity="sharpness where the threshold is reached over that at the start",
         measure=sharpening,
@@ -179,19 +163,20 @@ CLAIMS: tuple[Claim, ...] = (
         id="eos-gd-hovering",
         figure="eos_gd",
         source=_2021,
+        place="figure 1",
         statement=(
-            "At each step size the sharpness then hovers at 2/eta: its time average from the onset on is within 5% "
-            "of it. With cross-entropy it falls again once the samples are fitted; there the average is taken to "
-            "the last time that the threshold is reached."
+            "At each step size the sharpness of gradient descent hovers at 2/eta: at the edge of stability its time "
+            "average is within 5% of it."
         ),
-        quantity="time average of sharpness over threshold at the edge",
-        measure=hovering,
+        quantity=HELD,
+        measure=equilibrium,
         allowed=Bound(0.95, 1.05),
     ),
     Claim(
         id="eos-gd-rises",
         figure="eos_gd",
         source=_2021,
+        place="abstract",
         statement=(
             "At the edge the loss is not monotone over short times: on at least 1% of the steps it rises while its "
             "average over 50 steps falls."
@@ -205,6 +190,7 @@ CLAIMS: tuple[Claim, ...] = (
         id="eos-gd-falls",
         figure="eos_gd",
         source=_2021,
+        place="abstract",
         statement="Over long times the loss falls at the edge.",
         quantity="50-step moving average of the loss at the end of the edge over that at its beginning",
         measure=falls,
@@ -227,7 +213,10 @@ CLAIMS: tuple[Claim, ...] = (
         id="eos-flow-departs",
         figure="eos_flow_comparison",
         source=_2021,
-        statement="From there on it departs from gradient flow: at the end they are at least five times as far apart.",
+        statement=(
+            "From the threshold on gradient descent departs from gradient flow: at the end they are at least five "
+            "times as far apart."
+        ),
         quantity="the last relative distance over that where the threshold is reached",
         measure=departs,
         allowed=at_least(5),
@@ -236,11 +225,12 @@ CLAIMS: tuple[Claim, ...] = (
         id="aeos-adam-held",
         figure="aeos_adam",
         source=_2022,
+        place="abstract",
         statement=(
             "The preconditioned sharpness of full-batch Adam equilibrates at (2 + 2 b1) / ((1 - b1) eta), 38/eta at "
-            "b1 = 0.9, for each learning rate and b1: its average over the last quarter is within 10% of it."
+            "b1 = 0.9, for each learning rate and b1: at the edge its time average is within 10% of it."
         ),
-        quantity=_HELD,
+        quantity=HELD,
         measure=equilibrium,
         allowed=Bound(0.9, 1.1),
     ),
@@ -249,10 +239,10 @@ CLAIMS: tuple[Claim, ...] = (
         figure="aeos_methods",
         source=_2022,
         statement=(
-            "So does that of the other adaptive methods, each at the threshold of its own map: the average over the "
-            "last quarter is within 10% of it."
+            "The preconditioned sharpness of the other adaptive methods equilibrates at the threshold of their own "
+            "map: at the edge its time average is within 10% of it."
         ),
-        quantity=_HELD,
+        quantity=HELD,
         measure=equilibrium,
         allowed=Bound(0.9, 1.1),
     ),
@@ -260,6 +250,7 @@ CLAIMS: tuple[Claim, ...] = (
         id="aeos-curvature-gd",
         figure="aeos_curvature",
         source=_2022,
+        place="abstract",
         statement="Under gradient descent the raw sharpness is blocked: after the onset its trend is below 10%.",
         quantity="factor by which the raw sharpness grows after the onset",
         measure=later_growth,
@@ -271,6 +262,7 @@ CLAIMS: tuple[Claim, ...] = (
         id="aeos-curvature-adam",
         figure="aeos_curvature",
         source=_2022,
+        place="abstract",
         statement=(
             "Under Adam the raw sharpness is not blocked: it keeps growing after the onset, while the preconditioner "
             "adapts."
@@ -286,7 +278,7 @@ CLAIMS: tuple[Claim, ...] = (
         figure="aeos_minibatch",
         source=_2022,
         statement="On minibatches the preconditioned sharpness of Adam lies below the full-batch threshold.",
-        quantity=_HELD,
+        quantity=_LATE,
         measure=late,
         allowed=Bound(high=1, strict=True),
         overall=Overall("highest mean of a batch size below the full one", highest_below_full),
@@ -295,11 +287,12 @@ CLAIMS: tuple[Claim, ...] = (
         id="aeos-minibatch-monotone",
         figure="aeos_minibatch",
         source=_2022,
+        place="abstract",
         statement=(
-            "It approaches the threshold as the batch grows: from each batch size to the next the mean over at "
-            "least three seeds rises, or falls by less than one standard error."
+            "The preconditioned sharpness of Adam approaches the threshold as the batch grows: from each batch size to "
+            "the next the mean over at least three seeds rises, or falls by less than one standard error."
         ),
-        quantity=_HELD,
+        quantity=_LATE,
         measure=late,
         allowed=at_least(-1),
         overall=Overall("least rise in standard errors", least_rise),
@@ -309,10 +302,9 @@ CLAIMS: tuple[Claim, ...] = (
         figure="aeos_small_b2",
         source=_2022,
         statement=(
-            "Whatever b2 and epsilon, a run that reaches its threshold holds it: the average over the last quarter "
-            "is within 10% of it."
+            "Whatever b2 and epsilon, a run at the edge holds its threshold: the time average is within 10% of it."
         ),
-        quantity=_HELD,
+        quantity=HELD,
         measure=equilibrium,
         allowed=Bound(0.9, 1.1),
     ),

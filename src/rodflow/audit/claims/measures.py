@@ -1,4 +1,7 @@
-"""What claims are about: which runs, and the numbers that are measured in them."""
+"""What claims are about: which runs, and the numbers that are measured in them.
+
+What is said of the edge of stability is said of the window of `rodflow.analysis.edge`, and of errors from the onset on.
+"""
 
 import math
 from collections.abc import Callable, Mapping
@@ -6,14 +9,34 @@ from typing import Any, Literal
 
 import numpy as np
 
+from rodflow.analysis import edge
 from rodflow.analysis.comparison import oscillation_onset
-from rodflow.audit.claims.claim import Measure, Measured, NotApplicable, at_most
+from rodflow.audit.claims.claim import Measure, Measured, NotApplicable, NotAtEdge
+from rodflow.audit.numbers import digits
 from rodflow.config.catalogue import OPTIMIZERS
 from rodflow.store import artifact
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
 LATEST_ONSET = 0.75
-"""By when a run must reach its threshold, so that the last quarter shows the equilibrium."""
+"""By when a run should reach its threshold, as a fraction of its length."""
+
+SHORTEST = 10
+"""Snapshots that a run must be at its edge to say something about it."""
+
+# What the numbers are, in words
+
+HELD = "time average of sharpness over threshold from the opening of the rod to the end"
+MEDIAN_ERROR = "median tracking error from the onset of the threshold on"
+LOSS_ERROR = (
+    "geometric mean, from the opening of the rod to the end, of the relative difference of losses averaged over pairs "
+    "of consecutive steps"
+)
+
+
+def over(above: str, below: str, what: str = "both medians") -> str:
+    """What the quotient of two tracking errors is."""
+    return f"tracking error of the {above} over that of the {below}, {what} from the onset of the threshold on"
+
 
 # Which runs a claim is about
 
@@ -57,6 +80,8 @@ def digits_mlp(**chosen: Any) -> Callable[[Mapping[str, Any]], str]:
 
 
 _OF_THEORY = {name: OPTIMIZERS[name] for name in OPTIMIZERS if OPTIMIZERS[name].order <= 9}
+ADAPTIVE = tuple(name for name, one in _OF_THEORY.items() if one.adaptive)
+NON_ADAPTIVE = tuple(name for name, one in _OF_THEORY.items() if not one.adaptive)
 NON_MOMENTUM = tuple(name for name, one in _OF_THEORY.items() if one.momentum == "")
 ADAPTIVE_MOMENTUM = tuple(
     name for name, one in _OF_THEORY.items() if one.adaptive and one.momentum != ""
@@ -111,56 +136,109 @@ def onset_time(run: StoredRun) -> Measured:
     onset = _of(run, "onset", DISCRETE)
     if math.isnan(onset):
         highest = float(run.comparison["sharpness_over_threshold"].sel(process=DISCRETE).max())
-        return Measured(math.inf, f"threshold never reached, sharpness at most {highest:.3g} of it")
+        return Measured(
+            math.inf, f"threshold never reached, sharpness at most {digits(highest)} of it"
+        )
     return Measured(onset / _steps(run), f"step {onset:.0f} of {_steps(run)}")
 
 
+def onset_of(run: StoredRun) -> float:
+    """The snapshot at which a completed run reaches its threshold."""
+    if math.isinf((time := onset_time(run)).value):
+        raise NotApplicable(time.note)
+    return _of(run, "onset", DISCRETE)
+
+
+def edge_of(run: StoredRun) -> edge.Window:
+    """The window in which a run is at the edge of stability."""
+    found = edge.window(run.series(DISCRETE)["rod_length"], onset_of(run))
+    if found is None:
+        raise NotApplicable("the iterates do not oscillate")
+    if not found.at_edge:
+        part = f"{100 * found.closed:.0f}% of the steps {found.first} to {found.last}"
+        raise NotAtEdge(f"the rod is closed on {part}")
+    return found
+
+
+def _at_edge(run: StoredRun) -> tuple[edge.Window, edge.Spread]:
+    """The window of a run, and sharpness over threshold there."""
+    where = edge_of(run)
+    ratio = run.comparison["sharpness_over_threshold"].sel(process=DISCRETE)
+    found = edge.spread(ratio, where)
+    if found.size < SHORTEST:
+        raise NotApplicable(f"at the edge for {found.size} snapshots, from step {where.first} on")
+    return where, found
+
+
 def equilibrium(run: StoredRun) -> Measured:
-    """Time average of sharpness over threshold in the last quarter of the discrete run."""
-    if (time := onset_time(run)).value not in at_most(LATEST_ONSET):
-        raise NotApplicable(time.note if math.isinf(time.value) else f"reached only at {time.note}")
-    if math.isnan(mean := _of(run, "late_mean", DISCRETE)):
-        raise NotApplicable("no sharpness was measured in the last quarter")
-    lowest, highest = (_of(run, f"late_{end}", DISCRETE) for end in ("lowest", "highest"))
-    return Measured(mean, f"between {lowest:.3g} and {highest:.3g}")
+    """Time average of sharpness over threshold at the edge of stability."""
+    where, found = _at_edge(run)
+    note = f"within 10% for {100 * found.near:.0f}% of the steps {where.first} to {where.last}"
+    return Measured(found.mean, note, found.low, found.high)
 
 
-def stable_over(flow: str) -> Measure:
-    """Last tracking error of the stable flow over that of a flow; 0 if the flow diverged."""
+def near_threshold(run: StoredRun) -> Measured:
+    """Part of the time at the edge for which the sharpness is within 10% of the threshold."""
+    where, found = _at_edge(run)
+    return Measured(found.near, f"steps {where.first} to {where.last}")
+
+
+# How far a flow is from its run
+
+
+def _errors(run: StoredRun, flow: str) -> edge.Errors:
+    """Tracking errors of a completed flow of a run that reaches its threshold."""
+    error = run.comparison["tracking_error"].sel(process=flow)
+    return edge.errors(error, onset_of(run))
+
+
+def _words(flow: str, found: edge.Errors) -> str:
+    smooth, median, largest = map(digits, found)
+    before = "" if math.isnan(found.smooth) else f", before the onset {smooth}"
+    return f"{flow}: median {median}, largest {largest}{before}"
+
+
+def stable_over(flow: str, which: Literal["median", "largest"] = "median") -> Measure:
+    """Tracking error of the stable flow from the onset on over that of a flow; 0 if the flow diverged."""
 
     def measure(run: StoredRun) -> Measured:
         if failure := failed(run, flow):
             return Measured(0.0, failure)
         demand(run, "stable")
-        stable, own = _of(run, "error_last", "stable"), _of(run, "error_last", flow)
-        note = f"stable {stable:.2g}, {flow} {own:.2g}"
-        return Measured(_ratio(stable, own), note)
+        stable, own = _errors(run, "stable"), _errors(run, flow)
+        note = f"{_words('stable', stable)}; {_words(flow, own)}"
+        return Measured(_ratio(getattr(stable, which), getattr(own, which)), note)
 
     return measure
 
 
-def tracking_error(flow: str, which: Literal["mean", "last"]) -> Measure:
-    """A flow's tracking error, its geometric mean over the run or its last value; inf if the flow diverged."""
+def edge_error(flow: str) -> Measure:
+    """Median tracking error of a flow from the onset on; inf if the flow diverged."""
 
     def measure(run: StoredRun) -> Measured:
         if failure := failed(run, flow):
             return Measured(math.inf, failure)
-        return Measured(_of(run, f"error_{which}", flow))
+        found = _errors(run, flow)
+        return Measured(found.median, _words(flow, found))
 
     return measure
 
 
-def mean_error_ratio(flow: str, reference: str) -> Measure:
-    """Mean tracking error of a flow over that of another; inf if the first diverged."""
+def error_ratio(reference: str) -> Callable[[str], Measure]:
+    """Median tracking error of a flow from the onset on over that of another; inf if the first diverged."""
 
-    def measure(run: StoredRun) -> Measured:
-        if failure := failed(run, flow):
-            return Measured(math.inf, failure)
-        demand(run, reference)
-        own, other = _of(run, "error_mean", flow), _of(run, "error_mean", reference)
-        return Measured(_ratio(own, other), f"{own:.2g} over {other:.2g}")
+    def of(flow: str) -> Measure:
+        def measure(run: StoredRun) -> Measured:
+            if failure := failed(run, flow):
+                return Measured(math.inf, failure)
+            demand(run, reference)
+            own, other = _errors(run, flow), _errors(run, reference)
+            note = f"{_words(flow, own)}; {_words(reference, other)}"
+            return Measured(_ratio(own.median, other.median), note)
 
-    return measure
+        return measure
+
+    return of
 
 
 def onset_error(flow: str) -> Measure:
@@ -225,7 +303,7 @@ def over_floor(flow: str) -> Measure:
             raise NotApplicable("the experiment has no replicas")
         floor = float(run.comparison["floor_last"].median())
         own = _of(run, "error_last", flow)
-        return Measured(_ratio(own, floor), f"{flow} {own:.2g}, floor {floor:.2g}")
+        return Measured(_ratio(own, floor), f"{flow} {digits(own)}, floor {digits(floor)}")
 
     return measure
 
@@ -254,9 +332,9 @@ def iterate_error(after: int) -> Measure:
     return measure
 
 
-def late_steps(run: StoredRun, since: float = 0.75) -> slice:
-    """The steps of a run from this fraction of its length on, though not before the flows start."""
-    return slice(max(_start(run), math.ceil(since * _steps(run))), _steps(run))
+def all_steps(run: StoredRun) -> slice:
+    """The steps of a run from where the flows start."""
+    return slice(_start(run), _steps(run))
 
 
 def _averaged_over_pairs(values: np.ndarray) -> np.ndarray:
@@ -264,33 +342,33 @@ def _averaged_over_pairs(values: np.ndarray) -> np.ndarray:
     return (values[1:] + values[:-1]) / 2
 
 
-def _relative_difference(values: np.ndarray, reference: np.ndarray) -> float:
-    """Geometric mean of |values / reference - 1|.
-
-    One below the rounding of float32 counts as that rounding, so that one exact step does not make the mean 0.
-    """
-    errors = np.maximum(np.abs(values / reference - 1), np.finfo(np.float32).eps)
-    return float(np.exp(np.log(errors).mean()))
-
-
 def loss_error(flow: str) -> Measure:
-    """Geometric mean, in the last quarter, of the relative error of the loss that a flow predicts.
+    """Geometric mean, at the edge of stability, of the relative error of the loss that a flow predicts.
 
-    The time-averaged loss of the central flow, or the mean loss of a rod's two ends, against the loss of the
-    iterates, both averaged over pairs of consecutive steps.
+    The time-averaged loss of the central flow, the mean loss of a rod's two ends, or the loss at the centre of a flow
+    that has neither, against the loss of the iterates, both averaged over pairs of consecutive steps. An error below
+    the rounding of float32 counts as that rounding, so that one exact step does not make the mean 0.
     """
 
     def measure(run: StoredRun) -> Measured:
         if failure := failed(run, flow):
             return Measured(math.inf, failure)
-        late = late_steps(run)
-        series = run.series(flow).sel(step=late)
+        where = edge_of(run)
+        steps = slice(where.first, where.last)
+        series = run.series(flow).sel(step=steps)
         if "averaged_loss" in series:
             loss = series["averaged_loss"]
-        else:
+        elif "loss_plus" in series:
             loss = (series["loss_plus"] + series["loss_minus"]) / 2
-        iterates = run.series(DISCRETE)["loss"].sel(step=late)
-        pairs = [_averaged_over_pairs(part.values.astype(float)) for part in (loss, iterates)]
-        return Measured(_relative_difference(*pairs))
+        else:
+            loss = series["loss"]
+        iterates = run.series(DISCRETE)["loss"].sel(step=steps)
+        predicted, true = (
+            _averaged_over_pairs(part.values.astype(float)) for part in (loss, iterates)
+        )
+        errors = np.maximum(np.abs(predicted / true - 1), np.finfo(np.float32).eps)
+        low, high = np.quantile(errors, (0.1, 0.9))
+        mean = float(np.exp(np.log(errors).mean()))
+        return Measured(mean, f"steps {where.first} to {where.last}", float(low), float(high))
 
     return measure

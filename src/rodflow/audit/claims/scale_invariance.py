@@ -4,8 +4,9 @@ import numpy as np
 import xarray as xr
 
 from rodflow.analysis import scale_invariance
-from rodflow.audit.claims.claim import Bound, Claim, Measured, NotApplicable, at_most
+from rodflow.audit.claims.claim import TARGET, Bound, Claim, Measured, NotApplicable, at_most
 from rodflow.audit.claims.measures import demand, optimizer_in
+from rodflow.audit.numbers import digits
 from rodflow.store.results import DISCRETE, StoredRun
 
 LEAST = 1e-3
@@ -39,7 +40,7 @@ def _excess(run: StoredRun, factor: float) -> Measured:
         raise NotApplicable("the norm is too constant for single precision")
     ratio = growth / expected
     note = ", ".join(
-        f"{name} {value:.4g} times"
+        f"{name} {digits(value)} times"
         for name, value in zip(ratio["kernel"].values, ratio.values, strict=True)
     )
     return Measured(float(np.abs(ratio - 1).max()), note)
@@ -59,7 +60,7 @@ def last_rate(run: StoredRun) -> Measured:
     """The effective learning rate at the end over that at the start, of the kernel where it is largest."""
     rate = scale_invariance.relative_rate(_series(run), run.settings["optimizer"]).isel(step=-1)
     note = ", ".join(
-        f"{name} {value:.3g}"
+        f"{name} {digits(value)}"
         for name, value in zip(rate["kernel"].values, rate.values, strict=True)
     )
     return Measured(float(rate.max()), note)
@@ -115,7 +116,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="scale-invariance-growth-momentum",
         figure=_FIGURE,
-        source="target",
+        source=TARGET,
         statement=(
             "Momentum b alone makes ||W||^2 grow by (1 + b) / (1 - b) times the sum of squared steps, within 1%: old "
             "gradients in the moving average are not orthogonal to the present W."

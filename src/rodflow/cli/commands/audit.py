@@ -1,6 +1,6 @@
 """Audit stored results: integrity, numbers computed again, claims. Trains nothing, changes nothing.
 
-Writes audit.json, and audit.md beside it. The exit status is 1 if a file is missing, altered or out
+Writes audit.json, and audit.md and audit.html beside it. The exit status is 1 if a file is missing, altered or out
 of date or a number does not come out again, with a line for each on standard error. A claim that
 is not reproduced is a finding and no error.
 """
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace, cores: int) -> int:
 
 def _told(report: "Report", root: Path, output: Path | None) -> int:
     """Say and write what was found; the exit status."""
-    from rodflow.audit.report import summary, write
+    from rodflow.audit.writing import summary, write
 
     output = output or root / "audit.json"
     print(summary(report))

@@ -4,9 +4,11 @@ The exit status is 1 if it does not. Nothing is computed and nothing is written.
 """
 
 import argparse
+import json
 from pathlib import Path
 
 from rodflow.cli import folders
+from rodflow.config.overrides import changed
 from rodflow.config.settings import ConfigError, describe, load, resolve
 
 MANY_CORES = False
@@ -15,6 +17,9 @@ MANY_CORES = False
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The config, and whether to be quiet."""
     parser.add_argument("config", type=Path, help="the YAML file of an experiment")
+    parser.add_argument(
+        "--overrides", type=json.loads, default={}, metavar="JSON", help="its changed keys"
+    )
     parser.add_argument("--quiet", action="store_true", help="print nothing if it is right")
     parser.add_argument(
         "--workflow", action="store_true", help="also whether Snakemake can be called here"
@@ -25,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
     """Check it."""
     if args.workflow:
         folders.refuse_without_cache()
-    config = load(args.config)
+    config = changed(load(args.config), args.overrides)
     try:
         described = describe(resolve(config, args.config.parent))
     except ConfigError as error:

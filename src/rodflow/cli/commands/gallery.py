@@ -1,14 +1,17 @@
 """Copy figures (PNG), the numbers they show (CSV) and the audit of a finished run to docs/gallery/<name>/.
 
-Tables of more than a quarter of a megabyte are compressed; pandas.read_csv opens them as they are.
+Files of more than a quarter of a megabyte are compressed, but for pictures; pandas.read_csv opens tables as they are.
+`made.json` beside them has the digests of the code and of the settings that made them.
 """
 
 import argparse
 import gzip
+import json
 import shutil
 from pathlib import Path
 
 from rodflow.config.settings import load, resolve
+from rodflow.config.uses import of_experiment
 from rodflow.errors import RodflowError
 
 MANY_CORES = False
@@ -26,18 +29,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Copy them, in place of those that are there."""
-    name = resolve(load(args.config), args.config.parent).name
-    results, gallery = Path("results", name), Path("docs/gallery", name)
-    files = [*results.glob("figures/*.png"), *results.glob("figures/*.csv"), results / "audit.md"]
-    if not (results / "audit.md").exists():
+    experiment = resolve(load(args.config), args.config.parent)
+    results, gallery = Path("results", experiment.name), Path("docs/gallery", experiment.name)
+    audits = [results / "audit.md", results / "audit.json"]
+    if not all(path.exists() for path in audits):
         raise GalleryError(f"{results}: has no audit; run make reproduce first")
+    files = [*results.glob("figures/*.png"), *results.glob("figures/*.csv"), *audits]
     shutil.rmtree(gallery, ignore_errors=True)
     gallery.mkdir(parents=True)
     for file in files:
         content = file.read_bytes()
-        if file.suffix == ".csv" and len(content) > LARGE:
+        if file.suffix in (".csv", ".json") and len(content) > LARGE:
             (gallery / f"{file.name}.gz").write_bytes(gzip.compress(content, mtime=0))
         else:
             (gallery / file.name).write_bytes(content)
-    print(f"{len(files)} files in {gallery}")
+    made = {"config": args.config.as_posix(), "code": of_experiment(experiment)}
+    (gallery / "made.json").write_text(json.dumps(made, indent=1) + "\n")
+    print(f"{len(files)} files in {gallery}; `rodflow results` writes the pages that quote them")
     return 0

@@ -18,7 +18,9 @@ from rodflow.config.experiment import Experiment
 from rodflow.config.settings import load, resolve
 
 MANY_CORES = False
-VERDICTS = ("reproduced", "not reproduced", "not reached")
+LISTS = ("paper", "own target")
+VERDICTS = ("reproduced", "not reproduced", "not at the edge", "not reached")
+HEADS = tuple(f"{verdict}: papers + own" for verdict in VERDICTS)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -61,7 +63,7 @@ class Audited:
         runs: how many it has.
         files: "artifacts intact", as "12 of 12"; "no audit" where there is none.
         problems: how many the audit names.
-        claims: how many have each of the verdicts.
+        claims: how many have each of the verdicts, as "3 + 14": claims of papers, and own targets.
     """
 
     name: str
@@ -106,7 +108,10 @@ def audited(experiment: Experiment, results: Path) -> Audited:
     try:
         found = json.loads((results / experiment.name / "audit.json").read_bytes())["summary"]
         files = f"{int(found['intact'])} of {int(found['artifacts'])}"
-        claims = tuple(str(int(found["claims"].get(verdict, 0))) for verdict in VERDICTS)
+        claims = tuple(
+            " + ".join(str(int(found["claims"][listed][verdict])) for listed in LISTS)
+            for verdict in VERDICTS
+        )
         return Audited(experiment.name, runs, files, str(int(found["problems"])), claims)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return Audited(experiment.name, runs, "no audit", "", ("",) * len(VERDICTS))
@@ -137,7 +142,7 @@ def as_markdown(rows: Sequence[Audited], papers: dict[str, list[Drawn]]) -> str:
     lines = [
         "# Experiments",
         "",
-        f"| experiment | runs | intact | problems | {' | '.join(VERDICTS)} |",
+        f"| experiment | runs | intact | problems | {' | '.join(HEADS)} |",
     ]
     lines.append("|---" * (4 + len(VERDICTS)) + "|")
     for row in rows:
@@ -172,7 +177,7 @@ figure {{ margin: 1em 0 2em }} img {{ max-width: 100% }} pre {{ white-space: pre
 def as_html(rows: Sequence[Audited], papers: dict[str, list[Drawn]]) -> str:
     """The index as a page with the pictures; what comes from files is text there and never markup."""
     cells = [
-        f'<tr><td><a href="{quote(row.name)}/audit.md">{escape(row.name)}</a>'
+        f'<tr><td><a href="{quote(row.name)}/audit.html">{escape(row.name)}</a>'
         + "".join(
             f"<td>{escape(str(cell))}" for cell in (row.runs, row.files, row.problems, *row.claims)
         )
@@ -188,5 +193,5 @@ def as_html(rows: Sequence[Audited], papers: dict[str, list[Drawn]]) -> str:
                 f'<figure><figcaption><b>{title}</b></figcaption><a href="{place}">'
                 f'<img loading="lazy" src="{place}" alt="{title}"></a><pre>{caption}</pre></figure>'
             )
-    verdicts = "".join(f"<th>{escape(verdict)}" for verdict in VERDICTS)
+    verdicts = "".join(f"<th>{escape(head)}" for head in HEADS)
     return _PAGE.format(verdicts=verdicts, rows="\n".join(cells), papers="\n".join(sections))

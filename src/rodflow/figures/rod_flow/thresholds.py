@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
+from rodflow.analysis import edge
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
 from rodflow.figures.core.findings import share_within
 from rodflow.figures.core.forest import Forest, Line, forest
@@ -15,9 +16,9 @@ from rodflow.figures.core.marks import (
     BAND_COLOR,
     TOLERANCE,
     band_key,
+    diverged,
     ending,
     never_reached,
-    not_reached_key,
 )
 from rodflow.figures.core.rows import sharpness
 from rodflow.figures.core.style import (
@@ -37,21 +38,22 @@ FIGURE = FigureEntry(
     needs=ALONG_RUNS,
     order=2,
     caption=r"""
-*Claim* (Cohen et al., arXiv 2103.00065 and 2207.14484; Regis and Chewi, arXiv 2605.06821): every dot lies in
-the band of ±10%; a dot outside, or an arrow where it lies beyond the axis, is a run that had not reached its
-threshold by then or did not hold it, which the figure ``tracking`` tells apart.
+*Claim* (Cohen et al., arXiv 2103.00065 and 2207.14484; Regis and Chewi, arXiv 2605.06821): every filled dot lies
+in the band of ±10%. A filled dot outside, or an arrow where it lies beyond the axis, is a run at the edge of
+stability that did not hold its threshold.
 
-Where each optimizer holds its sharpness: the dot is the time average, over the last quarter of the discrete
-run, of learning rate times preconditioned sharpness, divided by the largest value that is stable by linear
-theory, and the bar goes from the lowest to the highest value in that time. An open mark is a run that never
-reached its threshold, and has no number. Both are dimensionless; the numbers on the right are not divided. With
-momentum 0.9 theory says 2 for gradient descent and RMSProp, :math:`2(1+\beta)/(1-\beta) = 38` for heavy ball
-and Adam, and :math:`2(1+\beta)/((1-\beta)(1+2\beta)) = 13.57` for Nesterov and NAdam. Where no formula is known
-(AdamW, AMSGrad, AdaGrad, Yogi) the preconditioner is the inverse of the alternating gain, which has the
-learning rate in it, and the sharpness itself is stable up to 2.
+Where each optimizer holds its sharpness: the dot is the time average, from the opening of the rod to the end of
+the run, of learning rate times preconditioned sharpness, divided by the largest value that is stable by linear
+theory; the bar goes from the quantile of 10% to that of 90%. An open mark is a run whose rod is closed for most of
+that time, so that it says nothing about the edge. A run that never reached its threshold has no mark. Both are
+dimensionless; the numbers on the right are not divided. With momentum 0.9 theory says 2 for gradient descent and
+RMSProp, :math:`2(1+\beta)/(1-\beta) = 38` for heavy ball and Adam, and
+:math:`2(1+\beta)/((1-\beta)(1+2\beta)) = 13.57` for Nesterov and NAdam. Where no formula is known (AdamW, AMSGrad,
+AdaGrad, Yogi) the preconditioner is the inverse of the alternating gain, which has the learning rate in it, and the
+sharpness itself is stable up to 2.
 
-The averages come from ``comparison.nc``, the thresholds from the sharpness stage; ``thresholds.csv`` has every
-number.
+The ratio comes from ``comparison.nc``, the rod from ``discrete.nc``, the thresholds from the sharpness stage;
+``thresholds.csv`` has every number.
 """,
 )
 
@@ -86,72 +88,97 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         _key(chart, runs)
         chart.fit()
     table, limits = numbers.table(), (1 - TOLERANCE, 1 + TOLERANCE)
-    within = "the mean of the last quarter is within 10% of the threshold"
-    shows = share_within(table, "late_mean_over_threshold", *limits, within)
-    return Drawing(chart.figure, table, shows)
+    within = "the time average at the edge is within 10% of the threshold"
+    shows = share_within(table, _AT_EDGE, *limits, within)
+    aside = table.loc[table["quantity"] == _ASIDE, "value"].size
+    return Drawing(
+        chart.figure, table, f"{shows} {aside} are not at the edge.".strip() if aside else shows
+    )
+
+
+_AT_EDGE, _ASIDE = "mean_over_threshold", "mean_over_threshold_not_at_the_edge"
+"""The time average over the threshold of runs at the edge, and of others."""
+
+
+def _level(run: StoredRun) -> tuple[edge.Window, edge.Spread] | None:
+    """The window of a run by the rule, and sharpness over threshold there; None where there is nothing to show."""
+    if diverged(run) or never_reached(run):
+        return None
+    row = run.comparison.sel(process=DISCRETE)
+    where = edge.window(run.series(DISCRETE)["rod_length"], float(row["onset"]))
+    if where is None:
+        return None
+    found = edge.spread(row["sharpness_over_threshold"], where)
+    return (where, found) if found.size else None
 
 
 def _half_width(runs: Sequence[StoredRun]) -> float:
     """How far from 1 the axis reaches."""
-    names = ["late_lowest", "late_highest"]
-    ends = [run.comparison[name].sel(process=DISCRETE).item() for run in runs for name in names]
-    away = np.abs(np.array(ends) - 1)
-    return float(np.clip(1.1 * np.nanmax([*away, 0]), _NARROWEST, _WIDEST))
+    levels = [level for run in runs if (level := _level(run))]
+    away = [abs(end - 1) for _, found in levels for end in (found.low, found.high)]
+    return float(np.clip(1.1 * max([*away, 0]), _NARROWEST, _WIDEST))
 
 
 def _draw_line(chart: Forest, line: Line, numbers: Numbers) -> None:
     """The marks and bars of one line, and its numbers or why there are none."""
     measured = []
     for run, height in zip(line.runs, line.spread, strict=True):
-        row, theory = run.comparison.sel(process=DISCRETE), run.threshold
+        theory = run.threshold
         numbers.add(run, DISCRETE, "threshold", theory)
-        found = {end: float(row[f"late_{end}"]) for end in ("mean", "lowest", "highest")}
-        if not np.isfinite(found["mean"]):
+        if (level := _level(run)) is None:
             continue
-        for end, ratio in found.items():
-            numbers.add(run, DISCRETE, f"late_{end}", ratio * theory)
-            numbers.add(run, DISCRETE, f"late_{end}_over_threshold", ratio)
-        if not never_reached(run):
-            measured.append([ratio * theory for ratio in found.values()])
-        _draw_mark(chart.axes, run, height, *found.values())
+        where, found = level
+        numbers.add(run, DISCRETE, _AT_EDGE if where.at_edge else _ASIDE, found.mean)
+        numbers.add(run, DISCRETE, "low_over_threshold", found.low)
+        numbers.add(run, DISCRETE, "high_over_threshold", found.high)
+        numbers.add(run, DISCRETE, "part_near_threshold", found.near)
+        numbers.add(run, DISCRETE, "part_with_closed_rod", where.closed)
+        if where.at_edge:
+            ends = [ratio * theory for ratio in (found.mean, found.low, found.high)]
+            numbers.add(run, DISCRETE, "mean", ends[0])
+            measured.append(ends)
+        _draw_mark(chart.axes, height, where, found)
     theories = dict.fromkeys(f"{run.threshold:.4g}" for run in line.runs)
     chart.write(_COLUMNS["theory"], line.height, " / ".join(theories))
     if measured:
         mean, low, high = np.mean(measured, axis=0)
-        chart.write(_COLUMNS["measured"], line.height, f"{mean:.4g}")
-        chart.write(_COLUMNS["range"], line.height, f"{low:.4g} to {high:.4g}", color=_GREY)
+        chart.write(_COLUMNS["measured"], line.height, f"{mean:.2g}")
+        chart.write(_COLUMNS["range"], line.height, f"{low:.2g} to {high:.2g}", color=_GREY)
     else:
         chart.write(_COLUMNS["range"], line.height, _why_not(line.runs[0]), color=_GREY)
 
 
-def _draw_mark(
-    axes: Axes, run: StoredRun, height: float, mean: float, low: float, high: float
-) -> None:
-    """Mean and range of a run: open where it never reached its threshold, an arrow where it is beyond the axis."""
-    axes.plot([low, high], [height] * 2, label="range", **_RANGE)
+def _draw_mark(axes: Axes, height: float, where: edge.Window, found: edge.Spread) -> None:
+    """Time average and quantiles of a run: open where it is not at the edge, an arrow where it is beyond the axis."""
+    axes.plot([found.low, found.high], [height] * 2, label="range", **_RANGE)
     left, right = axes.get_xlim()
-    beyond = "<" if mean < left else ">" if mean > right else "o"
+    beyond = "<" if found.mean < left else ">" if found.mean > right else "o"
     look = _MEAN | {"marker": beyond, "clip_on": False, "zorder": 3}
-    face = "white" if never_reached(run) else INK
-    axes.plot(np.clip(mean, left, right), height, markerfacecolor=face, label="mean", **look)
+    face = INK if where.at_edge else "white"
+    axes.plot(np.clip(found.mean, left, right), height, markerfacecolor=face, label="mean", **look)
 
 
 def _why_not(run: StoredRun) -> str:
     """Why a run has no numbers."""
-    if not never_reached(run):
+    if diverged(run):
         return ending(run)
+    if not never_reached(run):
+        return "not at the edge"
     highest = float(sharpness(run, DISCRETE).max())
     return f"not reached, at most {highest:.0%}" if np.isfinite(highest) else "no sharpness"
 
 
 def _key(chart: Forest, runs: Sequence[StoredRun]) -> None:
     """What dots, bars and the band are."""
+    levels = [level for run in runs if (level := _level(run))]
     handles = [
-        Line2D([], [], label="mean of the last quarter", **_MEAN),
-        Line2D([], [], label="its lowest to highest", **_RANGE),
+        Line2D([], [], label="time average at the edge", **_MEAN),
+        Line2D([], [], label="10% to 90% of the time", **_RANGE),
         band_key(linewidth=0),
-        *not_reached_key(runs),
     ]
+    if not all(where.at_edge for where, _ in levels):
+        open_mark = _MEAN | {"markerfacecolor": "white"}
+        handles.insert(1, Line2D([], [], label="rod closed: not at the edge", **open_mark))
     key(chart.figure, handles)
 
 

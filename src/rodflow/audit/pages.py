@@ -1,0 +1,273 @@
+"""The pages that quote committed audits: results, the gallery's index, README's table, the claims by paper.
+
+Numbers stand on a page only if they are in the audit of a gallery, and README and results quote galleries only whose
+code is the present one.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from rodflow.audit.claims.catalogue import CLAIMS
+from rodflow.audit.claims.claim import LISTS, TARGET, VERDICTS, Claim
+from rodflow.audit.committed import Entry, Gallery
+from rodflow.audit.markdown import escaped, table
+from rodflow.audit.numbers import digits, span
+from rodflow.audit.words import SILENT
+from rodflow.config.catalogue import OPTIMIZERS
+
+BEGIN, END = "<!-- rodflow results: begin -->", "<!-- rodflow results: end -->"
+"""Between these the table of README stands."""
+
+_MADE = "<!-- Made by `rodflow results` from the audits in docs/gallery; what is changed by hand is lost. -->"
+_HELD = "threshold-held-"
+_COLUMNS = {
+    "rod-ode-tracks": "stable over rod, ODE",
+    "rod-unit-step-tracks": "unit step",
+    "rod-macro-step-tracks": "macro step",
+    "central-tracks": "stable over central",
+}
+"""Claims whose numbers are columns of the table of runs."""
+
+
+def judged(gallery: Gallery, listed: str) -> list[Entry]:
+    """The claims of a list of which something was measured."""
+    return [one for one in gallery.claims if one["list"] == listed and one["range"]]
+
+
+def readme_table(quoted: Sequence[Gallery]) -> str:
+    """What the papers claim and what these galleries have, for README."""
+    if not quoted:
+        return "No committed gallery is of the present code; `docs/gallery/README.md` says of which each is."
+    cells = [
+        (
+            brief(one["statement"]),
+            paper(one),
+            f"{gallery.name}: {_measured(one)}",
+            _baselines(one),
+            _verdict(one),
+        )
+        for gallery in quoted
+        for one in judged(gallery, LISTS[0])
+    ]
+    heads = ("claim", "paper", "ours", "the same of baselines", "verdict")
+    lines = [_counts(gallery) for gallery in quoted]
+    return "\n\n".join([table(heads, cells), *lines])
+
+
+def with_table(readme: str, quoted: Sequence[Gallery]) -> str:
+    """README with its table anew."""
+    before, _, rest = readme.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n{readme_table(quoted)}\n{END}{after}"
+
+
+def results(galleries: Sequence[Gallery], current: Iterable[str]) -> str:
+    """The page of results: each current gallery, and which others there are."""
+    names = {*current}
+    blocks = [
+        "# Results",
+        _MADE,
+        "The committed audits whose code is the present one, by the rules of `docs/evidence.md`. Ratios are of "
+        "tracking errors, medians from the onset of the threshold on; 1 is the stable flow. *Not at the edge* is a run "
+        "whose rod is closed for most of the time. Where a baseline agrees with a claim as well, the claim *does not "
+        "discriminate*.",
+    ]
+    for gallery in galleries:
+        if gallery.name in names:
+            blocks += _gallery_blocks(gallery)
+    if others := [f"`{one.name}`" for one in galleries if one.name not in names]:
+        blocks += [
+            "## Other galleries",
+            f"Of other code, so that nothing of them is quoted here: {', '.join(others)}. `docs/gallery/README.md` "
+            "says what has changed since, and `docs/earlier_results.md` what they had.",
+        ]
+    return "\n\n".join(blocks) + "\n"
+
+
+def _gallery_blocks(gallery: Gallery) -> Iterator[str]:
+    yield f"## {gallery.name}"
+    intact = f"{gallery.summary['intact']} of {gallery.summary['artifacts']} artifacts intact"
+    yield f"`{gallery.config}`; {intact}; `docs/gallery/{gallery.name}/audit.md`. {_counts(gallery)}"
+    papers = [
+        (_named(one), paper(one), _measured(one), _baselines(one), _verdict(one))
+        for one in judged(gallery, LISTS[0])
+    ]  # fmt: skip
+    if papers:
+        yield "### Claims of papers"
+        yield table(("claim", "paper", "ours", "the same of baselines", "verdict"), papers)
+    if rows := _rows_of_runs(gallery):
+        yield "### Each run"
+        yield table(("run", "sharpness over threshold", "10% to 90%", *_COLUMNS.values()), rows)
+    targets = [
+        (_named(one), str(one["allowed"]), _measured(one), _baselines(one), _verdict(one))
+        for one in judged(gallery, LISTS[1])
+    ]  # fmt: skip
+    if targets:
+        yield "### Own targets"
+        yield table(("target", "allowed", "found", "the same of baselines", "verdict"), targets)
+    failed = [one for one in gallery.claims if one["verdict"] == "not reproduced"]
+    if failed:
+        yield "### Not reproduced"
+        yield "\n".join(
+            f"* `{one['id']}` ({one['list']}): {escaped(one['found'])}." for one in failed
+        )
+
+
+def _rows_of_runs(gallery: Gallery) -> list[tuple[str, ...]]:
+    """Run without seed, sharpness at the edge, and how much nearer each flow is than the stable one; Adam first."""
+    held: dict[str, list[Mapping[str, object]]] = {}
+    ratios: dict[str, dict[str, list[float]]] = {}
+    for one in gallery.claims:
+        for finding in one["findings"]:
+            run = re.sub(r"/seed\d+$", "", finding["subject"])
+            if one["id"].startswith(_HELD) and not str(finding["note"]).startswith("is about"):
+                held.setdefault(run, []).append(finding)
+            elif one["id"] in _COLUMNS and finding["verdict"] not in SILENT:
+                ratios.setdefault(run, {}).setdefault(one["id"], []).append(
+                    float(finding["measured"])
+                )
+    return [
+        (
+            escaped(run),
+            *_level(held.get(run, [])),
+            *(span(ratios.get(run, {}).get(claim, [])) for claim in _COLUMNS),
+        )
+        for run in sorted(held.keys() | ratios.keys(), key=_place)
+    ]  # fmt: skip
+
+
+def _level(findings: Sequence[Mapping[str, object]]) -> tuple[str, str]:
+    """Sharpness over threshold over seeds, and its quantiles; the verdict where nothing was measured."""
+    there = [one for one in findings if one["verdict"] not in SILENT]
+    aside = "; ".join(dict.fromkeys(str(one["verdict"]) for one in findings if one not in there))
+    if not there:
+        return aside, ""
+    ends = [float(str(one[end])) for one in there for end in ("low", "high")]
+    words = span(float(str(one["measured"])) for one in there)
+    return f"{words}; {aside}" if aside else words, f"{digits(min(ends))} to {digits(max(ends))}"
+
+
+def _place(run: str) -> tuple[str, bool, int, str]:
+    above, _, optimizer = run.rpartition("/")
+    ranks = {name: rank for rank, name in enumerate(OPTIMIZERS)}
+    return above, optimizer != "adam", ranks.get(optimizer, len(ranks)), optimizer
+
+
+def index(galleries: Sequence[Gallery], outdated: Mapping[str, Sequence[str]]) -> str:
+    """The gallery's index: which folders are of the present code.
+
+    Args:
+        galleries: all of them.
+        outdated: name -> the stages whose code is another one now.
+    """
+    rows = []
+    for gallery in galleries:
+        stages = outdated[gallery.name]
+        place = gallery.config or f"config/{gallery.name}.yaml"
+        option = "" if place == "config.yaml" else f" CONFIG={place}"
+        rows.append((f"`{gallery.name}/`", f"`{place}`", state(stages), f"`make gallery{option}`"))
+    heads = ("folder", "experiment", "code and settings", "made again by")
+    return "\n\n".join(
+        [
+            "# Gallery",
+            _MADE,
+            "What the commands below made, as committed. Each folder holds the figures (PNG), the numbers drawn (CSV; "
+            "compressed above a quarter of a megabyte, `pandas.read_csv` opens them as they are), the audit, and in "
+            "`made.json` the digests of the code and of the settings. CIFAR-10 needs `RODFLOW_CIFAR10` to name a local "
+            "archive, or a network to fetch it.",
+            table(heads, rows),
+            "*Current*: code and settings are the present ones. Otherwise the stages are named that have changed; "
+            "*unknown* is older than `made.json`. Comments and docstrings do not count. Only current galleries are "
+            "quoted in README and in `docs/results.md`.",
+        ]
+    ) + "\n"  # fmt: skip
+
+
+CURRENT = "current"
+
+
+def state(stages: Sequence[str]) -> str:
+    """Whether a gallery is current, in the words of the index."""
+    if not stages:
+        return CURRENT
+    return "unknown" if "unknown" in stages else f"changed since: {', '.join(stages)}"
+
+
+def named_current(text: str) -> list[str]:
+    """The galleries that an index says are current."""
+    return re.findall(rf"^\| `([^`/]+)/` \| [^|]+ \| {CURRENT} \|", text, re.M)
+
+
+def claims_by_paper(galleries: Sequence[Gallery], outdated: Mapping[str, Sequence[str]]) -> str:
+    """Every claim by paper, own targets last: what it was tested on, and the verdict with its range."""
+    papers = dict.fromkeys(claim.source for claim in CLAIMS if claim.listed == LISTS[0])
+    blocks = []
+    for source in (*papers, TARGET):
+        title = "Own targets" if source == TARGET else source
+        cells = [
+            (
+                f"`{one.id}`",
+                escaped(one.statement),
+                "" if source == TARGET else escaped(one.place),
+                _tested(one, galleries, outdated),
+            )
+            for one in CLAIMS
+            if one.source == source
+        ]
+        blocks += [f"## {title}", table(("claim", "our wording", "place", "tested on"), cells)]
+    return "\n\n".join(["# Claims by paper", *blocks]) + "\n"
+
+
+def _tested(
+    claim: Claim, galleries: Sequence[Gallery], outdated: Mapping[str, Sequence[str]]
+) -> str:
+    found = []
+    for gallery in galleries:
+        for one in gallery.claims:
+            if one["id"] == claim.id and one["verdict"] != "not reached":
+                other = " (of other code)" if outdated[gallery.name] else ""
+                found.append(f"{gallery.name}{other}: {_verdict(one)}, {escaped(one['found'])}")
+    return "<br>".join(found) or "nothing yet"
+
+
+def brief(statement: str) -> str:
+    """The first thought of a statement."""
+    return escaped(re.split(r"(?<=\w)[:.](?: |$)", statement, maxsplit=1)[0])
+
+
+def _named(entry: Entry) -> str:
+    return f"`{entry['id']}`: {brief(entry['statement'])}"
+
+
+def paper(entry: Entry) -> str:
+    """Paper and place of a claim."""
+    return escaped(f"{entry['source']}, {entry['place']}")
+
+
+def _measured(entry: Entry) -> str:
+    """The range of what was measured, and of how many runs."""
+    if entry["overall"]:
+        return escaped(f"{entry['range']} ({entry['findings'][0]['subject']})")
+    measured = [one for one in entry["findings"] if one["verdict"] not in SILENT]
+    agreeing = sum(one["verdict"] == "reproduced" for one in measured)
+    aside = sum(one["verdict"] == "not at the edge" for one in entry["findings"])
+    words = f"{entry['range']}; {agreeing} of {len(measured)} runs {entry['allowed']}"
+    return escaped(f"{words}; {aside} not at the edge" if aside else words)
+
+
+def _baselines(entry: Entry) -> str:
+    return ", ".join(f"{flow} {found}" for flow, found in entry["baselines"].items())
+
+
+def _verdict(entry: Entry) -> str:
+    passing = entry["does_not_discriminate"]
+    return f"{entry['verdict']}; does not discriminate" if passing else str(entry["verdict"])
+
+
+def _counts(gallery: Gallery) -> str:
+    parts = []
+    for listed, name in zip(LISTS, ("claims of papers", "own targets"), strict=True):
+        counts = gallery.summary["claims"][listed]
+        own = ", ".join(f"{counts[verdict]} {verdict}" for verdict in VERDICTS[:2])
+        parts.append(f"{name}: {own}")
+    return f"{gallery.name}, {'; '.join(parts)}."
