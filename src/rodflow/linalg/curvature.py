@@ -93,7 +93,6 @@ def top_eigenpairs(
     checked: bool = True,
     key: Array | None = None,
     most: int = MOST,
-    loose: float = 0.0,
 ) -> Curvature:
     """The largest eigenpairs of P^{-1/2} H P^{-1/2}, and the largest of H.
 
@@ -112,7 +111,6 @@ def top_eigenpairs(
         checked: whether to check.
         key: of the random directions. Along a path each place should have another.
         most: products of one search at most; the residuals say how far it got.
-        loose: accepted error of the values whose vectors are not used; see `rodflow.linalg.subspace.search`.
     """
     count = guess.shape[1] if count is None else count
     key = jax.random.key(0) if key is None else key
@@ -124,9 +122,7 @@ def top_eigenpairs(
     products = 0
     start = guess if also is None else jnp.column_stack([guess, also])
     for attempt in range(ATTEMPTS):
-        found = _search(
-            loss, weights, scale, start, tolerance, most, loose, count, tracked, not plain
-        )
+        found = _search(loss, weights, scale, start, tolerance, most, count, tracked, not plain)
         products += int(found.products)
         result = _result(found, count, scale[0] if plain else None, products)
         if not checked or not np.isfinite(result.values).all():
@@ -184,7 +180,6 @@ def _search(
     start: Array,
     tolerance: float | Array,
     most: int | Array,
-    loose: float | Array,
     count: int | Array,
     tracked: int,
     raw: bool,
@@ -199,7 +194,6 @@ def _search(
         tracked=tracked,
         raw=raw,
         most=most,
-        loose=loose,
     )
 
 

@@ -71,7 +71,6 @@ def search(
     tracked: int,
     raw: bool,
     most: int | Array,
-    loose: float | Array = 0.0,
 ) -> Found:
     """Ritz pairs of A = scale H scale, and of H, from a start.
 
@@ -83,8 +82,6 @@ def search(
         tracked: pairs of A that are given.
         raw: whether the pair of H has to be; it is given in any case.
         most: or growth ends after so many products.
-        loose: error of a value, relative to the largest one, at which a pair is accepted of which the vector is not
-            used: all but the first of A. With it, none of the tracked pairs may reach above the first one by more.
     """
     columns = start.shape[1]
     given = jnp.maximum(jnp.sum(jnp.any(start != 0, axis=0)), 1)
@@ -92,7 +89,7 @@ def search(
     wide = jnp.zeros((len(start), capacity), start.dtype)
     square = jnp.zeros((capacity, capacity), start.dtype)
     empty = Subspace(wide, wide, square, square, jnp.asarray(0))
-    misses = partial(_misses, tolerance=tolerance, count=count, raw=raw, loose=loose)
+    misses = partial(_misses, tolerance=tolerance, count=count, raw=raw)
 
     def unfinished(carry: tuple[Found, Array]) -> Array:
         found, _ = carry
@@ -124,39 +121,12 @@ def search(
 
 
 def _misses(
-    main: Ritz,
-    other: Ritz,
-    *,
-    tolerance: float | Array,
-    count: int | Array,
-    raw: bool,
-    loose: float | Array,
+    main: Ritz, other: Ritz, *, tolerance: float | Array, count: int | Array, raw: bool
 ) -> Float[Array, " pair"]:
     """How far each pair of A, then that of H, is from what is asked of it; at most 1 where it will do."""
-    rank = jnp.arange(len(main.values))
-    first = jnp.maximum(jnp.abs(main.values[0]), jnp.finfo(main.values.dtype).tiny)
-    errors = value_errors(main)
-
-    def of_value(residuals: Array, errors: Array) -> Array:
-        by_value = jnp.where(loose > 0, errors / jnp.where(loose > 0, loose, 1), jnp.inf)
-        return jnp.minimum(residuals / tolerance, by_value)
-
-    by_residual = main.residuals / tolerance
-    wanted = jnp.where(rank == 0, by_residual, of_value(main.residuals, errors))
-    reach = (main.values - main.values[0]) / first + errors
-    above = jnp.where((loose > 0) & (reach > loose), by_residual, 0)
-    misses = jnp.where(rank < count, wanted, above)
-    if not raw:
-        return misses
-    return jnp.append(misses, of_value(other.residuals, value_errors(other)))
-
-
-def value_errors(pairs: Ritz) -> Float[Array, " pair"]:
-    """What values lack, relative to the largest: residual squared over the gap to the rest, at most the residual."""
-    tiny = jnp.finfo(pairs.values.dtype).tiny
-    largest = jnp.maximum(jnp.abs(pairs.values[0]), tiny)
-    gaps = jnp.maximum((pairs.values - pairs.rest) / largest, tiny)
-    return pairs.residuals * jnp.minimum(1, pairs.residuals / gaps)
+    wanted = jnp.arange(len(main.values)) < count
+    misses = jnp.where(wanted, main.residuals / tolerance, 0)
+    return jnp.append(misses, other.residuals / tolerance) if raw else misses
 
 
 def grown(space: Subspace, direction: Array, product: Product, scale: Array) -> Subspace:

@@ -20,14 +20,11 @@ from rodflow.stages.run import Settings, optimizer_of, preconditioner
 from rodflow.store.checkpoint import Checkpoint, let_go
 from rodflow.store.trajectory import described
 
-SPAN = 16
+SPAN = 8
 """Each how many-th snapshot that is looked at is checked; those between start from both sides."""
 
 FOLLOWED = 4
 """Eigenvectors that are followed at least, and one more than are wanted: the next ones are known before they lead."""
-
-LOOSE = 0.3
-"""Error at which a value alone is accepted, in tolerances."""
 
 CERTAIN = 3
 """Tolerances up to which the bound on a checked eigenvalue is good enough."""
@@ -241,10 +238,7 @@ def _eigenpairs(
     beside: Sequence[Eigenvectors],
     key: int | None,
 ) -> Curvature:
-    """The eigenpairs at some weights from those beside; checked where there is a key, and for all but the last column.
-
-    Between checks the pairs stop by their values, of which the vector is not stored.
-    """
+    """The eigenpairs at some weights from those beside; where there is a key all but the last column are checked."""
     checked = key is not None
     start = start_vectors(scale, beside, columns)
     found = top_eigenpairs(
@@ -257,7 +251,6 @@ def _eigenpairs(
         count=max(columns - 1, search.count) if checked else search.count,
         checked=checked,
         key=None if key is None else jax.random.key(key),
-        loose=0.0 if checked else LOOSE * search.tolerance,
     )
     return found._replace(
         values=found.values[: search.count],
