@@ -313,7 +313,7 @@ def test_the_digest_of_a_run_changes_with_its_trajectory(change: str) -> None:
         ("models: {figures: {kind: mlp}}", "models.figures is not a usable name; it is"),
         ("models: {a b: {kind: mlp}}", 'models."a b" is not a usable name; it must be lower-case'),
         ("models: {1: {kind: mlp}}", "models.1 is not a text key; write it in quotes"),
-        ("models.mlp.kind: mpl", 'models.mlp.kind is "mpl"; it must be one of mlp, cnn, vit; did'),
+        ("models.mlp.kind: mpl", 'models.mlp.kind is "mpl"; it must be one of mlp, cnn, vit, transformer; did'),
         ("models.mlp.widths: [3]", "but mlp has no widths; it takes kind, samples, steps, hidden"),
         ("models.mlp.hidden: []", "models.mlp.hidden is []; it must not be empty"),
         ("models.mlp.hidden: [8, 0]", "models.mlp.hidden.1 is 0; it must be at least 1"),

@@ -158,10 +158,17 @@ def model_label(model: str) -> str:
 
 
 def hyperparameters(run: StoredRun) -> list[str]:
-    """Learning rate and decays of a run as formulas, such as "η = 0.1"."""
+    """Learning rate and decays of a run as formulas, such as "η = 0.1"; of a rate in time its peak and its name."""
     given = run.settings["optimizer"]
     symbols = OPTIMIZERS[run.optimizer].formulas if run.optimizer in OPTIMIZERS else SYMBOLS
-    return [f"{symbol} = {given[key]:g}" for key, symbol in symbols.items() if key in given]
+    found: list[str] = []
+    for key, symbol in symbols.items():
+        match given.get(key):
+            case {"schedule": name, "peak": peak}:
+                found += [f"{symbol} ≤ {peak:g}", name.replace("_", " ")]
+            case int() | float() as number:
+                found.append(f"{symbol} = {number:g}")
+    return found
 
 
 def error_words(value: float) -> str:

@@ -1,6 +1,6 @@
 """How figures of sweeps name, group, colour and place their runs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -10,6 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 
 from rodflow.config.declarations import OTHER_SYMBOLS, SYMBOLS
+from rodflow.errors import RodflowError
 from rodflow.figures.core.style import FAINT, model_label, note, optimizer_label
 from rodflow.store.results import StoredRun
 
@@ -18,9 +19,23 @@ _SYMBOLS = {**SYMBOLS, **OTHER_SYMBOLS}
 _Value = TypeVar("_Value")
 
 
+class NoStepSize(RodflowError, ValueError):
+    """A figure by step size of a run that has no single one: one line with the remedy."""
+
+
 def step_size(run: StoredRun) -> float:
-    """The step size η of a run."""
-    return float(run.settings["optimizer"]["learning_rate"])
+    """The step size η of a run.
+
+    Raises:
+        NoStepSize: its learning rate changes in time, or it has none.
+    """
+    rate = run.settings["optimizer"].get("learning_rate")
+    if not isinstance(rate, int | float):
+        what = (
+            "has no learning_rate" if rate is None else "has a learning rate that changes in time"
+        )
+        raise NoStepSize(f"{run.path}: {what}, by which this figure orders runs; leave it out")
+    return float(rate)
 
 
 def hyperparameter(run: StoredRun, name: str) -> float | None:
@@ -76,7 +91,9 @@ def sweep_name(run: StoredRun, runs: Iterable[StoredRun]) -> str:
 
 
 def plain(value: object) -> str:
-    """A setting in few characters, as 1e-8."""
+    """A setting in few characters, as 1e-8; of a learning rate in time its name and its peak."""
+    if isinstance(value, Mapping):
+        return f"{value['schedule']} {plain(value['peak'])}"
     return f"{value:g}".replace("e-0", "e-") if isinstance(value, int | float) else str(value)
 
 
