@@ -59,6 +59,7 @@ def test_the_page_has_one_module_of_each_kind() -> None:
     assert [group for _, group, _ in MODULES] == [f"rodflow.{kind}" for kind in kinds]
 
 
+@pytest.mark.slow
 def test_a_plugin_of_each_kind_goes_through_the_pipeline_to_the_audit(folder: Path) -> None:
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(REPOSITORY / "Snakefile")]
     command += ["--profile", str(REPOSITORY / "workflow/profiles/default"), "--cores", "1"]

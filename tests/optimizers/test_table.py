@@ -236,7 +236,14 @@ def test_row_without_linear_threshold_has_no_limit_and_the_plain_hessian(name):
     assert row.preconditioner(None, **chosen) == 1
 
 
-@pytest.mark.parametrize("name", TABLE)
+OF_A_KIND = ("adam", "lion", "muon")
+"""A row of each answer: linear and shapeless, not linear, and not shapeless. The others take minutes."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=[pytest.mark.slow] * (name not in OF_A_KIND)) for name in TABLE],
+)
 def test_row_is_as_linear_and_as_shapeless_as_it_says(name):
     row, chosen = TABLE[name], hyperparameters(name)
     # Without the tree a row that is not shapeless is refused; with it a matrix of any size is factored.

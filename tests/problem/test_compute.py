@@ -37,15 +37,18 @@ def found():
     return on_four_devices()
 
 
+@pytest.mark.slow
 def test_every_device_has_an_equal_share_of_the_samples(found):
     assert found["samples of each device"] == [7, 7, 7, 7]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["mlp devices", "mlp chunks", "mlp both", "cnn both", "vit both"])
 def test_loss_gradient_and_hessian_product_are_the_same_to_double_precision(found, case):
     assert found[case] < 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["run", "flow", "batches"])
 def test_runs_and_flows_are_the_same_to_double_precision(found, part):
     assert found[f"{part} both"] < 1e-12

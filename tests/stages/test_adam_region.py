@@ -102,6 +102,7 @@ def test_for_slow_decays_discrete_and_continuous_time_agree_to_first_order() -> 
     assert discrete == pytest.approx(continuous, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_the_differential_equations_attain_their_bound() -> None:
     b, c = np.array([0.9, 0.9, 0.5]), np.array([0.99, 0.7, 0.9])
     times = np.array([1.0, 5.0, 40.0])
@@ -129,17 +130,20 @@ def region() -> xr.Dataset:
     return adam_region.adam_region(images, (0.99, 0.75, 0.5), {**adam_region.TRAINING, **small})
 
 
+@pytest.mark.slow
 def test_ascent_over_all_gradients_ends_at_the_bound(region: xr.Dataset) -> None:
     ratio = region["climbed"] / region["bound"].sel(step=region.attrs["climbed_steps"])
     np.testing.assert_allclose(ratio, 1, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_outside_the_worst_case_grows_at_the_predicted_rate(region: xr.Dataset) -> None:
     outside = region.isel(point=[1, 2])
     np.testing.assert_allclose(outside["growth_rate"], outside["predicted_rate"], rtol=1e-6)
     np.testing.assert_allclose(region["growth_rate"].isel(point=0), 0, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_every_update_is_at_most_the_worst_and_constant_gradients_give_1(
     region: xr.Dataset,
 ) -> None:
@@ -150,6 +154,7 @@ def test_every_update_is_at_most_the_worst_and_constant_gradients_give_1(
     np.testing.assert_allclose(corrected, 1, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_updates_of_training_are_below_the_bound_and_1_at_first(region: xr.Dataset) -> None:
     bound = (region["bound"] * region["correction"]).sel(step=region["training_step"])
     found = region["training_update"]
@@ -158,6 +163,7 @@ def test_updates_of_training_are_below_the_bound_and_1_at_first(region: xr.Datas
     assert bool((region["training_loss"][..., -1] < region["training_loss"][..., 0]).all())
 
 
+@pytest.mark.slow
 def test_the_dataset_is_labelled_and_made_up_ones_have_its_form(region: xr.Dataset) -> None:
     for name in [*region.data_vars, *region.coords]:
         assert region[name].attrs["long_name"] and region[name].attrs["units"] == "1"

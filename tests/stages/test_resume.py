@@ -142,7 +142,7 @@ def assert_same(found: Recording | list[Recording], expected: Recording | list[R
         assert (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes()), path
 
 
-SLOW = {"edge", "rod", "stable", "closure", "central", "adam_continuous"}  # to compile
+SLOW = {"edge", "rod", "stable", "closure", "central", "adam_continuous", "rod_macro"}  # to compile
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,7 @@ def test_a_part_that_takes_the_lead_is_seen_at_every_snapshot_also_between_two_c
     assert found.attrs["status"] == "completed"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_the_stated_error_is_at_least_the_error_along_random_smooth_paths(seed):
     """The two parts are decoupled, and trade the lead in either direction, as fast as half a period a span."""
@@ -93,6 +94,7 @@ def test_the_stated_error_is_at_least_the_error_along_random_smooth_paths(seed):
     assert lacks.max() <= TOLERANCE and np.mean(lacks) <= TOLERANCE / 10
 
 
+@pytest.mark.slow
 def test_with_a_second_moment_both_sharpnesses_follow_the_lead(parts):
     rng = np.random.default_rng(2)
     moments = (10.0 ** rng.uniform(-1, 1, (len(SLOW), 2 * HALF + 1))).astype(np.float32)

@@ -47,6 +47,7 @@ def runs(dataset: xr.Dataset, *chosen: dict[str, Any], side_by_side: bool) -> li
     return [*discrete_runs(dataset, chosen, side_by_side=side_by_side)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "changes",
     [{"learning_rate": 0.02}, {"b1": 0.5}, {"b2": 0.9}, {"seed": 3}, {"seed": 3, "eps": 1e-3}],
@@ -70,11 +71,13 @@ def test_one_after_the_other_is_each_alone_to_the_bit(dataset: xr.Dataset) -> No
         xr.testing.assert_equal(one, discrete_run(dataset, own))
 
 
+@pytest.mark.slow
 def test_amsgrad_has_a_gain_in_the_middle_of_its_first_three_states(dataset: xr.Dataset) -> None:
     gain = discrete_run(dataset, settings("amsgrad", start=1))["gain"]
     assert np.all(np.isfinite(gain) & (gain > 0))
 
 
+@pytest.mark.slow
 def test_runs_of_other_hyperparameters_are_not_compiled_again(dataset: xr.Dataset) -> None:
     network = {"kind": "mlp", "hidden": [5], "activation": "tanh"}
 
@@ -159,6 +162,7 @@ def test_the_order_is_that_of_the_seed(dataset: xr.Dataset) -> None:
     assert drawn(dataset, 4, 6, seed=1) != drawn(dataset, 4, 6, seed=2)
 
 
+@pytest.mark.slow
 def test_a_step_on_a_batch_is_the_optimizers_step_on_its_samples(dataset: xr.Dataset) -> None:
     loss, weights = objective.build(dataset, {"kind": "mlp", "hidden": [3]}, "mse", 0)
     optimizer = optimizer_map(loss, TABLE["gd"].build(learning_rate=0.1), weights)

@@ -253,6 +253,7 @@ def test_a_second_call_runs_nothing_wherever_the_tree_is(tree):
     assert tree.written() == before
 
 
+@pytest.mark.slow
 def test_a_changed_figure_module_draws_that_figure_again(tree):
     before = tree.written()
     module = tree.folder / "src/rodflow/figures/rod_flow/thresholds.py"
@@ -319,6 +320,7 @@ def test_a_failed_job_says_why(tree):
     assert re.search(rf"^error: {ROOT}/dataset.nc: .+$", output, re.MULTILINE), output
 
 
+@pytest.mark.slow
 def test_a_call_stops_at_a_forged_run_and_the_audit_still_names_it(tree):
     """Its digests fit; without the stop everything would be made again from it, and a manifest that lists it."""
     path = tree.folder / GD / "discrete.nc"
@@ -340,6 +342,7 @@ def test_a_call_stops_at_a_forged_run_and_the_audit_still_names_it(tree):
     assert status == 1 and re.search(rf"^{GD}/discrete.nc: .+ manifest$", output, re.M), output
 
 
+@pytest.mark.slow
 def test_a_figure_that_is_no_longer_wanted_is_tidied_away_by_a_command(tree):
     tree.configure(CONFIG | {"figures": ["tracking", "tracking_summary"]})
     status, output = tree.snakemake()
@@ -357,6 +360,7 @@ def test_a_figure_that_is_no_longer_wanted_is_tidied_away_by_a_command(tree):
     assert output.splitlines() == [f"{ROOT}: nothing to tidy"]
 
 
+@pytest.mark.slow
 def test_everything_is_one_call_to_one_index(tree):
     """What is there is not made again; images that would have to be fetched are left out."""
     other = CONFIG | {"name": "other", "dataset": {"name": "cifar10", "samples": 60}}
@@ -380,6 +384,7 @@ def test_everything_is_one_call_to_one_index(tree):
     assert page.count("<img ") == 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("looks", ["--list", "--dry-run", "--lint"])
 def test_looking_writes_nothing_and_touches_no_file(tree, looks):
     ahead = time.time() + 86400
@@ -403,6 +408,7 @@ def test_looking_writes_nothing_and_touches_no_file(tree, looks):
     assert status == (1 if found else 0), output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("snakefile", ["Snakefile", "workflow/Snakefile"])
 def test_a_call_from_elsewhere_takes_the_clones_config(tree, tmp_path, snakefile):
     elsewhere = tmp_path / "elsewhere"
@@ -414,6 +420,7 @@ def test_a_call_from_elsewhere_takes_the_clones_config(tree, tmp_path, snakefile
     assert jobs(output) == {"data set digits"}, output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("killed", ["all", pytest.param("snakemake", marks=pytest.mark.slow)])
 def test_a_killed_run_leaves_whole_files_and_the_next_call_finishes(
     killed, shared, tmp_path, monkeypatch
@@ -473,6 +480,7 @@ def test_two_calls_do_not_run_at_once(shared, tmp_path):
     assert output.splitlines()[-1] == "another call of snakemake is running in this folder"
 
 
+@pytest.mark.slow
 def test_another_call_while_files_come_and_go_ends_in_no_traceback(tree):
     """A listing that changes underneath is what jobs of a second experiment make of it."""
     folder, ended = tree.folder / ADAM, threading.Event()
@@ -518,6 +526,7 @@ def test_a_bad_config_stops_in_one_line(change, words, tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_the_command_line_changes_lists_and_nested_keys(tmp_path):
     (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(CONFIG))
     snakefile = ["--snakefile", str(REPOSITORY / "Snakefile")]
@@ -538,6 +547,7 @@ def test_the_command_line_changes_lists_and_nested_keys(tmp_path):
 # A disk that refuses, a clock that jumps, calls side by side
 
 
+@pytest.mark.slow
 def test_files_of_a_clock_that_was_ahead_run_nothing_and_the_next_job_dates_them(tree):
     """Dates of the future would be newer than what is made now, at every call until the clock is there again."""
     ahead = time.time() + 86400
@@ -571,6 +581,7 @@ def refused(tree: Tree) -> str:
     return output.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_file_in_the_place_of_the_results_is_one_line(shared, tmp_path):
     tree = Tree.new(tmp_path / "tree", shared)
     (tree.folder / "results").write_text("mine")
