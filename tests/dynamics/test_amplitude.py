@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from rodflow.dynamics.amplitude import multiplier, quotient, secant
+from rodflow.dynamics.amplitude import multiplier, multiplier_if_open, quotient, secant
 from rodflow.dynamics.lifted import Rod
 from rodflow.optimizers.optimizer_map import State, optimizer_map
 
@@ -99,3 +99,18 @@ def test_multiplier_of_a_rod_below_rounding_is_that_of_the_linearised_step():
     extent = start.extent._replace(weights=jnp.array([1e-14, 0.0, 0.0]))
     found = multiplier(optimizer, start._replace(extent=extent))
     assert found == pytest.approx(abs(1 - 0.7 * 3), rel=1e-6)
+
+
+def test_a_rod_of_ten_roundings_is_closed_and_has_no_multiplier():
+    optimizer, start = of_descent(quadratic, 0.7)
+    size = np.finfo(float).eps * np.linalg.norm(CENTRE)
+    for times, closed in ((9, True), (11, False)):
+        extent = start.extent._replace(weights=jnp.array([times * size, 0.0, 0.0]))
+        assert np.isnan(multiplier_if_open(optimizer, start._replace(extent=extent))) == closed
+
+
+def test_secant_of_a_short_rod_is_the_quotient():
+    """At its own ends the difference of gradients would be rounding."""
+    for size in (1e-9, 1e-13):
+        found, straight = (f(quartic, CENTRE, size * EXTENT, P) for f in (secant, quotient))
+        assert found == pytest.approx(float(straight), rel=1e-6)

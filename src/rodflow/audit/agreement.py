@@ -74,6 +74,9 @@ _NOT_JUDGED = (
     *("tracking_error", "iterate_error"),  # by error_mean and error_last
     # The oscillation, which is rounding until the rod opens; its size shows in loss_plus and loss_minus.
     *("rod_length", "half_extent", "gradient_norm", "actual", "predicted"),
+    # Of the same: what a rod points at before that is chance, and a multiplier is one of an instant.
+    *(f"{name}{over}" for name in ("secant", "quotient") for over in ("", "_over_threshold")),
+    "multiplier",
     *("tracked", "untracked", "unsolved", "gradients", "hessian_products", "third_derivatives"),
 )
 
