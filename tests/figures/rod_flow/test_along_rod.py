@@ -1,0 +1,44 @@
+"""The figure of the curvature along the rod: its curves, its averages, and what it says without a threshold."""
+
+import pytest
+
+from drawn import assert_drawn, lines, panels, rows_of, words
+from rodflow.figures.rod_flow.along_rod import draw
+from synthetic_results import STATES, write_run
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    return tmp_path_factory.mktemp("along_rod")
+
+
+def test_every_curve_is_what_the_table_says(root) -> None:
+    drawing = draw([write_run(root, "rmsprop")])
+    left, middle, right = panels(drawing)[0]
+    for axes, process in ((left, "discrete"), (middle, "rod_unit_step")):
+        for name in ("sharpness", "quotient", "secant"):
+            (line,) = lines(axes, f"{name}_over_threshold")
+            assert assert_drawn(line, rows_of(drawing.table, process, f"{name}_over_threshold"))
+    assert len([*lines(right, "multiplier")]) == 2
+
+
+def test_averages_are_over_the_open_snapshots_of_the_discrete_run(root) -> None:
+    run = write_run(root, "gd")
+    table = draw([run]).table
+    row = rows_of(table, "discrete", "secant_over_threshold_while_open")
+    opened = run.comparison["secant_over_threshold"].sel(
+        process="discrete", snapshot=slice(80, 120)
+    )
+    assert row["value"].item() == pytest.approx(float(opened.mean()))
+
+
+def test_without_a_threshold_it_says_so_and_shows_the_multiplier(root) -> None:
+    drawing = draw([write_run(root, "lion", **STATES["no threshold"])])
+    assert "no linear threshold: see the multiplier" in words(drawing)
+    assert len(rows_of(drawing.table, "discrete", "multiplier"))
+    assert not len(rows_of(drawing.table, "discrete", "secant_over_threshold"))
+
+
+def test_another_angle_is_named(root) -> None:
+    drawing = draw([write_run(root, "yogi", **STATES["no rod"])])
+    assert "first mode turns by 90° a step: no rod" in words(drawing)
