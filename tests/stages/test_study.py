@@ -106,3 +106,38 @@ def test_the_face_names_what_it_offers() -> None:
     assert all(getattr(rodflow, name) is not None for name in rodflow.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = rodflow.nothing
+
+
+def test_an_optimizer_that_turns_by_another_angle_is_studied_and_the_angle_is_said(tmp_path):
+    """Along the mean of the last two gradients the first mode to grow turns by a right angle."""
+
+    def update(gradient, last, params=None):
+        return jax.tree.map(lambda a, b: -0.05 * (a + b), gradient, last), gradient
+
+    delayed = optax.GradientTransformation(lambda p: jax.tree.map(jnp.zeros_like, p), update)
+    found = rodflow.study(
+        loss,
+        START,
+        delayed,
+        data=X,
+        steps=12,
+        start=4,
+        every=4,
+        flows=("rod_unit_step",),
+        folder=tmp_path,
+        progress=False,
+    )
+    assert "turns by 90 degrees a step, where a rod is no model" in found.threshold
+    assert found.run.angle == pytest.approx(np.pi / 2, abs=1e-6)
+    assert found.run.has_threshold and not found.run.alternates
+    written = {text.get_text() for axes in found.figure().axes for text in axes.texts}
+    assert "first mode turns by 90° a step: no rod" in written
+
+
+def test_what_the_rod_sees_is_in_the_result_by_name(study):
+    rods = study.along_rod
+    assert set(rods) == {"secant_over_threshold", "quotient_over_threshold", "multiplier"}
+    assert np.isfinite(rods["multiplier"].sel(process="rod_unit_step").dropna("snapshot")).all()
+    over = study.sharpness.sel(process="discrete")
+    below = rods["quotient_over_threshold"].sel(process="discrete")
+    assert (below <= over * (1 + 1e-2)).where(np.isfinite(below), True).all()

@@ -91,6 +91,15 @@ class Study:
         """Preconditioned sharpness over its threshold, [process, snapshot]; NaN where there is no threshold."""
         return self.comparison["sharpness_over_threshold"]
 
+    @property
+    def along_rod(self) -> xr.Dataset:
+        """Secant and quotient along the rod over the threshold, and its multiplier, [process, snapshot].
+
+        See `rodflow.dynamics.amplitude`. NaN where the rod is closed, or the process has none.
+        """
+        names = ["secant_over_threshold", "quotient_over_threshold", "multiplier"]
+        return self.comparison[names]
+
     def trajectory(self, process: str = DISCRETE) -> xr.Dataset:
         """What a process did, step by step: see `rodflow.store.trajectory`."""
         return self.run.trajectory(process)
