@@ -3,6 +3,7 @@
 import pytest
 
 from drawn import assert_drawn, lines, panels, rows_of, words
+from rodflow.config.catalogue import FIGURES
 from rodflow.figures.rod_flow.along_rod import draw
 from synthetic_results import STATES, write_run
 
@@ -42,3 +43,10 @@ def test_without_a_threshold_it_says_so_and_shows_the_multiplier(root) -> None:
 def test_another_angle_is_named(root) -> None:
     drawing = draw([write_run(root, "yogi", **STATES["no rod"])])
     assert "first mode turns by 90° a step: no rod" in words(drawing)
+
+
+@pytest.mark.parametrize("name", ["tracking", "thresholds", "aeos_methods"])
+def test_other_figures_of_a_run_without_a_threshold_say_so_too(root, name: str) -> None:
+    drawing = FIGURES.load(name).draw([write_run(root, "lion", **STATES["no threshold"])])
+    assert "no linear threshold" in words(drawing)
+    assert not [word for word in words(drawing) if "not reached" in word]

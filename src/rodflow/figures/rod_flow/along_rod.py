@@ -21,7 +21,6 @@ from rodflow.figures.core.rows import by_row, describe_run, share_steps, state_f
 from rodflow.figures.core.style import (
     BAND,
     DASHED,
-    FAINT,
     INK,
     PALETTE,
     REFERENCE,
@@ -79,6 +78,8 @@ _CURVES: dict[str, tuple[str, dict[str, Any]]] = {
 _FLOWS = ("rod_unit_step", "rod", "rod_macro")
 """Of these the first that a run has is drawn in the middle."""
 
+_GREY = "#595959"
+
 _TALL, _HIGHEST, _NEAR = 0.95, 1.6, 0.05  # inches; of the ratios; half of the band at 1
 
 
@@ -126,6 +127,7 @@ def _draw_row(
     first = runs[0]
     for axes in line:
         axes.set_xlim(0, max(run.settings["steps"] for run in runs))
+    for axes in line if first.has_threshold else (right,):
         axes.axhspan(1 - _NEAR, 1 + _NEAR, color="#cfe3f1", linewidth=0, zorder=0.6)
         axes.axhline(1, **REFERENCE, linestyle=DASHED)
     averages: dict[str, list[Held]] = {name: [] for name in (*_CURVES, "multiplier")}
@@ -146,12 +148,12 @@ def _draw_row(
         axes.set_ylim(0, _HIGHEST)
         axes.yaxis.set_major_locator(MultipleLocator(0.5))
     right.set_yscale("log")
-    right.set_ylim(0.5, 2)
-    right.set_yticks([0.5, 1, 2], ["0.5", "1", "2"])
+    right.set_ylim(0.25, 4)
+    right.set_yticks([0.25, 0.5, 1, 2, 4], ["", "0.5", "1", "2", ""])
     right.minorticks_off()
     words = no_rod(first) if first.has_threshold else f"{NO_THRESHOLD}: see the multiplier"
     if words:
-        note(left, words, (0.5, 0.25), ha="center", color=FAINT, room=False)
+        note(left, words, (1, 0), shift=(-2, 3), ha="right", color=_GREY, room=False)
     means = {name: [one.mean for one in found] for name, found in averages.items()}
     _write_multiplier(right, means.pop("multiplier"))
     return [
