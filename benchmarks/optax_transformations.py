@@ -274,7 +274,7 @@ def page(rows: Iterator[Row]) -> Iterator[str]:
         worst[one.precision] = max(worst[one.precision], one.difference)
         mark = "" if one.precision == "float64" else " *"
         why = _cell(one.reason)
-        yield f"| `{one.name}` | {one.difference:.0e}{mark} | {one.threshold} | {why} |"
+        yield f"| `{one.name}` | {_number(one.difference)}{mark} | {one.threshold} | {why} |"
     yield ""
     yield f"{count} run; the largest difference is {worst['float64']:.0e}, in single precision {worst['float32']:.0e}."
     yield ""
@@ -291,8 +291,13 @@ def page(rows: Iterator[Row]) -> Iterator[str]:
         yield f"- `{name}`: {why}."
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
+def _number(difference: float) -> str:
+    return f"{difference:.0e}" if difference else "0"
+
+
+def _cell(reason: str) -> str:
+    """The first part of a reason, in a cell."""
+    return reason.split("; ")[0].replace("|", "\\|").replace("\n", " ")
 
 
 def main(names: list[str]) -> None:

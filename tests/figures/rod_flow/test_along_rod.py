@@ -1,5 +1,6 @@
 """The figure of the curvature along the rod: its curves, its averages, and what it says without a threshold."""
 
+import numpy as np
 import pytest
 
 from drawn import assert_drawn, lines, panels, rows_of, words
@@ -19,6 +20,7 @@ def test_every_curve_is_what_the_table_says(root) -> None:
     for axes, process in ((left, "discrete"), (middle, "rod_unit_step")):
         for name in ("sharpness", "quotient", "secant"):
             (line,) = lines(axes, f"{name}_over_threshold")
+            line.set_data(np.array(line.get_data())[:, np.isfinite(line.get_ydata())])
             assert assert_drawn(line, rows_of(drawing.table, process, f"{name}_over_threshold"))
     assert len([*lines(right, "multiplier")]) == 2
 
@@ -31,6 +33,22 @@ def test_averages_are_over_the_open_snapshots_of_the_discrete_run(root) -> None:
         process="discrete", snapshot=slice(80, 120)
     )
     assert row["value"].item() == pytest.approx(float(opened.mean()))
+
+
+def test_a_curve_has_a_gap_where_the_rod_is_closed(root) -> None:
+    def measured(process, data):
+        return (
+            data.assign(
+                secant_over_threshold=data["secant_over_threshold"].where(data["snapshot"] > 60)
+            )
+            if "secant" in data
+            else data
+        )
+
+    drawing = draw([write_run(root, "adam", measured=measured)])
+    (line,) = lines(panels(drawing)[0][0], "secant_over_threshold")
+    closed = np.isnan(line.get_ydata())
+    np.testing.assert_array_equal(np.array(line.get_xdata())[closed], np.arange(10, 70, 10))
 
 
 def test_without_a_threshold_it_says_so_and_shows_the_multiplier(root) -> None:

@@ -4,16 +4,17 @@ One row an optimizer, seeds on top of each other. The areas are the snapshots at
 open, over which the numbers at the right of the first panel are averaged.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MultipleLocator
 
-from rodflow.analysis.open_rod import Held, held, snapshots_open
+from rodflow.analysis.open_rod import held, snapshots_open
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
 from rodflow.figures.core.marks import NO_THRESHOLD, no_rod, threshold_key
 from rodflow.figures.core.panels import fit, rows_of_panels
@@ -59,6 +60,8 @@ All is from ``comparison.nc``, lengths of rods are from the trajectories; ``alon
 """,
 )
 
+_GREY = "#595959"
+
 _CURVES: dict[str, tuple[str, dict[str, Any]]] = {
     "sharpness_over_threshold": (
         "largest eigenvalue",
@@ -75,10 +78,14 @@ _CURVES: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Quantity -> its name, and how it is drawn."""
 
+_COLORS = {name: str(look["color"]) for name, (_, look) in _CURVES.items()} | {"multiplier": _GREY}
+
+Labels = list[tuple[float, str, str]]
+"""Heights, words and colours."""
+
 _FLOWS = ("rod_unit_step", "rod", "rod_macro")
 """Of these the first that a run has is drawn in the middle."""
 
-_GREY = "#595959"
 
 _TALL, _HIGHEST, _NEAR = 0.95, 1.6, 0.05  # inches; of the ratios; half of the band at 1
 
@@ -103,8 +110,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         share_steps(grid)
         key(figure, _handles(runs))
         fit(figure, [line[0] for line in grid], tall)
-        for line, labels in zip(grid, ends, strict=True):
-            end_labels(line[0], labels)
+        for line, (left, right) in zip(grid, ends, strict=True):
+            end_labels(line[0], left)
+            end_labels(line[-1], right)
     return Drawing(figure, numbers.table(), _shows(numbers))
 
 
@@ -121,8 +129,8 @@ def _flow(run: StoredRun) -> str:
 
 def _draw_row(
     line: Sequence[Axes], runs: Sequence[StoredRun], numbers: Numbers
-) -> list[tuple[float, str, str]]:
-    """Draw the runs of a row; what is to be written beside its first panel."""
+) -> tuple[Labels, Labels]:
+    """Draw the runs of a row; what is to be written beside its first panel and its last."""
     left, middle, right = line
     first = runs[0]
     for axes in line:
@@ -130,7 +138,7 @@ def _draw_row(
     for axes in line if first.has_threshold else (right,):
         axes.axhspan(1 - _NEAR, 1 + _NEAR, color="#cfe3f1", linewidth=0, zorder=0.6)
         axes.axhline(1, **REFERENCE, linestyle=DASHED)
-    averages: dict[str, list[Held]] = {name: [] for name in (*_CURVES, "multiplier")}
+    averages: dict[str, list[float]] = {name: [] for name in _COLORS}
     for run in runs:
         opened = _opened(run)
         _shade(line, run, opened)
@@ -142,8 +150,8 @@ def _draw_row(
         for process in filter(None, (DISCRETE, flow)):
             _curve(right, run, process, "multiplier", numbers, **process_style(process).line)
         for name, found in averages.items():
-            found.append(held(run.comparison[name].sel(process=DISCRETE), opened))
-            numbers.add(run, DISCRETE, f"{name}_while_open", found[-1].mean)
+            found.append(_held(run, name, opened))
+            numbers.add(run, DISCRETE, f"{name}_while_open", found[-1])
     for axes in (left, middle):
         axes.set_ylim(0, _HIGHEST)
         axes.yaxis.set_major_locator(MultipleLocator(0.5))
@@ -154,13 +162,7 @@ def _draw_row(
     words = no_rod(first) if first.has_threshold else f"{NO_THRESHOLD}: see the multiplier"
     if words:
         note(left, words, (1, 0), shift=(-2, 3), ha="right", color=_GREY, room=False)
-    means = {name: [one.mean for one in found] for name, found in averages.items()}
-    _write_multiplier(right, means.pop("multiplier"))
-    return [
-        (float(np.nanmean(found)), f"{np.nanmean(found):.2f}", _CURVES[name][1]["color"])
-        for name, found in means.items()
-        if np.isfinite(found).any()
-    ]
+    return _means(averages, _CURVES), _means(averages, ["multiplier"])
 
 
 def _opened(run: StoredRun) -> np.ndarray:
@@ -183,17 +185,32 @@ def _shade(line: Sequence[Axes], run: StoredRun, opened: np.ndarray) -> None:
 def _curve(
     axes: Axes, run: StoredRun, process: str, name: str, numbers: Numbers, **look: Any
 ) -> None:
-    values = run.comparison[name].sel(process=process)
-    values = values.where(np.isfinite(values), drop=True).astype(np.float64)
-    steps = values["snapshot"].values
-    axes.plot(steps, values.values, label=name, **look)
-    numbers.add(run, process, name, values.values, steps)
+    """A curve with a gap where the rod is closed; a process has points at its own snapshots only."""
+    values = run.comparison[name].sel(process=process).astype(np.float64)
+    values = values.sel(
+        snapshot=np.intersect1d(values["snapshot"], run.series(process)["snapshot"])
+    )
+    axes.plot(values["snapshot"].values, values.values, label=name, **look)
+    finite = values.where(np.isfinite(values), drop=True)
+    numbers.add(run, process, name, finite.values, finite["snapshot"].values)
 
 
-def _write_multiplier(axes: Axes, means: Sequence[float]) -> None:
-    if np.isfinite(means).any():
-        words = f"mean {np.nanmean(means):.2f}"
-        note(axes, words, (1, 1), shift=(-2, -2), ha="right", va="top", room=False)
+def _held(run: StoredRun, name: str, opened: np.ndarray) -> float:
+    """The mean over the snapshots at which the rod of the discrete run is open; of multipliers the geometric one."""
+    values = run.comparison[name].sel(process=DISCRETE)
+    if name == "multiplier":
+        return float(np.exp(held(cast(xr.DataArray, np.log(values)), opened).mean))
+    return held(values, opened).mean
+
+
+def _means(runs: dict[str, list[float]], names: Iterable[str]) -> Labels:
+    """What is written beside a panel: mean over the seeds of each quantity, in its colour."""
+    found = {name: np.array(runs[name])[np.isfinite(runs[name])] for name in names}
+    return [
+        (float(values.mean()), f"{values.mean():.2f}", _COLORS[name])
+        for name, values in found.items()
+        if values.size
+    ]
 
 
 def _handles(runs: Sequence[StoredRun]) -> list[Any]:
