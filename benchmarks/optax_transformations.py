@@ -108,6 +108,7 @@ WITH_ARGUMENTS: Mapping[str, Build] = {
         optax.sgd(0.1), optax.contrib.reduce_on_plateau()
     ),
     "contrib.sam": lambda: optax.contrib.sam(optax.sgd(0.1), optax.sgd(0.05)),
+    "contrib.scale_by_cocob": lambda: optax.contrib.scale_by_cocob(),
     "contrib.schedule_free": lambda: optax.contrib.schedule_free(optax.sgd(0.1), 0.1),
     "ema": lambda: _before(optax.ema(0.9)),
     "flatten": lambda: optax.flatten(optax.adam(0.02)),
@@ -119,7 +120,7 @@ WITH_ARGUMENTS: Mapping[str, Build] = {
     "keep_params_nonnegative": lambda: optax.chain(optax.sgd(0.1), optax.keep_params_nonnegative()),
     "lars": lambda: optax.lars(0.5, weight_decay=0.01),
     "lookahead": lambda: optax.lookahead(optax.sgd(0.1), 5, 0.5),
-    "masked": lambda: optax.masked(optax.sgd(0.3, 0.9), _matrices),
+    "masked": lambda: optax.chain(optax.masked(optax.trace(0.9), _matrices), optax.scale(-0.01)),
     "multi_transform": lambda: optax.multi_transform(_KINDS, _kinds),
     "named_chain": lambda: optax.named_chain(("t", optax.trace(0.9)), ("s", optax.scale(-0.01))),
     "noisy_sgd": lambda: optax.noisy_sgd(0.1, key=0),
@@ -261,7 +262,8 @@ def page(rows: Iterator[Row]) -> Iterator[str]:
     yield f"after {STEPS} steps, over the distance moved, in double precision (`*`: in single, which its memory has)."
     yield "The threshold is that of the linearised step: its first unstable mode alternates, which a rod describes, or"
     yield "turns by another angle, where a rod is no model. Without one see the multiplier and secant at amplitude"
-    yield "([theory](theory.md)). Arguments are those of the script."
+    yield "([theory](theory.md)). Arguments are those of the script. Plain MADGRAD takes the"
+    yield "root of its step count in single precision, hence its 1e-9."
     yield ""
     yield "| transformation | off | threshold | why none |"
     yield "|---|---|---|---|"
