@@ -123,7 +123,7 @@ def _along_rod(loss: Loss, one: Sample, here: xr.Dataset, limit: float) -> Itera
     centre, extent = (jnp.asarray(here[name].values) for name in ("weights", "half_extent"))
     expected = np.nan
     if not is_closed(centre, extent):
-        scale = jnp.asarray(preconditioner(*optimizer_of(one.settings), here))
+        scale = jnp.asarray(preconditioner(*optimizer_of(one.settings, one.vectors), here))
         expected = float(quotient(loss, centre, extent, scale))
     unit = abs(float(one.sharpness["eigenvalue"].sel(snapshot=at).isel(eigenvalue_rank=0)))
     yield _Pair(f"quotient[snapshot={at}]", found, expected, unit)
