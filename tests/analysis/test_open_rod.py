@@ -30,6 +30,10 @@ def test_a_rod_without_length_never_opens() -> None:
     assert not snapshots_open(length(np.full(101, np.nan)), SNAPSHOTS, 20).size
 
 
+def test_a_run_that_ended_before_the_start_has_no_open_rod() -> None:
+    assert not snapshots_open(length(np.ones(101)).isel(step=slice(15)), SNAPSHOTS, 20).size
+
+
 def test_held_is_the_mean_and_the_quantiles_of_the_open_snapshots() -> None:
     values = xr.DataArray(np.linspace(0, 1, 11), {"snapshot": SNAPSHOTS})
     found = held(values, np.array([40, 50, 60, 70, 80]))

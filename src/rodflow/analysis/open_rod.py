@@ -42,11 +42,11 @@ def snapshots_open(length: xr.DataArray, snapshots: np.ndarray, since: int) -> n
         snapshots: their steps, increasing.
         since: t0.
     """
-    opened = oscillation_onset(length, since)
     kept = np.intersect1d(snapshots, length["step"])
-    if np.isnan(opened):
+    later = length.sel(step=slice(since, None))
+    if not later.size or np.isnan(opened := oscillation_onset(length, since)):
         return kept[:0]
-    longest = float(length.sel(step=slice(since, None)).max())
+    longest = float(later.max())
     kept = kept[kept >= opened]
     return kept[length.sel(step=kept).values > OPEN * longest]
 
