@@ -46,7 +46,7 @@ def own_entry(build: Callable[..., optax.GradientTransformation], *, linear: boo
 
 
 def first_mode(step: OptimizerMap, weights: Array) -> tuple[float, str]:
-    """The angle by which the first unstable mode turns in a step, after the first steps; NaN and why if there is none."""
+    """The angle by which the first unstable mode turns, seen after the first steps; NaN and why if there is none."""
     state = step.initial(weights)
     for _ in range(STEPS_TO_LOOK):
         state = step(state)

@@ -2,11 +2,13 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from drawn import assert_drawn, lines, panels, rows_of, words
 from rodflow.config.catalogue import FIGURES
+from rodflow.figures.core.style import hyperparameters
 from rodflow.figures.rod_flow.along_rod import draw
-from synthetic_results import STATES, write_run
+from synthetic_results import STATES, run_in_memory, write_run
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +58,12 @@ def test_without_a_threshold_it_says_so_and_shows_the_multiplier(root) -> None:
     assert "no linear threshold: see the multiplier" in words(drawing)
     assert len(rows_of(drawing.table, "discrete", "multiplier"))
     assert not len(rows_of(drawing.table, "discrete", "secant_over_threshold"))
+
+
+def test_a_scheduled_rate_is_named_by_its_peak_and_its_schedule() -> None:
+    rate = {"schedule": "warmup_cosine", "peak": 0.01, "warmup": 50}
+    run = run_in_memory("mlp/rmsprop/seed0", xr.Dataset(), learning_rate=rate)
+    assert hyperparameters(run)[0] == r"$\eta$ ≤ 0.01, warmup cosine"
 
 
 def test_another_angle_is_named(root) -> None:

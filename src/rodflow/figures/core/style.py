@@ -7,7 +7,7 @@ A figure's module draws inside `with styled():` and enters everything it draws i
 """
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -158,10 +158,16 @@ def model_label(model: str) -> str:
 
 
 def hyperparameters(run: StoredRun) -> list[str]:
-    """Learning rate and decays of a run as formulas, such as "η = 0.1"."""
+    """Learning rate and decays of a run as formulas, such as "η = 0.1"; of a schedule its peak and its name."""
     given = run.settings["optimizer"]
     symbols = OPTIMIZERS[run.optimizer].formulas if run.optimizer in OPTIMIZERS else SYMBOLS
-    return [f"{symbol} = {given[key]:g}" for key, symbol in symbols.items() if key in given]
+    return [_formula(symbol, given[key]) for key, symbol in symbols.items() if key in given]
+
+
+def _formula(symbol: str, value: float | Mapping[str, Any]) -> str:
+    if isinstance(value, Mapping):
+        return f"{symbol} ≤ {value['peak']:g}, {value['schedule'].replace('_', ' ')}"
+    return f"{symbol} = {value:g}"
 
 
 def error_words(value: float) -> str:
