@@ -87,11 +87,9 @@ def compare(
         steps: the length of the run as planned.
 
     Returns:
-        tracking_error, sharpness_over_threshold, secant_over_threshold, quotient_over_threshold and multiplier
-        [process, snapshot], and by process the geometric mean and last value of the error, onset, mean, lowest and
-        highest sharpness over threshold in the last quarter. NaN where a process has nothing to show. With replicas:
-        floor [replica, snapshot], the tracking error of each, and by replica its geometric mean and last value. With
-        iterates: iterate_error [snapshot], from the stored weights of both sides.
+        By process and snapshot the tracking error, and over the threshold sharpness, secant and quotient, with the
+        multiplier; by process the numbers of `_COLUMNS`. NaN where there is nothing to show. With replicas those of
+        `_floor`; with iterates iterate_error [snapshot], from the stored weights of both sides.
     """
     discrete = trajectories[DISCRETE]
     ratios = {process: sharpness[process]["sharpness_over_threshold"] for process in trajectories}
@@ -108,28 +106,25 @@ def compare(
     }
     statuses = [trajectories[p].attrs["status"] for p in processes]
     names = ("process", processes, {"long_name": "the discrete run, or the name of a flow"})
+    table["angle"] = ("process", [_angle(trajectories[p]) for p in processes], described(_ANGLE))
     extra: dict[str, xr.DataArray] = {}
     if replicas is not None:
         extra |= _floor(replicas, discrete)
     if iterates is not None and "iterate" in discrete:  # as long as it got to a snapshot
         extra["iterate_error"] = _iterate_error(iterates, discrete)
+    limit = sharpness[DISCRETE].attrs["threshold"]
+    over = "preconditioned sharpness over the stability threshold"
     return xr.Dataset(
         {
             "tracking_error": _stack(errors, processes, "tracking error"),
-            "sharpness_over_threshold": _stack(
-                ratios, processes, "preconditioned sharpness over the stability threshold"
-            ),
+            "sharpness_over_threshold": _stack(ratios, processes, over),
             **_along_rods(trajectories, sharpness),
             **table,
             **extra,
-            "angle": ("process", [_angle(trajectories[p]) for p in processes], described(_ANGLE)),
             "status": ("process", statuses, {"long_name": "how the process ended"}),
         },
         coords={"process": names},
-        attrs={
-            "title": f"flows against {discrete.attrs['title']}",
-            "threshold": sharpness[DISCRETE].attrs["threshold"],
-        },
+        attrs={"title": f"flows against {discrete.attrs['title']}", "threshold": limit},
     )
 
 
