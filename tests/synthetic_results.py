@@ -310,6 +310,7 @@ def _trajectory(
             series[count] = np.full(len(steps), values[process])
     if process != "stable":
         series["rod_length"] = np.where(is_open(steps), 0.1, 1e-4)
+        snapshots["multiplier"] = 1 + 0.02 * (-1.0) ** np.arange(len(kept))
         snapshots["half_extent"] = _half_extent(kept, MOMENT if adaptive else np.ones(3))
     if adaptive:
         snapshots["second_moment"] = np.tile(MOMENT, (len(kept), 1))
@@ -371,8 +372,18 @@ def _sharpness(
     ratio = ratio + 0.02 * rng.random(ratio.size)
     vectors = (("snapshot", "parameter"), np.tile(EIGENVECTOR, (at.size, 1)))
     eigenvalues = (limit * ratio).expand_dims(eigenvalue_rank=1, axis=-1)
+    rods = (
+        {}
+        if process == "stable"
+        else {
+            f"{name}{over}": share * scale * ratio
+            for name, share in (("secant", 0.97), ("quotient", 0.98))
+            for over, scale in (("", limit), ("_over_threshold", 1.0))
+        }
+    )
     found = xr.Dataset(
-        {
+        rods
+        | {
             "sharpness_over_threshold": ratio,
             "eigenvalue": eigenvalues,
             "raw_sharpness": limit * ratio,
@@ -401,6 +412,18 @@ def _with_floor(numbers: xr.Dataset, replicas: np.ndarray) -> xr.Dataset:
 def _unmeasured(process: str, data: xr.Dataset) -> xr.Dataset:
     """Eigenvectors that the solver did not find."""
     return data.assign(eigenvector=data["eigenvector"] * np.nan)
+
+
+def _without_threshold(process: str, data: xr.Dataset) -> xr.Dataset:
+    """An optimizer whose step is not linear in a small gradient, as `rodflow.stages.sharpness` has it."""
+    over = [name for name in data if str(name).endswith("over_threshold")]
+    nothing = data.assign({name: np.nan * data[name] for name in over})
+    return nothing.assign_attrs(threshold=np.nan)
+
+
+def _turning(process: str, data: xr.Dataset) -> xr.Dataset:
+    """A trajectory of an optimizer whose first unstable mode turns by a right angle in a step."""
+    return data.assign(angle=("snapshot", np.full(data.sizes["snapshot"], np.pi / 2)))
 
 
 def _flat(process: str, data: xr.Dataset) -> xr.Dataset:
@@ -446,6 +469,8 @@ STATES: dict[str, dict[str, Any]] = {
     "zero Hessian": {"measured": _flat},
     "NaN eigenvectors": {"measured": _unmeasured},
     "NaN sharpness": {"measured": _nowhere},
+    "no threshold": {"measured": _without_threshold},
+    "no rod": {"change": _turning},
     "flows far beyond": {"measured": _far_beyond},
     "one snapshot": {"change": _one_snapshot},
     "no replays": {"replays": {}, "replicas": None},

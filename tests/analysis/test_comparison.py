@@ -28,7 +28,8 @@ def trajectory(weights, first: int = START, status: str = "completed") -> xr.Dat
 
 def sharpness(ratios, first: int = START) -> xr.Dataset:
     at = first + EVERY * np.arange(len(ratios))
-    return xr.Dataset({"sharpness_over_threshold": ("snapshot", ratios)}, {"snapshot": at})
+    found = {"sharpness_over_threshold": ("snapshot", ratios)}
+    return xr.Dataset(found, {"snapshot": at}, {"threshold": 20.0})
 
 
 def series(values, first: int = START) -> xr.DataArray:

@@ -6,8 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from rodflow.dynamics.amplitude import multiplier, quotient, secant
-from rodflow.dynamics.lifted import Rod
+from rodflow.dynamics.amplitude import multiplier, multiplier_if_open, quotient, secant
+from rodflow.dynamics.lifted import Rod, lifted_map
 from rodflow.optimizers.optimizer_map import State, optimizer_map
 
 CURVATURES = np.array([3.0, 0.5, 1.0])
@@ -99,3 +99,28 @@ def test_multiplier_of_a_rod_below_rounding_is_that_of_the_linearised_step():
     extent = start.extent._replace(weights=jnp.array([1e-14, 0.0, 0.0]))
     found = multiplier(optimizer, start._replace(extent=extent))
     assert found == pytest.approx(abs(1 - 0.7 * 3), rel=1e-6)
+
+
+def test_a_rod_of_ten_roundings_is_closed_and_has_no_multiplier():
+    optimizer, start = of_descent(quadratic, 0.7)
+    size = np.finfo(float).eps * np.linalg.norm(CENTRE)
+    for times, closed in ((9, True), (11, False)):
+        extent = start.extent._replace(weights=jnp.array([times * size, 0.0, 0.0]))
+        assert np.isnan(multiplier_if_open(optimizer, start._replace(extent=extent))) == closed
+
+
+def test_secant_of_a_short_rod_is_the_quotient():
+    """At its own ends the difference of gradients would be rounding."""
+    for size in (1e-9, 1e-13):
+        found, straight = (f(quartic, CENTRE, size * EXTENT, P) for f in (secant, quotient))
+        assert found == pytest.approx(float(straight), rel=1e-6)
+
+
+def test_secant_over_the_threshold_of_descent_is_the_mean_of_one_and_the_growth_along_the_rod():
+    """X' = -X + eta (g(Z + X) - g(Z - X)) / 2, so eta secant / 2 = (1 + X' . X / X . X) / 2 on any loss."""
+    rate = 0.7
+    optimizer, start = of_descent(quartic, rate)
+    after = lifted_map(optimizer, start).extent.weights
+    growth = np.dot(after, EXTENT) / np.dot(EXTENT, EXTENT)
+    found = secant(quartic, CENTRE, EXTENT) * rate / 2
+    assert found == pytest.approx((1 + growth) / 2, rel=1e-9)

@@ -1,5 +1,6 @@
 """Whatever became of a run, its figures are drawn and its claims are judged."""
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -67,6 +68,16 @@ def test_a_figure_of_one_run_in_any_state_is_drawn(name: str, state: str, runs: 
     for optimizer in OPTIMIZERS:
         for run in possible(name, [runs(optimizer, state)]):
             assert_drawn_in_full(FIGURES.load(name).draw([run]))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_figure_writes_no_number_that_is_none(name: str, runs: Runs) -> None:
+    """Of an optimizer without a linear threshold it says so, or leaves it out."""
+    for optimizer in OPTIMIZERS:
+        for run in possible(name, [runs(optimizer, "no threshold")]):
+            drawing = FIGURES.load(name).draw([run])
+            assert not [word for word in words(drawing) if re.search(r"\bnan\b", word)]
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -11,7 +11,7 @@ from jax.flatten_util import ravel_pytree
 from rodflow.dynamics.lifted import oscillating
 from rodflow.optimizers.alternation import alternating_gain
 from rodflow.optimizers.errors import OptimizerError
-from rodflow.optimizers.instability import first_instability, largest_real
+from rodflow.optimizers.instability import critical_gain, first_instability, largest_real
 from rodflow.optimizers.linear_response import one_step_back
 from rodflow.optimizers.optimizer_map import OptimizerMap, State, optimizer_map
 from rodflow.optimizers.table import TABLE
@@ -53,6 +53,16 @@ def test_mean_of_two_gradients_turns_by_a_right_angle_at_twice_the_inverse_rate(
     """z^2 - z + eta h (z + 1) / 2 = 0 has the roots +-i at eta h = 2, and they leave the disc there."""
     optimizer = map_of(delayed())
     found = first_instability(optimizer, after(optimizer, 5))
+    np.testing.assert_allclose(found.gain, np.full(3, RATE), rtol=1e-9)
+    assert found.angle == pytest.approx(np.pi / 2, abs=1e-9)
+
+
+def test_what_does_not_see_an_alternating_gradient_has_the_threshold_of_its_own_mode():
+    """Its alternating gain is zero, which says that it never becomes unstable by alternating, and no more."""
+    optimizer = map_of(delayed())
+    state = after(optimizer, 5)
+    assert not alternating_gain(optimizer, state).any()
+    found = critical_gain(optimizer, state)
     np.testing.assert_allclose(found.gain, np.full(3, RATE), rtol=1e-9)
     assert found.angle == pytest.approx(np.pi / 2, abs=1e-9)
 

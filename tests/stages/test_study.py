@@ -106,3 +106,72 @@ def test_the_face_names_what_it_offers() -> None:
     assert all(getattr(rodflow, name) is not None for name in rodflow.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = rodflow.nothing
+
+
+def test_an_optimizer_that_turns_by_another_angle_is_studied_and_the_angle_is_said(tmp_path):
+    """Along the mean of the last two gradients the first mode to grow turns by a right angle."""
+
+    def update(gradient, last, params=None):
+        return jax.tree.map(lambda a, b: -0.05 * (a + b), gradient, last), gradient
+
+    delayed = optax.GradientTransformation(lambda p: jax.tree.map(jnp.zeros_like, p), update)
+    found = rodflow.study(
+        loss,
+        START,
+        delayed,
+        data=X,
+        steps=12,
+        start=4,
+        every=4,
+        flows=("rod_unit_step",),
+        folder=tmp_path,
+        progress=False,
+    )
+    assert "turns by 90 degrees a step, where a rod is no model" in found.threshold
+    assert found.run.angle == pytest.approx(np.pi / 2, abs=1e-6)
+    assert found.run.has_threshold and not found.run.alternates
+    written = {text.get_text() for axes in found.figure().axes for text in axes.texts}
+    assert "first mode turns by 90° a step: no rod" in written
+
+
+def test_what_the_rod_sees_is_in_the_result_by_name(study):
+    rods = study.along_rod
+    assert set(rods) == {"secant_over_threshold", "quotient_over_threshold", "multiplier"}
+    assert np.isfinite(rods["multiplier"].sel(process="rod_unit_step").dropna("snapshot")).all()
+    over = study.sharpness.sel(process="discrete")
+    below = rods["quotient_over_threshold"].sel(process="discrete")
+    assert (below <= over * (1 + 1e-2)).where(np.isfinite(below), True).all()
+
+
+@pytest.mark.slow
+def test_rods_close_as_the_rate_decays_in_the_run_and_in_the_flow(tmp_path):
+    """Adam under warm-up and cosine decay: the threshold rises without end, and the oscillation dies."""
+    rng = np.random.default_rng(0)
+    inputs = rng.standard_normal((60, 6)).astype(np.float32)
+    targets = np.sin(2 * inputs[:, :2]).astype(np.float32)
+    params = {
+        "in": (0.5 * rng.standard_normal((6, 16))).astype(np.float32),
+        "out": (0.3 * rng.standard_normal((16, 2))).astype(np.float32),
+    }
+
+    def squared(params, data):
+        x, y = data
+        return jnp.mean((jnp.tanh(x @ params["in"]) @ params["out"] - y) ** 2)
+
+    rate = optax.warmup_cosine_decay_schedule(0.0, 0.02, 30, 500)
+    found = rodflow.study(
+        squared,
+        params,
+        optax.adam(rate, b2=0.99),
+        data=(inputs, targets),
+        steps=500,
+        start=40,
+        every=20,
+        folder=tmp_path,
+        progress=False,
+    )
+    for process in ("discrete", "rod_unit_step"):
+        length = found.trajectory(process)["rod_length"].sel(step=slice(40, None))
+        assert float(length[-20:].max()) < 0.1 * float(length.max())
+    last = found.comparison["error_last"]
+    assert float(last.sel(process="rod_unit_step")) < 0.5 * float(last.sel(process="stable"))

@@ -129,3 +129,31 @@ def test_make_bench_collects_every_measurement():
     assert found.returncode == 0, found.stdout + found.stderr
     for module in (ROOT / "benchmarks").glob("bench_*.py"):
         assert f"{module.name}::test_" in found.stdout
+
+
+def test_every_public_transformation_of_optax_has_its_row_on_the_page(benchmarks):
+    import optax_transformations
+
+    page = (ROOT / "docs" / "optax.md").read_text(encoding="utf-8")
+    assert len(optax_transformations.makers()) > 90
+    missing = [name for name in optax_transformations.makers() if f"`{name}`" not in page]
+    assert not missing
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["contrib.muon", "sgd", "optimistic_gradient_descent"])
+def test_a_transformation_that_runs_is_plain_optax_to_rounding(benchmarks, name):
+    import optax_transformations
+
+    found = optax_transformations.row(name, optax_transformations.builds()[name])
+    assert found.runs
+    assert found.difference < 1e-10
+    assert found.threshold == ("none" if "muon" in name else "alternates")
+
+
+def test_a_transformation_that_is_no_map_says_why(benchmarks):
+    import optax_transformations
+
+    found = optax_transformations.row("add_noise", optax_transformations.builds()["add_noise"])
+    assert not found.runs
+    assert "random key" in found.reason

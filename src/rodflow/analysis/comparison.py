@@ -4,7 +4,9 @@ Definitions (docs/theory.md, what is measured):
 
 * tracking error ||w_flow(t) - wbar_t|| / ||wbar_t - wbar_t0||, wbar the midpoint of the discrete run;
 * onset: the first snapshot from t0 on at which the sharpness reaches the threshold;
-* late mean: time average of sharpness over threshold in the last quarter of the run.
+* late mean: time average of sharpness over threshold in the last quarter of the run;
+* secant, quotient: the curvature along the rod over the threshold, and its multiplier
+  (`rodflow.dynamics.amplitude`); NaN where the rod is closed.
 """
 
 from collections.abc import Mapping
@@ -85,11 +87,9 @@ def compare(
         steps: the length of the run as planned.
 
     Returns:
-        tracking_error [process, snapshot], sharpness_over_threshold [process, snapshot], and by process the
-        geometric mean and last value of the error, onset, mean, lowest and highest sharpness over threshold in
-        the last quarter. NaN where a process has nothing to show. With replicas: floor [replica, snapshot], the
-        tracking error of each, and by replica its geometric mean and last value. With iterates: iterate_error
-        [snapshot], from the stored weights of both sides.
+        By process and snapshot the tracking error, and over the threshold sharpness, secant and quotient, with the
+        multiplier; by process the numbers of `_COLUMNS`. NaN where there is nothing to show. With replicas those of
+        `_floor`; with iterates iterate_error [snapshot], from the stored weights of both sides.
     """
     discrete = trajectories[DISCRETE]
     ratios = {process: sharpness[process]["sharpness_over_threshold"] for process in trajectories}
@@ -106,24 +106,57 @@ def compare(
     }
     statuses = [trajectories[p].attrs["status"] for p in processes]
     names = ("process", processes, {"long_name": "the discrete run, or the name of a flow"})
+    table["angle"] = ("process", [_angle(trajectories[p]) for p in processes], described(_ANGLE))
     extra: dict[str, xr.DataArray] = {}
     if replicas is not None:
         extra |= _floor(replicas, discrete)
     if iterates is not None and "iterate" in discrete:  # as long as it got to a snapshot
         extra["iterate_error"] = _iterate_error(iterates, discrete)
+    limit = sharpness[DISCRETE].attrs["threshold"]
+    over = "preconditioned sharpness over the stability threshold"
     return xr.Dataset(
         {
             "tracking_error": _stack(errors, processes, "tracking error"),
-            "sharpness_over_threshold": _stack(
-                ratios, processes, "preconditioned sharpness over the stability threshold"
-            ),
+            "sharpness_over_threshold": _stack(ratios, processes, over),
+            **_along_rods(trajectories, sharpness),
             **table,
             **extra,
             "status": ("process", statuses, {"long_name": "how the process ended"}),
         },
         coords={"process": names},
-        attrs={"title": f"flows against {discrete.attrs['title']}"},
+        attrs={"title": f"flows against {discrete.attrs['title']}", "threshold": limit},
     )
+
+
+_ALONG_RODS = {
+    "secant_over_threshold": "preconditioned secant along the rod over the stability threshold",
+    "quotient_over_threshold": "preconditioned Rayleigh quotient of the rod over the stability threshold",
+    "multiplier": "factor by which a step makes the rod longer",
+}
+
+
+def _along_rods(
+    trajectories: Mapping[str, xr.Dataset], sharpness: Mapping[str, xr.Dataset]
+) -> dict[str, xr.DataArray]:
+    """What is measured along rods, [process, snapshot]; NaN of a process that has none."""
+    found = {}
+    for name, text in _ALONG_RODS.items():
+        stored = trajectories if name == "multiplier" else sharpness
+        rows = {p: stored[p][name] for p in trajectories if name in stored[p]}
+        found[name] = _stack(rows, list(trajectories), text)
+    return found
+
+
+_ANGLE = (
+    "angle by which the first unstable mode turns in a step, in radians, at the last snapshot that has one: pi where "
+    "it alternates; NaN where the threshold is a formula, or there is none"
+)
+
+
+def _angle(data: xr.Dataset) -> float:
+    """Of the first unstable mode of the linearised step; NaN where it is not measured."""
+    found = data["angle"].dropna("snapshot").values if "angle" in data else np.zeros(0)
+    return float(found[-1]) if found.size else float("nan")
 
 
 def _row(

@@ -69,11 +69,11 @@ _WEIGHTS = ("weights", "iterate")
 _ERRORS = ("error_mean", "error_last")
 _NOT_JUDGED = (
     *("eigenvector", "residual", "raw_residual"),  # the sign is free; what is left of a search
-    *("error", "raw_error", "missed_probability"),  # random by what they are
-    *("floor", "floor_mean", "floor_last"),  # random by what they are
+    *("error", "raw_error", "missed_probability", "floor", "floor_mean", "floor_last"),  # random
     *("tracking_error", "iterate_error"),  # by error_mean and error_last
     # The oscillation, which is rounding until the rod opens; its size shows in loss_plus and loss_minus.
-    *("rod_length", "half_extent", "gradient_norm", "actual", "predicted"),
+    *("rod_length", "half_extent", "gradient_norm", "actual", "predicted", "multiplier"),
+    *("secant", "secant_over_threshold", "quotient", "quotient_over_threshold"),
     *("tracked", "untracked", "unsolved", "gradients", "hessian_products", "third_derivatives"),
 )
 

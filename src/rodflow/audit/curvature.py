@@ -5,7 +5,8 @@ snapshots. Its Rayleigh quotient u.Au must be the stored eigenvalue and ||A u - 
 residual. That shows an eigenpair, and at the weights that are stored; that no larger eigenvalue
 exists is not shown again, nor are the lower eigenvalues, whose vectors are not stored. Where the
 optimizer has a preconditioner, the sharpness of H itself has no stored vector either; it cannot be
-below the Rayleigh quotient of P^(-1/2) u, and is held against that.
+below the Rayleigh quotient of P^(-1/2) u, and is held against that. The Rayleigh quotient of the rod is
+formed again from its stored half-extent; its secant and its multiplier are not.
 
 Snapshots of all runs of a model go through one compiled program.
 """
@@ -22,6 +23,7 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from rodflow.audit.recompute import Recomputed, Sample
+from rodflow.dynamics.amplitude import is_closed, quotient
 from rodflow.linalg.curvature import Loss
 from rodflow.problem import objective
 from rodflow.stages.run import optimizer_of, preconditioner
@@ -107,8 +109,26 @@ def _pairs(loss: Loss, one: Sample) -> Iterator[_Pair]:
         yield _Pair(f"the norm of eigenvector{place}", norm, 1.0, 1.0)
         yield _Pair(f"eigenvalue{place}", eigenvalue, value, value)
         yield _Pair(f"residual{place}", float(leading["residual"].sel(snapshot=at)), residual, 1.0)
+        yield from _along_rod(loss, one, here, limit)
         least = float(stored["raw_sharpness"].sel(snapshot=at))
         yield _Pair(f"raw_sharpness{place}", least, max(least, raw), raw)
+
+
+def _along_rod(loss: Loss, one: Sample, here: xr.Dataset, limit: float) -> Iterator[_Pair]:
+    """The stored Rayleigh quotient of a rod that is open, against the stored weights."""
+    at = int(here["snapshot"])
+    if "quotient" not in one.sharpness or "half_extent" not in here:
+        return
+    found = float(one.sharpness["quotient"].sel(snapshot=at))
+    centre, extent = (jnp.asarray(here[name].values) for name in ("weights", "half_extent"))
+    expected = np.nan
+    if not is_closed(centre, extent):
+        scale = jnp.asarray(preconditioner(*optimizer_of(one.settings, one.vectors), here))
+        expected = float(quotient(loss, centre, extent, scale))
+    unit = abs(float(one.sharpness["eigenvalue"].sel(snapshot=at).isel(eigenvalue_rank=0)))
+    yield _Pair(f"quotient[snapshot={at}]", found, expected, unit)
+    over = float(one.sharpness["quotient_over_threshold"].sel(snapshot=at))
+    yield _Pair(f"quotient_over_threshold[snapshot={at}]", over, expected / limit, unit / limit)
 
 
 @eqx.filter_jit

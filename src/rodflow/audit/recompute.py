@@ -43,7 +43,7 @@ class Sample:
         artifact: the sharpness file, relative to the results root.
         settings: of the run.
         sharpness: its numbers at all snapshots.
-        vectors: eigenvector, weights and second_moment (if the optimizer has one) at a few.
+        vectors: eigenvector, weights, half_extent and second_moment (if there are such) at a few.
     """
 
     artifact: str
@@ -67,7 +67,9 @@ def sample(
     snapshots = sharpness.sizes["snapshot"]
     picked = np.unique(np.linspace(0, snapshots - 1, min(count, snapshots)).round().astype(int))
     vectors = sharpness[["eigenvector"]].isel(snapshot=picked)
-    names = [name for name in ("weights", "second_moment", "gain") if name in trajectory]
+    names = [
+        name for name in ("weights", "half_extent", "second_moment", "gain") if name in trajectory
+    ]
     beside = trajectory[names].sel(snapshot=vectors["snapshot"])
     numbers = sharpness.drop_dims("parameter")
     return Sample(path, settings, numbers, vectors.assign(beside.data_vars))

@@ -120,4 +120,5 @@ class Discrete(Process):
             "half_extent": rod.extent.weights,
             "iterate": carry.now.weights,
             "memory": rod.centre.memory,
+            "memory_extent": rod.extent.memory,
         }

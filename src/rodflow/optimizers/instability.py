@@ -109,11 +109,25 @@ def critical_gain(optimizer: OptimizerMap, state: State) -> Instability:
     if not all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state)):
         return nothing
     try:
-        return Instability(alternating_gain(optimizer, state), np.pi)
-    except OtherModeError:
-        return first_instability(optimizer, state)
+        return threshold_of(optimizer, state)
     except StateError:
         return nothing
+
+
+def threshold_of(optimizer: OptimizerMap, state: State) -> Instability:
+    """The alternating gain and the angle pi where that motion comes first, else the first instability.
+
+    A step along the mean of two gradients does not see one that alternates: no gain at all is no threshold.
+
+    Raises:
+        OptimizerError: as `first_instability`, of an optimizer that has none.
+        StateError: it has none at this state.
+    """
+    try:
+        gain = alternating_gain(optimizer, state)
+    except OtherModeError:
+        return first_instability(optimizer, state)
+    return Instability(gain, np.pi) if gain.any() else first_instability(optimizer, state)
 
 
 def filter_of(found: Coefficients, z: complex) -> Complex[np.ndarray, " parameter"]:

@@ -1,5 +1,6 @@
 """Optimizers of one's own by the name that a config gives, `FILE.py:NAME`: what they step and what is known of them."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -8,8 +9,8 @@ from jaxtyping import Array
 
 from rodflow.config.loading import call
 from rodflow.config.reference import OwnError
-from rodflow.optimizers.alternation import alternating_gain
 from rodflow.optimizers.errors import OptimizerError
+from rodflow.optimizers.instability import threshold_of
 from rodflow.optimizers.optimizer_map import OptimizerMap
 from rodflow.optimizers.table import Entry
 
@@ -44,13 +45,17 @@ def own_entry(build: Callable[..., optax.GradientTransformation], *, linear: boo
     return Entry(build, None, adaptive=False, linear=linear)
 
 
-def why_no_threshold(step: OptimizerMap, weights: Array) -> str:
-    """Why an optimizer has no linear threshold, seen after its first steps; "" where it has one."""
+def first_mode(step: OptimizerMap, weights: Array) -> tuple[float, str]:
+    """The angle by which the first unstable mode turns, seen after the first steps; NaN and why if there is none."""
     state = step.initial(weights)
     for _ in range(STEPS_TO_LOOK):
         state = step(state)
     try:
-        alternating_gain(step, state)
+        return threshold_of(step, state).angle, ""
     except OptimizerError as error:
-        return str(error)
-    return ""
+        return math.nan, str(error)
+
+
+def why_no_threshold(step: OptimizerMap, weights: Array) -> str:
+    """Why an optimizer has no linear threshold, seen after its first steps; "" where it has one."""
+    return first_mode(step, weights)[1]

@@ -16,7 +16,9 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from rodflow.config.reference import is_own
+from rodflow.dynamics.amplitude import multiplier_if_open
 from rodflow.dynamics.discrete import scale_invariant
+from rodflow.dynamics.lifted import Rod
 from rodflow.dynamics.process import Recording, Snapshot
 from rodflow.optimizers.instability import critical_gain
 from rodflow.optimizers.optimizer_map import OptimizerMap, State, optimizer_map
@@ -62,9 +64,17 @@ class Prepared:
         return self.known.limit(**self.hyperparameters)
 
     def keep(self, snapshot: Snapshot) -> Snapshot:
-        """What of a snapshot is stored: of the memory the second moment, or the critical gain where P is that."""
+        """What of a snapshot is stored.
+
+        Of the memory it is the second moment, or the critical gain where P is that; of a rod with its memory its
+        multiplier, for two gradients. A run on minibatches has none: no step is made on the full batch.
+        """
         kept = dict(snapshot)
-        memory = kept.pop("memory")
+        memory, beside = kept.pop("memory"), kept.pop("memory_extent", None)
+        if "memory_extent" in snapshot and self.settings["batch_size"] is None:
+            extent = State(kept["half_extent"], beside)
+            rod = Rod(State(kept["weights"], memory), extent)
+            kept["multiplier"] = np.asarray(multiplier_if_open(self.optimizer, rod))
         if self.known.by_gain:
             found = critical_gain(self.optimizer, State(kept["weights"], memory))
             kept["gain"] = found.gain

@@ -16,6 +16,7 @@ from rodflow.linalg.stated_error import Levels, stated_errors
 from rodflow.linalg.warm_start import Eigenvectors, start_vectors
 from rodflow.optimizers.table import Entry
 from rodflow.problem import objective
+from rodflow.stages.along_rod import along_rod
 from rodflow.stages.run import Settings, optimizer_of, preconditioner
 from rodflow.store.checkpoint import Checkpoint, let_go
 from rodflow.store.trajectory import described
@@ -133,6 +134,7 @@ def along(
         `sharpness_over_threshold`, and the `raw_sharpness` of H with `raw_residual` and `raw_error`. The errors are
         bounds but for the `missed_probability` where that is a number, and an estimate elsewhere
         (`rodflow.linalg.stated_error`).
+        Beside them what the rods see along themselves: see `rodflow.stages.along_rod`.
     """
     data = data.isel(snapshot=slice(None, None, search.every))
     known = {} if known is None else known
@@ -142,7 +144,9 @@ def along(
     limit = optimizer.limit(**hyperparameters)
     ratio = stored["eigenvalue"].isel(eigenvalue_rank=0) / limit
     words = {"long_name": "preconditioned sharpness over the stability threshold", "units": "1"}
-    return stored.assign(sharpness_over_threshold=ratio.assign_attrs(words)).assign_attrs(
+    stored = stored.assign(sharpness_over_threshold=ratio.assign_attrs(words))
+    rods = along_rod(loss, optimizer, hyperparameters, data)
+    return stored.assign(rods.data_vars).assign_attrs(
         title=f"sharpness of {data.attrs['title']}",
         process=data.attrs["process"],
         threshold=limit,

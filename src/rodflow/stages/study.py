@@ -32,7 +32,7 @@ from rodflow.config.code import digest
 from rodflow.errors import RodflowError
 from rodflow.optimizers.on_tree import Layout
 from rodflow.optimizers.optimizer_map import OptimizerMap, optimizer_map
-from rodflow.optimizers.own import STEPS_TO_LOOK, own_entry, why_no_threshold
+from rodflow.optimizers.own import STEPS_TO_LOOK, first_mode, own_entry
 from rodflow.optimizers.table import Entry
 from rodflow.problem.own import Criterion, Data, Model, Parameters, of_model, own
 from rodflow.stages.flow import follow
@@ -90,6 +90,15 @@ class Study:
     def sharpness(self) -> xr.DataArray:
         """Preconditioned sharpness over its threshold, [process, snapshot]; NaN where there is no threshold."""
         return self.comparison["sharpness_over_threshold"]
+
+    @property
+    def along_rod(self) -> xr.Dataset:
+        """Secant and quotient along the rod over the threshold, and its multiplier, [process, snapshot].
+
+        See `rodflow.dynamics.amplitude`. NaN where the rod is closed, or the process has none.
+        """
+        names = ["secant_over_threshold", "quotient_over_threshold", "multiplier"]
+        return self.comparison[names]
 
     def trajectory(self, process: str = DISCRETE) -> xr.Dataset:
         """What a process did, step by step: see `rodflow.store.trajectory`."""
@@ -242,8 +251,10 @@ def _known(
     step: OptimizerMap, weights: Array, optimizer: optax.GradientTransformation
 ) -> tuple[Entry, str]:
     """What is known of the optimizer: a threshold by its linearised map, or in words why it has none."""
-    why = why_no_threshold(step, weights)
+    angle, why = first_mode(step, weights)
     words = f"no linear threshold: {why}" if why else "threshold by the linearised map"
+    if np.isfinite(angle) and angle != np.pi:
+        words += f"; its first unstable mode turns by {np.degrees(angle):.0f} degrees a step, where a rod is no model"
     return own_entry(lambda: optimizer, linear=not why), words
 
 

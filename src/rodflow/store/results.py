@@ -128,6 +128,23 @@ class StoredRun:
             return limit
         return limit * self.settings["optimizer"]["learning_rate"]
 
+    @property
+    def has_threshold(self) -> bool:
+        """Whether its optimizer has a linear threshold, so that a sharpness can be over it."""
+        return bool(np.isfinite(self.comparison.attrs.get("threshold", 0.0)))
+
+    @property
+    def alternates(self) -> bool:
+        """Whether what becomes unstable first alternates, as a rod does; as far as is known."""
+        angle = self.angle
+        return bool(np.isnan(angle) or abs(angle - np.pi) < 1e-6)
+
+    @property
+    def angle(self) -> float:
+        """By which its first unstable mode turns in a step, in radians; NaN where that is not measured."""
+        angles = self.comparison.get("angle")
+        return float("nan") if angles is None else float(angles.sel(process=DISCRETE))
+
     def status(self, process: str) -> str:
         """How a process ended: "completed", or where it diverged or why it did not start."""
         return str(self.comparison["status"].sel(process=process).item())

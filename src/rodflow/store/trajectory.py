@@ -27,6 +27,7 @@ LONG_NAMES = {
     "alignment": "cosine <W, g> / (|W| |g|) of a scale-invariant kernel and the gradient that the step from here sees",
     "weights": "flat weights: midpoint (w[t-1] + 2 w[t] + w[t+1]) / 4 of the iterates, or centre of the flow",
     "half_extent": "half-extent of the weights: (2 w[t] - w[t-1] - w[t+1]) / 4 of the iterates, or X_w of the flow",
+    "multiplier": "multiplier ||(F(Z + X) - F(Z - X)) / 2|| / ||X|| of the rod, in the weights; NaN of a closed one",
     "iterate": "flat weights w[t] of the optimizer itself",
     "second_moment": "bias-corrected second moment of the optimizer",
     "gain": "critical gain of the optimizer's linearised map, the inverse of its preconditioner",

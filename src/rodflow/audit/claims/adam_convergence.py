@@ -16,7 +16,7 @@ from rodflow.audit.claims.claim import (
     at_least,
     at_most,
 )
-from rodflow.audit.claims.measures import demand, failed, optimizer_in
+from rodflow.audit.claims.measures import demand, demand_threshold, failed, optimizer_in
 from rodflow.audit.numbers import digits
 from rodflow.store.results import DISCRETE, StoredRun
 
@@ -48,6 +48,7 @@ def loss_distance(run: StoredRun) -> Measured:
 def departure(run: StoredRun) -> Measured:
     """The last tracking error over that at the onset, of a run that reaches its threshold."""
     demand(run, DISCRETE)
+    demand_threshold(run)
     if below_edge(run):
         raise NotApplicable("threshold never reached")
     if failure := failed(run, FLOW):

@@ -20,6 +20,7 @@ To add a claim, add an entry to the module of its subject. No module here import
 from rodflow.audit.claims import (
     adam_convergence,
     adam_in_continuous_time,
+    along_rod,
     central_flow,
     edge_of_stability,
     k_adam,
@@ -30,6 +31,7 @@ from rodflow.audit.claims.claim import Claim
 
 CLAIMS: tuple[Claim, ...] = (
     *rod_flow.CLAIMS,
+    *along_rod.CLAIMS,
     *central_flow.CLAIMS,
     *edge_of_stability.CLAIMS,
     *adam_in_continuous_time.CLAIMS,

@@ -107,6 +107,19 @@ def demand(run: StoredRun, *processes: str) -> None:
             raise NotApplicable(f"{name} {status}")
 
 
+def demand_threshold(run: StoredRun) -> None:
+    """Raise `NotApplicable` unless the optimizer of a run has a linear threshold."""
+    if not run.has_threshold:
+        raise NotApplicable("no linear threshold")
+
+
+def demand_rod(run: StoredRun) -> None:
+    """Raise `NotApplicable` where what becomes unstable first does not alternate."""
+    if not run.alternates:
+        turns = f"{math.degrees(run.angle):.0f} degrees a step"
+        raise NotApplicable(f"the first unstable mode turns by {turns}, and is no rod")
+
+
 def failed(run: StoredRun, flow: str) -> str:
     """How a flow of a completed discrete run ended, "" if it is completed."""
     demand(run, DISCRETE)
@@ -133,6 +146,7 @@ def _ratio(above: float, below: float) -> float:
 def onset_time(run: StoredRun) -> Measured:
     """When the discrete run reaches its threshold, as a fraction of its length; inf: never."""
     demand(run, DISCRETE)
+    demand_threshold(run)
     onset = _of(run, "onset", DISCRETE)
     if math.isnan(onset):
         highest = float(run.comparison["sharpness_over_threshold"].sel(process=DISCRETE).max())
@@ -250,6 +264,7 @@ def onset_error(flow: str) -> Measure:
 
     def measure(run: StoredRun) -> Measured:
         failure = failed(run, flow)
+        demand_threshold(run)
         there, here = _of(run, "onset", DISCRETE), _of(run, "onset", flow)
         if there <= _start(run):
             raise NotApplicable("at its threshold before the flows start")
@@ -272,6 +287,7 @@ def oscillation_error(flow: str) -> Measure:
 
     def measure(run: StoredRun) -> Measured:
         failure = failed(run, flow)
+        demand_threshold(run)
         if math.isnan(_of(run, "onset", DISCRETE)):
             raise NotApplicable("threshold never reached")
         rods = [run.series(name)["rod_length"] for name in (DISCRETE, flow)]

@@ -249,6 +249,7 @@ class CovarianceClosure(Process):
             "weights": carry.centre.weights,
             "half_extent": carry.rod.extent.weights,
             "memory": carry.centre.memory,
+            "memory_extent": carry.rod.extent.memory,
         }
 
 

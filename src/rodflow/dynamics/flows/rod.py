@@ -198,6 +198,7 @@ class RodProcess(Process):
             "weights": carry.centre.weights,
             "half_extent": carry.extent.weights,
             "memory": carry.centre.memory,
+            "memory_extent": carry.extent.memory,
         }
 
 

@@ -165,6 +165,7 @@ class RodMacro(Process):
             "weights": rod.centre.weights,
             "half_extent": rod.extent.weights,
             "memory": rod.centre.memory,
+            "memory_extent": rod.extent.memory,
         }
 
     def remark(self, series: dict[str, np.ndarray], steps: np.ndarray) -> str:

@@ -20,6 +20,9 @@ TOLERANCE = 0.1
 NOT_REACHED = "threshold not reached"
 """What is said of a run that completed without reaching its threshold."""
 
+NO_THRESHOLD = "no linear threshold"
+"""What is said of a run whose optimizer's step is not linear in a small gradient."""
+
 BAND_COLOR = "#cfe3f1"
 """Of the area near a threshold."""
 
@@ -36,9 +39,16 @@ def ending(run: StoredRun) -> str:
     return run.status(DISCRETE).split(":")[0]
 
 
+def no_rod(run: StoredRun) -> str:
+    """In words, that the first mode of a run to become unstable does not alternate; "" if it does."""
+    if run.alternates:
+        return ""
+    return f"first mode turns by {np.degrees(run.angle):.0f}° a step: no rod"
+
+
 def never_reached(run: StoredRun) -> bool:
-    """Whether a run completed and never reached its threshold."""
-    return not diverged(run) and not np.isfinite(onset(run))
+    """Whether a run completed and never reached the threshold that it has."""
+    return run.has_threshold and not diverged(run) and not np.isfinite(onset(run))
 
 
 def late(run: StoredRun, what: Literal["mean", "lowest", "highest"] = "mean") -> float:
@@ -52,9 +62,13 @@ def exception(run: StoredRun) -> str:
     """In words, why a run does not end at its threshold; "" if it does."""
     if diverged(run):
         return ending(run)
+    if not run.has_threshold:
+        return NO_THRESHOLD
+    if no_rod(run):
+        return no_rod(run)
     if never_reached(run):
         return NOT_REACHED
-    if late(run) >= 1 - TOLERANCE:
+    if not np.isfinite(late(run)) or late(run) >= 1 - TOLERANCE:
         return ""
     return f"last reached at step {int(last_reached(sharpness(run, DISCRETE)))}"
 

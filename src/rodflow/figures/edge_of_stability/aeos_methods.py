@@ -16,6 +16,7 @@ from matplotlib.lines import Line2D
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry, except_optimizers
 from rodflow.figures.core.marks import (
+    NO_THRESHOLD,
     band_key,
     cross,
     curve,
@@ -151,7 +152,7 @@ def _head(axes: Axes, runs: Sequence[StoredRun], *, several: bool) -> None:
     look: dict[str, Any] = {"room": False, "va": "bottom"}
     note(axes, ", ".join(own), (0, 1), shift=(0, 10.5), fontsize=6, color=FAINT, **look)
     measured = "$S$" if in_gain(run) else "$\\eta S$"
-    limit = f"threshold of {measured}: {run.threshold:.4g}"
+    limit = f"threshold of {measured}: {run.threshold:.4g}" if run.has_threshold else NO_THRESHOLD
     note(axes, limit, (0, 1), shift=(0, 2), color=_COLORS[in_gain(run)], **look)
     words = [*dict.fromkeys(text for run in runs if (text := _exception(run)))]
     if done := [run for run in runs if np.isfinite(late(run))]:

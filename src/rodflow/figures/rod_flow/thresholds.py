@@ -14,11 +14,13 @@ from rodflow.figures.core.findings import share_within
 from rodflow.figures.core.forest import Forest, Line, forest
 from rodflow.figures.core.marks import (
     BAND_COLOR,
+    NO_THRESHOLD,
     TOLERANCE,
     band_key,
     diverged,
     ending,
     never_reached,
+    no_rod,
 )
 from rodflow.figures.core.rows import sharpness
 from rodflow.figures.core.style import (
@@ -28,6 +30,7 @@ from rodflow.figures.core.style import (
     Drawing,
     Numbers,
     key,
+    note,
     process_style,
     styled,
 )
@@ -45,7 +48,8 @@ stability that did not hold its threshold.
 Where each optimizer holds its sharpness: the dot is the time average, from the opening of the rod to the end of
 the run, of learning rate times preconditioned sharpness, divided by the largest value that is stable by linear
 theory; the bar goes from the quantile of 10% to that of 90%. An open mark is a run whose rod is closed for most of
-that time, so that it says nothing about the edge. A run that never reached its threshold has no mark. Both are
+that time, so that it says nothing about the edge. A run that never reached its threshold has no mark,
+nor has an optimizer without one (its step is not linear in a small gradient). Both are
 dimensionless; the numbers on the right are not divided. With momentum 0.9 theory says 2 for gradient descent and
 RMSProp, :math:`2(1+\beta)/(1-\beta) = 38` for heavy ball and Adam, and
 :math:`2(1+\beta)/((1-\beta)(1+2\beta)) = 13.57` for Nesterov and NAdam. Where no formula is known (AdamW, AMSGrad,
@@ -138,7 +142,13 @@ def _draw_line(chart: Forest, line: Line, numbers: Numbers) -> None:
             numbers.add(run, DISCRETE, "mean", ends[0])
             measured.append(ends)
         _draw_mark(chart.axes, height, where, found)
-    theories = dict.fromkeys(f"{run.threshold:.4g}" for run in line.runs)
+    if words := no_rod(line.runs[0]):
+        note(
+            chart.axes, words, (0, line.height), coordinates=("axes fraction", "data"), va="center"
+        )
+    theories = dict.fromkeys(
+        f"{run.threshold:.4g}" if run.has_threshold else "none" for run in line.runs
+    )
     chart.write(_COLUMNS["theory"], line.height, " / ".join(theories))
     if measured:
         mean, low, high = np.mean(measured, axis=0)
@@ -160,6 +170,8 @@ def _draw_mark(axes: Axes, height: float, where: edge.Window, found: edge.Spread
 
 def _why_not(run: StoredRun) -> str:
     """Why a run has no numbers."""
+    if not run.has_threshold:
+        return NO_THRESHOLD
     if diverged(run):
         return ending(run)
     if not never_reached(run):

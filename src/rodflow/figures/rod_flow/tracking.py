@@ -16,6 +16,7 @@ from matplotlib.ticker import MultipleLocator
 
 from rodflow.config.declarations import FigureEntry
 from rodflow.figures.core.findings import medians
+from rodflow.figures.core.marks import NO_THRESHOLD, no_rod
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import (
     by_row,
@@ -99,6 +100,9 @@ _QUANTITIES = (
 )
 
 
+_SHARPNESS = [quantity.name for quantity in _QUANTITIES].index("sharpness_over_threshold")
+
+
 @dataclass(frozen=True)
 class _Curve:
     """What is drawn of one process of one run in one panel, [point]."""
@@ -145,6 +149,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             run = members[0]
             describe_run(line[0], run, *([model_label(run.model)] if several else []))
             state_failures(line[0], members)
+            _say_what_threshold(line[_SHARPNESS], run)
             mark_steps(line, run, named=r == 0)
         share_steps(grid)
         key(figure, lines_of(dict.fromkeys(process for run in runs for process in run.processes)))
@@ -187,6 +192,12 @@ def _set_limits(column: Sequence[Axes], drawn: Sequence[list[_Curve]], quantity:
             axes.axhline(1, **THIN)
             continue
         show_on_log_scale(axes, values)
+
+
+def _say_what_threshold(axes: Axes, run: StoredRun) -> None:
+    """In words, that there is no threshold to be over, or that what becomes unstable there is no rod."""
+    words = no_rod(run) if run.has_threshold else NO_THRESHOLD
+    note(axes, words, (0, 0), shift=(3, 2), room=False)
 
 
 def _name_heights(axes: Axes, curves: Sequence[_Curve]) -> None:

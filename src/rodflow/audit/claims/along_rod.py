@@ -1,0 +1,177 @@
+"""Which curvature the thresholds are about: the largest eigenvalue, or that along the oscillation.
+
+Both are averaged over the same snapshots, those at which the rod of the discrete run is open
+(`rodflow.analysis.open_rod`), and judged by the same bound of 5%. Bound and window were fixed before any run was
+looked at.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any, cast
+
+import numpy as np
+import xarray as xr
+
+from rodflow.analysis.open_rod import FEWEST, held, snapshots_open
+from rodflow.audit.claims.claim import (
+    TARGET,
+    Bound,
+    Claim,
+    Measure,
+    Measured,
+    NotApplicable,
+    at_least,
+    at_most,
+    share,
+)
+from rodflow.audit.claims.measures import (
+    demand,
+    demand_rod,
+    demand_threshold,
+    failed,
+    onset_time,
+    optimizer_in,
+)
+from rodflow.store import artifact
+from rodflow.store.results import DISCRETE, StoredRun
+
+WITHIN = Bound(0.95, 1.05)
+"""Values over the threshold that count as being there."""
+
+_FIGURE = "along_rod"
+_FILES = ("comparison.nc", "discrete.nc")
+_WINDOW = "while the rod is open (from when it is half its longest, where it exceeds a tenth of it)"
+
+
+def _of_full_batches(settings: Mapping[str, Any]) -> str:
+    return "" if settings["batch_size"] is None else "is about full-batch runs"
+
+
+def _at_snapshots(run: StoredRun) -> np.ndarray:
+    demand(run, DISCRETE)
+    demand_rod(run)
+    start = artifact.settings(run.comparison)["start"]
+    at = run.comparison["snapshot"].values
+    return snapshots_open(run.series(DISCRETE)["rod_length"], at, start)
+
+
+def while_open(name: str) -> Measure:
+    """Time average of a quantity over its threshold while the rod of the discrete run is open.
+
+    Args:
+        name: "sharpness", "secant" or "quotient".
+    """
+
+    def measure(run: StoredRun) -> Measured:
+        demand_threshold(run)
+        if math.isinf((time := onset_time(run)).value):
+            raise NotApplicable(time.note)
+        values = run.comparison[f"{name}_over_threshold"].sel(process=DISCRETE)
+        found = held(values, _at_snapshots(run))
+        if math.isnan(found.mean):
+            raise NotApplicable(f"open at {found.found} snapshots, of {FEWEST} that are needed")
+        words = f"10 to 90%: {found.low:.3g} to {found.high:.3g}, {found.found} snapshots"
+        return Measured(found.mean, words)
+
+    return measure
+
+
+def multiplier_while_open(run: StoredRun) -> Measured:
+    """Geometric mean of the multiplier while the rod of the discrete run is open."""
+    logarithm = cast(xr.DataArray, np.log(run.comparison["multiplier"].sel(process=DISCRETE)))
+    found = held(logarithm, _at_snapshots(run))
+    if math.isnan(found.mean):
+        raise NotApplicable(f"open at {found.found} snapshots, of {FEWEST} that are needed")
+    low, mean, high = np.exp([found.low, found.mean, found.high])
+    return Measured(float(mean), f"10 to 90%: {low:.3g} to {high:.3g}, {found.found} snapshots")
+
+
+def nearer(run: StoredRun) -> Measured:
+    """Distance of the secant from the threshold over that of the largest eigenvalue, both averaged."""
+    secant, largest = (while_open(name)(run).value for name in ("secant", "sharpness"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = float(np.float64(abs(secant - 1)) / np.float64(abs(largest - 1)))
+    return Measured(ratio, f"secant {secant:.3g}, largest eigenvalue {largest:.3g}")
+
+
+def last_stable_over(flow: str) -> Measure:
+    """Last tracking error of the stable flow over that of a flow, for runs without an onset; 0 if the flow diverged."""
+
+    def measure(run: StoredRun) -> Measured:
+        if failure := failed(run, flow):
+            return Measured(0.0, failure)
+        demand(run, "stable")
+        stable, own = (
+            float(run.comparison["error_last"].sel(process=one)) for one in ("stable", flow)
+        )
+        return Measured(stable / own, f"stable {stable:.2g}, {flow} {own:.2g}")
+
+    return measure
+
+
+_QUANTITIES = {
+    "secant": "preconditioned secant along the rod",
+    "quotient": "preconditioned Rayleigh quotient of the rod",
+    "sharpness": "largest eigenvalue of the preconditioned Hessian",
+}
+
+CLAIMS: tuple[Claim, ...] = (
+    *(
+        Claim(
+            id=f"{name}-while-open",
+            source=TARGET,
+            figure=_FIGURE,
+            statement=f"The {what} settles at the threshold: {_WINDOW} its time average is within 5% of it.",
+            quantity=f"time average of the {what} over the threshold",
+            measure=while_open(name),
+            allowed=WITHIN,
+            files=_FILES,
+            about=_of_full_batches,
+        )
+        for name, what in _QUANTITIES.items()
+    ),
+    Claim(
+        id="curvature-along-rod-nearer",
+        source=TARGET,
+        figure=_FIGURE,
+        statement=(
+            "The thresholds are about the curvature along the oscillation: in at least 80% of the runs the secant "
+            f"along the rod is nearer to the threshold than the largest eigenvalue, both averaged {_WINDOW}."
+        ),
+        quantity="distance of the secant from the threshold over that of the largest eigenvalue",
+        measure=nearer,
+        allowed=at_least(0.8),
+        files=_FILES,
+        overall=share(at_most(1)),
+        about=_of_full_batches,
+    ),
+    Claim(
+        id="multiplier-while-open",
+        source=TARGET,
+        figure=_FIGURE,
+        statement=(
+            "An oscillation that persists neither grows nor shrinks, with a linear threshold or without one: "
+            f"{_WINDOW} the multiplier of the rod averages to 1 within 5%."
+        ),
+        quantity="geometric mean of the multiplier",
+        measure=multiplier_while_open,
+        allowed=WITHIN,
+        files=_FILES,
+        about=_of_full_batches,
+    ),
+    Claim(
+        id="muon-rod-unit-step",
+        source=TARGET,
+        figure=_FIGURE,
+        statement=(
+            "The rod flow (unit step) of Muon, which has no linear threshold, tracks where the stable flow does not: "
+            "it ends at least 10 times nearer to the discrete run."
+        ),
+        quantity="last tracking error of the stable flow over that of the rod flow in unit steps",
+        measure=last_stable_over("rod_unit_step"),
+        flow="rod_unit_step",
+        allowed=at_least(10),
+        about=optimizer_in("muon"),
+    ),
+)
+"""In the order of the report."""
