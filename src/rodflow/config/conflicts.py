@@ -28,10 +28,27 @@ def conflicts(config: Config, options: Options) -> Iterator[Problem]:
             yield _place(config, model, optimizer, "batch_size"), text
 
 
-def missing_flows(optimizer: str, flows: Sequence[str], batch: int | None) -> Iterator[str]:
-    """Why an optimizer has none of one of the flows."""
-    if batch is not None and flows:
-        yield f"has {flows[0]} for {optimizer} with batch_size {batch}; a flow follows full batches"
+def missing_flows(
+    optimizer: str, flows: Sequence[str], batch: int | None, images: int
+) -> Iterator[str]:
+    """Why an optimizer has none of one of the flows.
+
+    Args:
+        optimizer: its name.
+        flows: their names.
+        batch: images in a batch; None: all.
+        images: on which it trains.
+    """
+    of_batches = [name for name in FLOWS if FLOWS[name].batches]
+    for flow in flows:
+        if batch is not None and flow not in of_batches:
+            known = all_of(of_batches)
+            text = "a flow follows full batches, but for those of minibatches"
+            yield f"has {flow} for {optimizer} with batch_size {batch}; {text}: {known}"
+            break
+        if flow in of_batches and (batch is None or batch == images):
+            text = f"a batch of all {images} images leaves no noise, and the flow models nothing"
+            yield f"has {flow} for {optimizer} with batch_size {show(batch)}; {text}: give fewer"
     for flow in flows:
         entry = FLOWS[flow]
         if not entry.supports(optimizer, OPTIMIZERS[optimizer]):
@@ -146,7 +163,8 @@ def _missing_flows(
     if own.flows is not None:
         place = _place(config, model, optimizer, "flows")
     flows = config.flows if own.flows is None else own.flows
-    for text in missing_flows(optimizer, flows, own.batch_size):
+    images = samples(config, config.models[model])
+    for text in missing_flows(optimizer, flows, own.batch_size, images):
         yield place, f"{text}; give {optimizer} flows of its own"
 
 

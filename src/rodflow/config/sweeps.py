@@ -112,7 +112,8 @@ def _bad_runs(config: Config, entry: SweepSettings, options: Options) -> Iterato
             if text := too_late(chosen.start, every, chosen.steps):
                 axis = next((key for key in ("steps", "start") if key in values), "start")
                 yield ("over", axis), text
-            for text in missing_flows(optimizer, entry.flows, chosen.batch_size):
+            images = samples(config, config.models[model])
+            for text in missing_flows(optimizer, entry.flows, chosen.batch_size, images):
                 yield ("flows",), text
 
 
