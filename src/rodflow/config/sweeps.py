@@ -132,9 +132,9 @@ def _bad_runs(config: Config, entry: SweepSettings, options: Options) -> Iterato
             if text := too_late(chosen.start, every, chosen.steps):
                 axis = next((key for key in ("steps", "start") if key in values), "start")
                 yield ("over", axis), text
-            for text in missing_flows(
-                optimizer, config.declared(optimizer), entry.flows, chosen.batch_size
-            ):
+            images = samples(config, config.models[model])
+            declared = config.declared(optimizer)
+            for text in missing_flows(optimizer, declared, entry.flows, chosen.batch_size, images):
                 yield ("flows",), text
 
 

@@ -24,6 +24,7 @@ from rodflow.audit.claims import (
     central_flow,
     edge_of_stability,
     k_adam,
+    minibatches,
     rod_flow,
     scale_invariance,
 )
@@ -34,6 +35,7 @@ CLAIMS: tuple[Claim, ...] = (
     *along_rod.CLAIMS,
     *central_flow.CLAIMS,
     *edge_of_stability.CLAIMS,
+    *minibatches.CLAIMS,
     *adam_in_continuous_time.CLAIMS,
     *adam_convergence.CLAIMS,
     *scale_invariance.CLAIMS,
