@@ -16,13 +16,11 @@ weight makes the step no multiple of gradients any more, and nothing is known of
 The module imports neither JAX nor matplotlib.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import xarray as xr
 
 from rodflow.config.catalogue import OPTIMIZERS
+from rodflow.config.values import Settings
 
 
 def has_kernels(series: xr.Dataset) -> bool:
@@ -41,7 +39,7 @@ def squared_steps(series: xr.Dataset) -> xr.DataArray:
     return series["squared_update"].astype(np.float64).cumsum("step").shift(step=1, fill_value=0.0)
 
 
-def momentum_factor(optimizer: Mapping[str, Any]) -> float:
+def momentum_factor(optimizer: Settings) -> float:
     """Growth over the sum of squared steps by momentum alone, (1 + b) / (1 - b); NaN where there is no formula.
 
     Args:
@@ -52,7 +50,7 @@ def momentum_factor(optimizer: Mapping[str, Any]) -> float:
     return float((1 + decay) / (1 - decay))
 
 
-def power(optimizer: Mapping[str, Any]) -> int:
+def power(optimizer: Settings) -> int:
     """The power of ||W|| by which the learning rate is divided to give that of the direction W / ||W||.
 
     The gradient is inversely proportional to ||W||. Steps as long as the gradient turn the direction by
@@ -61,7 +59,7 @@ def power(optimizer: Mapping[str, Any]) -> int:
     return 1 if OPTIMIZERS[optimizer["name"]].normalises else 2
 
 
-def relative_rate(series: xr.Dataset, optimizer: Mapping[str, Any]) -> xr.DataArray:
+def relative_rate(series: xr.Dataset, optimizer: Settings) -> xr.DataArray:
     """The effective learning rate of the direction over that at step 0, [step, kernel]."""
     squared = series["squared_norm"].astype(np.float64)
     return (squared / squared.isel(step=slice(1)).sum("step", skipna=False)) ** (

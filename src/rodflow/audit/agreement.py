@@ -13,16 +13,17 @@ A folder may be somebody else's: what cannot be compared is said so, and no name
 import json
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from rodflow.config.values import Settings
 from rodflow.errors import RodflowError, printable
 from rodflow.store import artifact
 from rodflow.store.files import (
@@ -354,7 +355,7 @@ def _compare_claims(found: Agreement) -> None:
             found.faults.append(f"claim {name}: {'; '.join(other)}")
 
 
-def _verdicts(claim: Mapping[str, Any]) -> dict[str, str]:
+def _verdicts(claim: Settings) -> dict[str, str]:
     """What each run, or all together, say about a claim: verdict and number."""
     return {
         str(

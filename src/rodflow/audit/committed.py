@@ -10,11 +10,12 @@ from typing import Any
 
 from rodflow.config.settings import ConfigError, load, resolve
 from rodflow.config.uses import of_experiment
+from rodflow.config.values import Settings
 from rodflow.errors import RodflowError
 
 MADE, AUDIT = "made.json", "audit.json"
 
-Entry = Mapping[str, Any]
+Entry = Settings
 """A claim as `rodflow.audit.report.as_json` has it."""
 
 

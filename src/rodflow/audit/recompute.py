@@ -2,13 +2,14 @@
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
-from typing import Any
 
 import numpy as np
 import xarray as xr
+
+from rodflow.config.values import Settings
 
 ALLOWED = 1e-12
 """Relative difference of float64 numbers that are computed again from the same files."""
@@ -47,14 +48,14 @@ class Sample:
     """
 
     artifact: str
-    settings: Mapping[str, Any]
+    settings: Settings
     sharpness: xr.Dataset
     vectors: xr.Dataset
 
 
 def sample(
     path: str,
-    settings: Mapping[str, Any],
+    settings: Settings,
     sharpness: xr.Dataset,
     trajectory: xr.Dataset,
     count: int = 3,

@@ -13,6 +13,7 @@ from rodflow.analysis.comparison import compare
 from rodflow.audit.recompute import Recomputed, Sample, recompute, sample
 from rodflow.config.experiment import Experiment, Run
 from rodflow.config.plan import run_files
+from rodflow.config.values import Settings
 from rodflow.store import artifact
 from rodflow.store.files import ArtifactError, Problem, place_fault
 from rodflow.store.results import COMPLETED, StoredRun
@@ -50,7 +51,7 @@ class Found:
         self.statuses |= other.statuses
 
     def read(
-        self, root: Path, path: str, kind: str, settings: Mapping[str, Any], faulty: Set[str]
+        self, root: Path, path: str, kind: str, settings: Settings, faulty: Set[str]
     ) -> xr.Dataset | None:
         """A sound artifact; None if it is among the faulty ones or has a problem, which is named."""
         if place_fault(root, path) or path in faulty:

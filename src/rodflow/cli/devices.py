@@ -9,11 +9,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from typing import Any
 
 from rodflow.cli import folders
 from rodflow.cli.environment import full_precision
+from rodflow.config.values import Settings
 from rodflow.errors import RodflowError
 
 _held: list[int] = []  # descriptors of locks, while the job lives
@@ -38,7 +37,7 @@ def take_a_core() -> None:
             return
 
 
-def take_devices(settings: Mapping[str, Any]) -> None:
+def take_devices(settings: Settings) -> None:
     """Keep to as many GPUs as the settings want, which no other job of the user has; wait until there are so many.
 
     To be called before JAX looks for devices. Nothing happens on a machine without GPUs, or where JAX has no plugin for

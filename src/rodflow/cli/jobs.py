@@ -11,16 +11,17 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from rodflow.cli.environment import recorded
+from rodflow.config.values import Settings
 
 if TYPE_CHECKING:
     import xarray as xr
 
     from rodflow.store.checkpoint import Scratch
 
-Option = Mapping[str, Any]
+Option = Settings
 """Keyword arguments of `ArgumentParser.add_argument`."""
 
 JSON: Option = {"type": json.loads, "metavar": "JSON"}
@@ -73,7 +74,7 @@ class Job:
         output: Path,
         *,
         kind: str,
-        settings: Mapping[str, Any],
+        settings: Settings,
         inputs: Mapping[str, Path] | None = None,
         computed: bool = True,
     ) -> None:

@@ -19,6 +19,8 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, WrapValidator
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError, PydanticKnownError
 
+from rodflow.config.values import Settings
+
 Form = Any
 """A type that is made while the program runs, which no checker of types can name."""
 
@@ -287,7 +289,7 @@ class Flow:
 # Models and data sets
 
 
-Relation = Callable[[Mapping[str, Any]], tuple[str, str] | None]
+Relation = Callable[[Settings], tuple[str, str] | None]
 """Whether settings of a model go together, with each other and with those of the data set, as "dataset.size".
 
 It gives None, or the setting that does not fit and what is wrong with it.
@@ -297,7 +299,7 @@ It gives None, or the setting that does not fit and what is wrong with it.
 def divides(key: str, whole: str) -> Relation:
     """A setting divides another one."""
 
-    def relation(settings: Mapping[str, Any]) -> tuple[str, str] | None:
+    def relation(settings: Settings) -> tuple[str, str] | None:
         own, other = settings[key], settings.get(whole)
         if other is None or other % own == 0:
             return None
@@ -309,7 +311,7 @@ def divides(key: str, whole: str) -> Relation:
 def each_halves(key: str, side: str) -> Relation:
     """Each entry of a list halves the side of an image, which keeps a pixel."""
 
-    def relation(settings: Mapping[str, Any]) -> tuple[str, str] | None:
+    def relation(settings: Settings) -> tuple[str, str] | None:
         entries, pixels = len(settings[key]), settings.get(side)
         if pixels is None or 2**entries <= pixels:
             return None
@@ -383,7 +385,7 @@ class Run(Protocol):
         """The continuous-time models that are compared with it."""
 
     @property
-    def settings(self) -> Mapping[str, Any]:
+    def settings(self) -> Settings:
         """Everything that determines the trajectory."""
 
 

@@ -15,6 +15,7 @@ from types import ModuleType, TracebackType
 from typing import Any
 
 from rodflow.config.reference import OwnError, digest, reference
+from rodflow.config.values import Settings
 from rodflow.errors import RodflowError
 
 _PACKAGE = Path(__file__).resolve().parents[1]
@@ -24,7 +25,7 @@ _FOLDERS: set[Path] = set()
 
 def call(
     text: str,
-    place: Mapping[str, Any],
+    place: Settings,
     arguments: Mapping[str, object],
     **given: object,
 ) -> Any:
@@ -47,7 +48,7 @@ def call(
         return own(**plain, **known)
 
 
-def function(text: str, place: Mapping[str, Any]) -> Callable[..., Any]:
+def function(text: str, place: Settings) -> Callable[..., Any]:
     """The function or class of one's own that a reference names.
 
     Raises:

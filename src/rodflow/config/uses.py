@@ -9,13 +9,13 @@ no import: the optimizer, the model, the data set, the flow, the figure. Here it
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from rodflow.config import plan
 from rodflow.config.catalogue import DATASETS, FIGURES, FLOWS, MODELS, OPTIMIZERS, Kind
 from rodflow.config.code import digest
 from rodflow.config.experiment import Experiment
 from rodflow.config.reference import is_own
+from rodflow.config.values import Settings
 
 _COMMANDS = "rodflow.cli.stages"
 
@@ -31,7 +31,7 @@ _FIXED: Mapping[str, Sequence[tuple[Kind, str]]] = {
 
 def code(
     stage: str,
-    *settings: Mapping[str, Any],
+    *settings: Settings,
     flow: str = "",
     figure: str = "",
     replays: Sequence[str] = (),
@@ -54,7 +54,7 @@ def code(
 
 def modules(
     stage: str,
-    *settings: Mapping[str, Any],
+    *settings: Settings,
     flow: str = "",
     figure: str = "",
     replays: Sequence[str] = (),
@@ -73,7 +73,7 @@ def modules(
     return tuple(dict.fromkeys(own))
 
 
-def _named(settings: Mapping[str, Any]) -> Iterator[str]:
+def _named(settings: Settings) -> Iterator[str]:
     """The modules that a run names; code of one's own has its digest in the settings."""
     for kind, name in (
         (OPTIMIZERS, settings["optimizer"]["name"]),

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import optax
 from jaxtyping import Array
 
 from rodflow.config.loading import call
 from rodflow.config.reference import OwnError
+from rodflow.config.values import Settings
 from rodflow.optimizers.errors import OptimizerError
 from rodflow.optimizers.instability import threshold_of
 from rodflow.optimizers.optimizer_map import OptimizerMap
@@ -19,7 +19,7 @@ STEPS_TO_LOOK = 3
 
 
 def own_transformation(
-    name: str, arguments: Mapping[str, object], own: Mapping[str, Any], steps: int
+    name: str, arguments: Mapping[str, object], own: Settings, steps: int
 ) -> optax.GradientTransformation:
     """The optax transformation that code of one's own gives.
 

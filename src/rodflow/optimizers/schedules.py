@@ -2,11 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import optax
 from jaxtyping import Array
 
+from rodflow.config.values import Settings
 from rodflow.optimizers.table import Entry
 
 
@@ -81,7 +81,7 @@ class Scheduled:
         return self.build(learning_rate=rate, **hyperparameters)
 
 
-def scheduled_entry(known: Entry, rate: Mapping[str, Any]) -> Entry:
+def scheduled_entry(known: Entry, rate: Settings) -> Entry:
     """An optimizer of the table under a schedule: its threshold is that of its linearised map at each step.
 
     Args:

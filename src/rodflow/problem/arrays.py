@@ -5,7 +5,6 @@ data["input"]  # (sample, input_1, ...), float32 or int32
 data["target"]  # (sample, ...)
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import xarray as xr
 
 from rodflow.config.loading import call
 from rodflow.config.reference import OwnError, file_digest
+from rodflow.config.values import Settings
 
 
 def of_arrays(
@@ -57,7 +57,7 @@ def of_arrays(
     return xr.Dataset(variables, attrs=known)
 
 
-def own_data(settings: Mapping[str, Any]) -> xr.Dataset:
+def own_data(settings: Settings) -> xr.Dataset:
     """The data set of code of one's own, which gives inputs and targets.
 
     Args:
@@ -78,7 +78,7 @@ def own_data(settings: Mapping[str, Any]) -> xr.Dataset:
     return of_arrays(*given, samples, title=f"data of {name}", source=name)
 
 
-def own_paths(own: Mapping[str, Any]) -> list[Path]:
+def own_paths(own: Settings) -> list[Path]:
     """The files of a data set, in the order of the config, as they were when the settings were made.
 
     Raises:

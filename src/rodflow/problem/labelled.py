@@ -11,7 +11,7 @@ when it is asked for.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from jaxtyping import Float
 
 from rodflow.config.catalogue import DATASETS
 from rodflow.config.reference import is_own
+from rodflow.config.values import Settings
 from rodflow.errors import RodflowError
 from rodflow.problem.arrays import own_data
 
@@ -32,7 +33,7 @@ class DatasetError(RodflowError, ValueError):
     """A data set that cannot be had as asked: one line with what, its value and the remedy."""
 
 
-def load(settings: Mapping[str, Any]) -> xr.Dataset:
+def load(settings: Settings) -> xr.Dataset:
     """The data set that the settings describe.
 
     Args:

@@ -12,7 +12,6 @@ parameters and images.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -23,10 +22,11 @@ from jaxtyping import Float, PyTree
 
 from rodflow.config.catalogue import MODELS
 from rodflow.config.declarations import choices_of
+from rodflow.config.values import Settings
 from rodflow.problem.layers import Images, ModelError
 
 
-def build(settings: Mapping[str, Any], classes: int) -> nn.Module:
+def build(settings: Settings, classes: int) -> nn.Module:
     """The network that the settings describe.
 
     Two networks of equal settings are equal and have the same hash.

@@ -15,7 +15,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,6 +31,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array, DTypeLike, Float, Int, PyTree
 
 from rodflow.config.reference import is_own
+from rodflow.config.values import Settings
 from rodflow.errors import RodflowError
 from rodflow.problem import networks
 from rodflow.problem.own import criterion_of
@@ -196,9 +197,7 @@ class Objective(eqx.Module):
         return self.network(self.unravel(weights), self.inputs)
 
 
-def of_run(
-    dataset: xr.Dataset, settings: Mapping[str, Any]
-) -> tuple[Objective, Float[Array, " parameter"]]:
+def of_run(dataset: xr.Dataset, settings: Settings) -> tuple[Objective, Float[Array, " parameter"]]:
     """The loss that a run trains on, of its own number of images, and its initial weights.
 
     Args:
@@ -225,14 +224,14 @@ def of_run(
 
 def build(
     dataset: xr.Dataset,
-    model_settings: Mapping[str, Any],
+    model_settings: Settings,
     criterion: str,
     seed: int,
     dtype: DTypeLike = jnp.float32,
     *,
     devices: int = 1,
     samples_at_once: int | None = None,
-    own: Mapping[str, Any] | None = None,
+    own: Settings | None = None,
 ) -> tuple[Objective, Float[Array, " parameter"]]:
     """The loss of a model on a data set, and the initial weights of a seed.
 
@@ -280,9 +279,7 @@ def build(
     return loss, weights
 
 
-def _criterion(
-    criterion: str, own: Mapping[str, Any], *, images: bool
-) -> Callable[[Array, Array], Array]:
+def _criterion(criterion: str, own: Settings, *, images: bool) -> Callable[[Array, Array], Array]:
     if is_own(criterion):
         return own_criterion(criterion, own)
     if criterion not in CRITERIA:

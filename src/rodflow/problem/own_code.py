@@ -1,8 +1,7 @@
 """Models and criteria of one's own, by the name that a config gives: `FILE.py:NAME`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,15 +9,14 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from rodflow.config.loading import call, explained, function
+from rodflow.config.values import Settings
 from rodflow.problem.own import Apply, Parameters, ProblemError, function_of
 
-Own = Mapping[str, Any]
+Own = Settings
 """`own` of a run's settings."""
 
 
-def own_model(
-    settings: Mapping[str, Any], own: Own, inputs: Array, seed: int
-) -> tuple[Apply, Parameters]:
+def own_model(settings: Settings, own: Own, inputs: Array, seed: int) -> tuple[Apply, Parameters]:
     """The function and the initial parameters of a model.
 
     Args:

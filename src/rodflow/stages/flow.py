@@ -3,9 +3,10 @@
 import numpy as np
 import xarray as xr
 
+from rodflow.config.values import Settings
 from rodflow.dynamics.integration import integrate
 from rodflow.dynamics.process import Progress
-from rodflow.stages.run import Prepared, Settings, not_started, prepare
+from rodflow.stages.run import Prepared, not_started, prepare
 from rodflow.store.checkpoint import Checkpoint, Scratch
 from rodflow.store.trajectory import trajectory
 

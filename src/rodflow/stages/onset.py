@@ -5,9 +5,10 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from rodflow.config.values import Settings
 from rodflow.dynamics.process import Progress
 from rodflow.linalg.warm_start import Eigenvectors
-from rodflow.stages.run import Settings, prepare
+from rodflow.stages.run import prepare
 from rodflow.stages.sharpness import Search, along
 from rodflow.stages.training import train
 

@@ -6,7 +6,6 @@ The stages take a `Prepared` run and know nothing of configs. `prepare` makes on
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +15,7 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from rodflow.config.reference import is_own
+from rodflow.config.values import Settings
 from rodflow.dynamics.amplitude import multiplier_if_open
 from rodflow.dynamics.discrete import scale_invariant
 from rodflow.dynamics.lifted import Rod
@@ -28,8 +28,6 @@ from rodflow.optimizers.table import TABLE, Entry
 from rodflow.optimizers.tuned import Transformation
 from rodflow.problem import objective
 from rodflow.store.trajectory import states, trajectory
-
-Settings = Mapping[str, Any]
 
 
 @dataclass(frozen=True)

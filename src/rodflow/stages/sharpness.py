@@ -11,13 +11,14 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
+from rodflow.config.values import Settings
 from rodflow.linalg.curvature import Curvature, Loss, top_eigenpairs
 from rodflow.linalg.stated_error import Levels, stated_errors
 from rodflow.linalg.warm_start import Eigenvectors, start_vectors
 from rodflow.optimizers.table import Entry
 from rodflow.problem import objective
 from rodflow.stages.along_rod import along_rod
-from rodflow.stages.run import Settings, optimizer_of, preconditioner
+from rodflow.stages.run import optimizer_of, preconditioner
 from rodflow.store.checkpoint import Checkpoint, let_go
 from rodflow.store.trajectory import described
 

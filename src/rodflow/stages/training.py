@@ -10,10 +10,11 @@ import numpy as np
 import xarray as xr
 
 from rodflow.config.experiment import shared
+from rodflow.config.values import Settings
 from rodflow.dynamics.process import Progress, Recording, grid
 from rodflow.dynamics.training import discrete, discrete_side_by_side
 from rodflow.errors import RodflowError
-from rodflow.stages.run import Prepared, Settings, prepare
+from rodflow.stages.run import Prepared, prepare
 from rodflow.store.checkpoint import Checkpoint, Scratch
 from rodflow.store.trajectory import with_states
 

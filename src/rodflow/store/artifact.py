@@ -33,6 +33,7 @@ from typing import Any
 
 import xarray as xr
 
+from rodflow.config.values import Settings
 from rodflow.store.digests import (
     canonical,
     content_sha256,
@@ -71,7 +72,7 @@ def write(
     path: StrPath,
     *,
     kind: str,
-    settings: Mapping[str, Any] | None = None,
+    settings: Settings | None = None,
     inputs: Mapping[str, StrPath] | None = None,
     root: StrPath | None = None,
     wall_time: float | None = None,
@@ -132,7 +133,7 @@ def _provenance(
     root: StrPath,
     kind: str,
     status: str,
-    settings: Mapping[str, Any] | None,
+    settings: Settings | None,
     inputs: Mapping[str, StrPath] | None,
 ) -> dict[str, str | float]:
     """The global attributes that every artifact has, but for its digests."""

@@ -6,8 +6,7 @@ looked at.
 """
 
 import math
-from collections.abc import Mapping
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import xarray as xr
@@ -32,6 +31,7 @@ from rodflow.audit.claims.measures import (
     onset_time,
     optimizer_in,
 )
+from rodflow.config.values import Settings
 from rodflow.store import artifact
 from rodflow.store.results import DISCRETE, StoredRun
 
@@ -43,7 +43,7 @@ _FILES = ("comparison.nc", "discrete.nc")
 _WINDOW = "while the rod is open (from when it is half its longest, where it exceeds a tenth of it)"
 
 
-def _of_full_batches(settings: Mapping[str, Any]) -> str:
+def _of_full_batches(settings: Settings) -> str:
     return "" if settings["batch_size"] is None else "is about full-batch runs"
 
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, get_args
 import numpy as np
 import xarray as xr
 
+from rodflow.config.values import Settings
 from rodflow.errors import RodflowError
 from rodflow.store import artifact
 from rodflow.store.results import StoredRun
@@ -130,7 +131,7 @@ class Claim:
     allowed: Bound
     files: tuple[str, ...] = ("comparison.nc",)
     overall: Overall | None = None
-    about: Callable[[Mapping[str, Any]], str] = lambda settings: ""
+    about: Callable[[Settings], str] = lambda settings: ""
     figure: str = ""
     artifact: str = ""
     place: str = OUR_READING

@@ -4,8 +4,7 @@ Gould and Tanaka 2024 (arXiv 2411.05746) built it as a stand-in for what normali
 Adam with them resembles 2-Adam without. The edge of stability is this project's question.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -29,6 +28,7 @@ from rodflow.audit.claims.claim import (
     at_most,
 )
 from rodflow.audit.claims.measures import HELD, equilibrium, over, stable_over
+from rodflow.config.values import Settings
 from rodflow.store.results import DISCRETE, StoredRun
 
 PAPER = "Gould and Tanaka 2024 (arXiv 2411.05746)"
@@ -58,15 +58,12 @@ def held_rotating(run: StoredRun) -> Measured:
     return equilibrium(run)
 
 
-_Settings = Mapping[str, Any]
-
-
 def _on(
     *kinds: str, optimizer: str = "k_adam_shared", criterion: str = "cross_entropy"
-) -> Callable[[_Settings], str]:
+) -> Callable[[Settings], str]:
     """Runs on these kinds of network, with this criterion and way to decay."""
 
-    def about(settings: _Settings) -> str:
+    def about(settings: Settings) -> str:
         own = settings["model"]["kind"], settings["optimizer"]["name"], settings["criterion"]
         if own[0] in kinds and own[1:] == (optimizer, criterion):
             return ""
@@ -116,7 +113,7 @@ _WIDTH = 10  # steps over which losses are averaged before curves are compared
 
 
 def _two_adam_against_adam(
-    name: str, source: str, statement: str, about: Callable[[_Settings], str]
+    name: str, source: str, statement: str, about: Callable[[Settings], str]
 ) -> Claim:
     """That 2-Adam ends no higher than Adam on some runs without normalisation layers."""
     return Claim(

@@ -4,7 +4,7 @@ What is said of the edge of stability is said of the window of `rodflow.analysis
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from rodflow.analysis.comparison import oscillation_onset
 from rodflow.audit.claims.claim import Measure, Measured, NotApplicable, NotAtEdge
 from rodflow.audit.numbers import digits
 from rodflow.config.catalogue import OPTIMIZERS
+from rodflow.config.values import Settings
 from rodflow.store import artifact
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
@@ -41,13 +42,13 @@ def over(above: str, below: str, what: str = "both medians") -> str:
 # Which runs a claim is about
 
 
-def optimizer_in(*names: str) -> Callable[[Mapping[str, Any]], str]:
+def optimizer_in(*names: str) -> Callable[[Settings], str]:
     """Runs of these optimizers."""
     reason = f"is about {', '.join(names)}"
     return lambda settings: "" if settings["optimizer"]["name"] in names else reason
 
 
-def digits_mlp(**chosen: Any) -> Callable[[Mapping[str, Any]], str]:
+def digits_mlp(**chosen: Any) -> Callable[[Settings], str]:
     """Runs of the tanh MLP 32-32 on 1000 digits with squared error.
 
     Args:
@@ -61,7 +62,7 @@ def digits_mlp(**chosen: Any) -> Callable[[Mapping[str, Any]], str]:
         "model": {"kind": "mlp", "hidden": [32, 32], "activation": "tanh"},
     }
 
-    def about(settings: Mapping[str, Any]) -> str:
+    def about(settings: Settings) -> str:
         plain = settings["model"].get("normalisation", "none") == "none"
         same = (
             plain

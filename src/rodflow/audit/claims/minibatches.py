@@ -29,6 +29,7 @@ from rodflow.audit.claims.claim import (
     at_most,
 )
 from rodflow.audit.claims.measures import demand, failed
+from rodflow.config.values import Settings
 from rodflow.store import artifact
 from rodflow.store.results import DISCRETE, StoredRun
 
@@ -191,7 +192,7 @@ def of_smallest(values: Sequence[float], runs: Sequence[StoredRun]) -> float:
     return float(np.mean([v for v, size in zip(values, sizes, strict=True) if size == min(sizes)]))
 
 
-def _about(*names: str) -> Callable[[Mapping[str, Any]], str]:
+def _about(*names: str) -> Callable[[Settings], str]:
     """Runs of these optimizers."""
     reason = f"is about {', '.join(names)}"
     return lambda settings: "" if settings["optimizer"]["name"] in names else reason

@@ -7,13 +7,13 @@ import argparse
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import rodflow.config
+from rodflow.config.values import Settings
 
 MANY_CORES = False
 SCHEMA = Path(rodflow.config.__file__).with_name("config.schema.json")
-Rule = Mapping[str, Any]
+Rule = Settings
 """A part of a JSON schema."""
 
 _HEAD = """# Experiments

@@ -8,7 +8,6 @@ Source: Gould and Tanaka 2024 (arXiv 2411.05746).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -34,6 +33,7 @@ from rodflow.figures.core.style import (
     INK,
     THIN,
     Drawing,
+    Look,
     Numbers,
     end_labels,
     key,
@@ -124,7 +124,7 @@ class _Row:
             values: over snapshots.
         """
         values = values.where(np.isfinite(values), drop=True).astype(np.float64)
-        look: dict[str, Any] = {"color": self.color(run), "label": f"{process} {quantity}"}
+        look: Look = {"color": self.color(run), "label": f"{process} {quantity}"}
         if process == DISCRETE:
             values = values.isel(snapshot=slice(None, None, -(-values.size // _DOTS) or 1))
             look |= {"linestyle": "none", "marker": "o", "markersize": 2.6, "markeredgewidth": 0}
@@ -267,7 +267,7 @@ def _draw_order(row: _Row) -> None:
         if not error.size:
             continue
         found[rate(run)] = last = float(error[-1])
-        look: dict[str, Any] = {"marker": "o", "markersize": 4, "color": row.color(run)}
+        look: Look = {"marker": "o", "markersize": 4, "color": row.color(run)}
         axes.plot(rate(run), last, zorder=3, label="last_tracking_error", **look)
         row.numbers.add(run, FLOW, row.name("last_tracking_error", run), last)
     rates = np.array([*found])
@@ -331,7 +331,7 @@ def _mark_onsets(row: _Row) -> None:
         error = tracking_error(run, FLOW).dropna("snapshot")
         if np.isfinite(reached) and reached in error["snapshot"]:
             height = float(error.sel(snapshot=reached))
-            look: dict[str, Any] = {"marker": "D", "markersize": 3.6, "color": row.color(run)}
+            look: Look = {"marker": "D", "markersize": 3.6, "color": row.color(run)}
             row.panels[2].plot(rate(run) * reached, height, label="onset", zorder=3, **look)
             row.numbers.add(run, DISCRETE, row.name("onset", run), reached)
 
@@ -369,13 +369,13 @@ def _weight_decay(run: StoredRun) -> list[str]:
 
 def _key(figure: Figure, colors: dict[float | None, str], rows: Sequence[_Row]) -> None:
     """Colours of the learning rates, and what dots and lines are."""
-    dots: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 3}
+    dots: Look = {"linestyle": "none", "marker": "o", "markersize": 3}
     handles = [
         *color_key("learning_rate", colors),
         Line2D([], [], color=INK, label="iterates", **dots),
         Line2D([], [], color=INK, linewidth=0.9, label="continuous time"),
     ]
     if any(np.isfinite(onset(run)) for row in rows for run in row.runs):
-        look: dict[str, Any] = dots | {"marker": "D"}
+        look: Look = dots | {"marker": "D"}
         handles.append(Line2D([], [], color=INK, label="threshold reached", **look))
     key(figure, handles)

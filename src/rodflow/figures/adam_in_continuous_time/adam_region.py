@@ -1,7 +1,5 @@
 """For which decays updates of Adam are bounded: the plane, given gradients, growth rates, and training."""
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
@@ -19,6 +17,7 @@ from rodflow.figures.core.style import (
     SMALL,
     Dashes,
     Drawing,
+    Look,
     Numbers,
     OfNoRun,
     note,
@@ -64,7 +63,7 @@ RRRRRRLLLLLL
 """
 """The plane with its bar and the sizes; rates, and the updates above the losses of training."""
 
-_THEORY: dict[str, Any] = {"color": INK, "linewidth": 0.8, "zorder": 1.9}
+_THEORY: Look = {"color": INK, "linewidth": 0.8, "zorder": 1.9}
 _DASHES, _DOTS = DASHED, (0, (1, 1.5))
 _INSIDE, _ON, _OUTSIDE = PALETTE["blue"], PALETTE["green"], PALETTE["vermilion"]
 _SHOWN = (0.99, 0.81, 0.7)
@@ -223,7 +222,7 @@ def _sizes(axes: Axes, data: xr.Dataset, numbers: Numbers) -> None:
         here = _point(data, c)
         text = f"{words}, $c$ = {c:g}"
         at: tuple[float, float]
-        how: dict[str, Any]
+        how: Look
         if up:
             end = float((here["bound"] * here["correction"])[-1])
             at, how = (1.0, end), {"coordinates": ("axes fraction", "data"), "shift": (-2, up)}
@@ -237,7 +236,7 @@ def _point(data: xr.Dataset, c: float) -> xr.Dataset:
     return data.isel(point=int(np.argmin(np.abs(data["path_b2"].values - c))))
 
 
-_THIN: dict[str, Any] = {"linewidth": 0.7, "linestyle": _DOTS, "zorder": 2.0}
+_THIN: Look = {"linewidth": 0.7, "linestyle": _DOTS, "zorder": 2.0}
 _WORDS = ("inside", "boundary", "outside")
 _PLACES = (((1, 1), -9), ((1, 1), 6), ((0.97, 0.75), 0))
 """Where their names are: in the axes, or this many points above the end of the curve."""

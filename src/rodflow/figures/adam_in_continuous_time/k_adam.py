@@ -7,7 +7,6 @@ Source: Gould and Tanaka 2024 (arXiv 2411.05746).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -32,6 +31,7 @@ from rodflow.figures.core.style import (
     INK,
     SMALL,
     Drawing,
+    Look,
     Numbers,
     key,
     model_label,
@@ -77,7 +77,7 @@ Losses are read from the trajectories, sharpness from ``comparison.nc``; ``k_ada
 
 
 _K = "k"
-_FLOWS: dict[str, Any] = {"rod_unit_step": "-", "rod": (0, (5, 1)), "stable": (0, (1.5, 1.2))}
+_FLOWS: Look = {"rod_unit_step": "-", "rod": (0, (5, 1)), "stable": (0, (1.5, 1.2))}
 _TALL = (1.3, 1.5, 1.1)  # inches
 _LABELS = (
     "loss",
@@ -95,7 +95,7 @@ class _Column:
     colors: Mapping[float | None, str]
     names: Sequence[str]
 
-    def look(self, run: StoredRun) -> dict[str, Any]:
+    def look(self, run: StoredRun) -> Look:
         """Of the lines of a run."""
         several = len({one.seed for one in self.runs}) > 1
         return {"color": self.color(run), "linewidth": 0.5 if several else 0.9, "zorder": 2.5}
@@ -161,7 +161,7 @@ def _draw_loss(column: _Column, numbers: Numbers) -> None:
     _step_axis(axes, column)
     failed = dict.fromkeys((hyperparameter(r, _K), ending(r)) for r in column.runs if diverged(r))
     for line, (k, words) in enumerate(failed):
-        look: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 6}
+        look: Look = {"ha": "right", "va": "top", "fontsize": 6}
         look |= {"shift": (-1, -1 - 7 * line), "color": column.colors[k]}
         note(axes, f"{formula(_K, k)}: {words}", (1, 1), room=False, **look)
 
@@ -179,7 +179,7 @@ def _draw_sharpness(column: _Column, numbers: Numbers) -> None:
         if members := column.of(k):
             limit = members[0].threshold
             numbers.add(members[0], DISCRETE, named("threshold", members[0], column.names), limit)
-            look: dict[str, Any] = {"linewidth": 0.8, "linestyle": DASHED, "zorder": 2}
+            look: Look = {"linewidth": 0.8, "linestyle": DASHED, "zorder": 2}
             axes.axhline(limit, color=column.colors[k], label="threshold", **look)
             shown.append(np.array([limit]))
     known = np.concatenate([np.ones(0), *shown])
@@ -205,7 +205,7 @@ def _write_late(axes: Axes, column: _Column, k: float | None, line: int, numbers
         words = "threshold not reached"
     else:
         words = f"{np.mean(values):.3g} × threshold {members[0].threshold:.3g}"
-    look: dict[str, Any] = {"ha": "right", "va": "top", "fontsize": 6, "color": column.colors[k]}
+    look: Look = {"ha": "right", "va": "top", "fontsize": 6, "color": column.colors[k]}
     note(
         axes,
         f"{formula(_K, k)}: {words}",
@@ -240,7 +240,7 @@ def _draw_errors(column: _Column, numbers: Numbers) -> None:
     _step_axis(axes, column, last=True)
     show_on_log_scale(axes, found)
     for line, (k, flow, words) in enumerate(dict.fromkeys(failed)):
-        look: dict[str, Any] = {"fontsize": 6, "color": column.colors[k], "va": "bottom"}
+        look: Look = {"fontsize": 6, "color": column.colors[k], "va": "bottom"}
         text = f"{formula(_K, k)}: {process_style(flow).short} {words}"
         note(axes, text, (0, 0), shift=(2, 2 + 7 * line), room=False, **look)
 

@@ -20,6 +20,7 @@ from rodflow.figures.core.style import (
     FAINT,
     INK,
     Drawing,
+    Look,
     Numbers,
     key,
     note,
@@ -120,7 +121,7 @@ def _name(quantity: str, method: Method, *more: str) -> str:
     return f"{quantity}[{' '.join(words)}]"
 
 
-def _look(method: Method, colors: _Colors) -> dict[str, Any]:
+def _look(method: Method, colors: _Colors) -> Look:
     return {"color": colors[method.k], "linestyle": _DASHES[method.normalised], "linewidth": 1.0}
 
 

@@ -8,7 +8,6 @@ Source: Gould and Tanaka 2024 (arXiv 2411.05746).
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import seaborn as sns
@@ -27,6 +26,7 @@ from rodflow.figures.core.style import (
     INK,
     Dashes,
     Drawing,
+    Look,
     Numbers,
     hyperparameters,
     key,
@@ -241,7 +241,7 @@ def _write_ratios(axes: Axes, values: Sequence[Sequence[float]], text: str) -> N
     """At the lower right, words and below them a number a kernel in its colour, of several seeds lowest and highest."""
     if not values:
         return
-    look: dict[str, Any] = {"ha": "right", "va": "bottom", "bbox": _BOX}
+    look: Look = {"ha": "right", "va": "bottom", "bbox": _BOX}
     for place, own in enumerate(values):
         ends = dict.fromkeys(f"{value:#.3g}".removesuffix(".") for value in (min(own), max(own)))
         color = _COLORS[place % len(_COLORS)]
@@ -318,7 +318,7 @@ def _key(figure: Figure, runs: Sequence[StoredRun]) -> None:
         ("sum of squared steps", _SUM, INK, _DARK),
         ("the sum $\\times (1+\\beta)/(1-\\beta)$", _MOMENTUM, INK, _DARK),
     ):
-        look: dict[str, Any] = {
+        look: Look = {
             "color": color,
             "linestyle": dashes,
             "linewidth": width,

@@ -7,7 +7,6 @@ did not complete, that is written in place of its errors.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -35,6 +34,7 @@ from rodflow.figures.core.rows import (
 from rodflow.figures.core.style import (
     THIN,
     Drawing,
+    Look,
     Numbers,
     error_words,
     key,
@@ -224,7 +224,7 @@ def _panel(
 
 
 def _write_headings(axes: Axes) -> None:
-    look: dict[str, Any] = {"va": "baseline", "linespacing": 1.0}
+    look: Look = {"va": "baseline", "linespacing": 1.0}
     for name, column in (_ERRORS | _COSTS).items():
         write_beside(axes, column.heading, column.right, 4, **look)
         if name in _GROUPS:
@@ -235,7 +235,7 @@ def _write_numbers(axes: Axes, run: StoredRun, numbers: Numbers) -> None:
     """The errors and costs of each flow, a line each, to the right of a row."""
     for line, process in enumerate(_told(run)):
         style, down = process_style(process), -8 - 72 * _LINE * line
-        name_at: dict[str, Any] = {"shift": (8, down), "fontweight": "bold"}
+        name_at: Look = {"shift": (8, down), "fontweight": "bold"}
         note(axes, style.short, (1, 1), color=style.text_color, **name_at)
         columns = _ERRORS | _COSTS
         if run.status(process) != COMPLETED:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import blended_transform_factory
 
 from rodflow.figures.core.panels import fit, rows_of_panels
-from rodflow.figures.core.style import BAND, model_label, note, optimizer_label
+from rodflow.figures.core.style import BAND, Look, model_label, note, optimizer_label
 from rodflow.store.results import StoredRun
 
 _LINE, _APART = 0.2, 0.1  # inches
@@ -97,7 +97,7 @@ def forest(runs: Sequence[StoredRun]) -> Forest:
     where = ("axes fraction", "data")
     for index, (optimizer, top, bottom) in enumerate(bands):
         at = (0, (top + bottom) / 2)
-        font: dict[str, Any] = {"fontsize": 7.5, "fontweight": "bold"}
+        font: Look = {"fontsize": 7.5, "fontweight": "bold"}
         name = optimizer_label(optimizer)
         note(axes, name, at, coordinates=where, shift=(-left, 0), va="center", **font)
         if index % 2 == 0:

@@ -11,7 +11,7 @@ from matplotlib.patches import Patch
 
 from rodflow.analysis.equilibrium import last_reached
 from rodflow.figures.core.rows import mark_end, onset, sharpness
-from rodflow.figures.core.style import DASHED, FAINT, INK, Numbers
+from rodflow.figures.core.style import DASHED, FAINT, INK, Look, Numbers
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
 TOLERANCE = 0.1
@@ -26,7 +26,7 @@ NO_THRESHOLD = "no linear threshold"
 BAND_COLOR = "#cfe3f1"
 """Of the area near a threshold."""
 
-_DASHED: dict[str, Any] = {"color": INK, "linewidth": 0.8, "linestyle": DASHED}
+_DASHED: Look = {"color": INK, "linewidth": 0.8, "linestyle": DASHED}
 
 
 def diverged(run: StoredRun) -> bool:
@@ -146,6 +146,6 @@ def band_key(**look: Any) -> Patch:
 
 def not_reached_key(runs: Iterable[StoredRun]) -> list[Line2D]:
     """What a key shows of the open marks of runs that never reach their threshold, if there are any."""
-    look: dict[str, Any] = {"marker": "o", "markersize": 4, "markerfacecolor": "white"}
+    look: Look = {"marker": "o", "markersize": 4, "markerfacecolor": "white"}
     one = Line2D([], [], color=FAINT, linestyle="none", label=NOT_REACHED, **look)
     return [one] if any(map(never_reached, runs)) else []

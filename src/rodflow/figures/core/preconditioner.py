@@ -1,14 +1,13 @@
 """The inner product a . P b in which the leading eigenvectors of an optimizer are orthogonal."""
 
-from typing import Any
-
 import numpy as np
 import xarray as xr
 
+from rodflow.config.values import Settings
 from rodflow.store.results import DISCRETE, StoredRun
 
 
-def preconditioner(trajectory: xr.Dataset, optimizer: dict[str, Any]) -> xr.DataArray:
+def preconditioner(trajectory: xr.Dataset, optimizer: Settings) -> xr.DataArray:
     """The diagonal of P, [snapshot, parameter], or [snapshot] where it is one number for all weights.
 
     The inverse of the alternating gain where that is stored (optimizers whose threshold has no

@@ -19,6 +19,7 @@ from rodflow.figures.core.style import (
     DOTTED,
     FAINT,
     THIN,
+    Look,
     hyperparameters,
     note,
     note_lines,
@@ -181,7 +182,7 @@ def mark_steps(line: Sequence[Axes], run: StoredRun, *, named: bool) -> None:
                 note(axes, "onset", (reached, 1), shift=(1, 2), ha="left", **_STEP)
 
 
-_STEP: dict[str, Any] = {
+_STEP: Look = {
     "coordinates": ("data", "axes fraction"),
     "color": FAINT,
     "va": "bottom",

@@ -50,14 +50,17 @@ SMALL = 6.5
 INK, FAINT, BAND = "#262626", "#8c8c8c", "#f0f0f0"
 """Colours of text, of marks that stand back, and of areas."""
 
-THIN: dict[str, Any] = {"color": FAINT, "linewidth": 0.7, "zorder": 1}
-REFERENCE: dict[str, Any] = {"color": INK, "linewidth": 0.8, "zorder": 1}
+Look = dict[str, Any]
+"""Keywords of a matplotlib artist, such as its color and its zorder."""
+
+THIN: Look = {"color": FAINT, "linewidth": 0.7, "zorder": 1}
+REFERENCE: Look = {"color": INK, "linewidth": 0.8, "zorder": 1}
 """Lines across panels: one that stands back, and one to compare with."""
 
 DPI = 180
 """Resolution of the PNG."""
 
-_RC: dict[str, Any] = {
+_RC: Look = {
     **sns.axes_style("ticks"),
     **sns.plotting_context("paper"),
     "font.family": ["sans-serif"],
@@ -110,7 +113,7 @@ class ProcessStyle:
 
     label: str
     short: str
-    line: dict[str, Any] = field(hash=False)
+    line: Look = field(hash=False)
 
     @property
     def color(self) -> str:
@@ -232,7 +235,7 @@ def key(figure: Figure, handles: Sequence[Artist], *, title: str = "", lines: in
         title: words above them.
         lines: at least this many.
     """
-    look: dict[str, Any] = {"frameon": False, "fontsize": 7.5, "handlelength": 2.6}
+    look: Look = {"frameon": False, "fontsize": 7.5, "handlelength": 2.6}
     look |= {"title": title, "title_fontproperties": {"size": 8, "weight": "bold"}}
     for count in range(lines, max(lines, len(handles)) + 1):
         columns = max(-(-len(handles) // count), 1)

@@ -1,7 +1,7 @@
 """How figures of sweeps name, group, colour and place their runs."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from matplotlib import colormaps
@@ -10,6 +10,7 @@ from matplotlib.colors import to_hex
 from matplotlib.lines import Line2D
 
 from rodflow.config.declarations import OTHER_SYMBOLS, SYMBOLS
+from rodflow.config.values import Settings
 from rodflow.errors import RodflowError
 from rodflow.figures.core.style import FAINT, model_label, note, optimizer_label
 from rodflow.store.results import StoredRun
@@ -44,7 +45,7 @@ def hyperparameter(run: StoredRun, name: str) -> float | None:
     return value
 
 
-def settings(run: StoredRun) -> dict[str, Any]:
+def settings(run: StoredRun) -> Settings:
     """What tells a run from others of its model and optimizer: hyperparameters, criterion and batch size."""
     given = {name: value for name, value in run.settings["optimizer"].items() if name != "name"}
     return given | {name: run.settings[name] for name in ("criterion", "batch_size")}

@@ -7,7 +7,6 @@ settings. Source: Cohen et al. 2022 (arXiv 2207.14484).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -30,7 +29,7 @@ from rodflow.figures.core.marks import (
 )
 from rodflow.figures.core.panels import fit, page, rows_of_panels
 from rodflow.figures.core.rows import loss, onset, sharpness, show_on_log_scale
-from rodflow.figures.core.style import FAINT, Drawing, Numbers, key, note, styled
+from rodflow.figures.core.style import FAINT, Drawing, Look, Numbers, key, note, styled
 from rodflow.figures.core.sweeps import (
     by_other_settings,
     color_key,
@@ -181,7 +180,7 @@ def _name_peaks(axes: Axes, block: _Block, beyond: Mapping[float, tuple[float, f
     """How far up the curves go that leave through the top, and come back, beside the place where they do."""
     for line, (rate, (value, step)) in enumerate(beyond.items()):
         early = step < np.mean(axes.get_xlim())
-        where: dict[str, Any] = {"coordinates": ("data", "axes fraction"), "va": "top"}
+        where: Look = {"coordinates": ("data", "axes fraction"), "va": "top"}
         where |= {"ha": "left" if early else "right", "shift": (4 if early else -4, -7 * line)}
         text = f"up to {value:.3g} \u2191"
         note(axes, text, (step, 1), color=block.colors[rate], fontsize=6, room=False, **where)
@@ -191,7 +190,7 @@ def _say(axes: Axes, block: _Block, runs: Sequence[StoredRun]) -> None:
     """Upwards from the lower right corner, the runs that do not end at the threshold."""
     found = dict.fromkeys((step_size(run), words) for run in runs if (words := exception(run)))
     for line, (rate, words) in enumerate(reversed(found)):
-        look: dict[str, Any] = {"ha": "right", "va": "bottom", "fontsize": 6}
+        look: Look = {"ha": "right", "va": "bottom", "fontsize": 6}
         look |= {"color": block.colors[rate], "shift": (-1, 2 + 7 * line)}
         note(axes, f"{plain(rate)}: {words}", (1, 0), room=False, **look)
 
@@ -222,7 +221,7 @@ def _draw_late(block: _Block, numbers: Numbers) -> None:
     ends = [late(run, end) for run in block.runs for end in ("lowest", "highest")]
     away = np.abs(np.array(ends)[np.isfinite(ends)] - 1)
     half = float(np.clip(1.1 * np.max(away, initial=0.0), _NARROWEST, _WIDEST))
-    turned: dict[str, Any] = {"rotation": 90} if len(block.colors) > _MANY else {}
+    turned: Look = {"rotation": 90} if len(block.colors) > _MANY else {}
     for axes, decay in zip(block.panels[2], block.decays, strict=True):
         mark_threshold(axes)
         axes.set_ylim(1 - half, 1 + half)
@@ -237,7 +236,7 @@ def _draw_late(block: _Block, numbers: Numbers) -> None:
                 _draw_mark(axes, block, run, float(x), numbers)
             known = [*map(late, members)]
             if np.isfinite(known).any():
-                look: dict[str, Any] = {"coordinates": ("data", "axes fraction"), "shift": (0, 1)}
+                look: Look = {"coordinates": ("data", "axes fraction"), "shift": (0, 1)}
                 look |= {"color": block.colors[rate], "ha": "center", **turned}
                 note(axes, f"{np.nanmean(known):.2f}", (place, 1), **look)
 

@@ -8,7 +8,6 @@ from the onset on is written there; a run that diverged or never reaches its thr
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -40,6 +39,7 @@ from rodflow.figures.core.style import (
     FAINT,
     INK,
     Drawing,
+    Look,
     Numbers,
     end_labels,
     hyperparameters,
@@ -86,7 +86,7 @@ _TITLES = (
     "preconditioner\n$P$",
 )
 _QUARTILES = "#d9d9d9"
-_SOLID: dict[str, Any] = {"linewidth": 0.6, "linestyle": "-"}  # the line of the threshold
+_SOLID: Look = {"linewidth": 0.6, "linestyle": "-"}  # the line of the threshold
 _LOWEST_TOP, _HIGHEST_TOP = 1.5, 2.1  # of the axis of sharpness over threshold
 _LINE = process_style(DISCRETE).text_color
 _BOX = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}  # below words
@@ -347,7 +347,7 @@ def _state_failures(column: Sequence[Axes], runs: Sequence[StoredRun]) -> None:
             words.append(f"{who}{NOT_REACHED}")
     if words:
         text = "\n".join(words)
-        look: dict[str, Any] = {"ha": "right", "va": "bottom", "color": _LINE, "bbox": _BOX}
+        look: Look = {"ha": "right", "va": "bottom", "color": _LINE, "bbox": _BOX}
         note(column[1], text, (1, 0), shift=(-3, 4), zorder=4, room=False, **look)
 
 

@@ -6,7 +6,6 @@ Source: Cohen et al. 2022 (arXiv 2207.14484).
 
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import seaborn as sns
@@ -34,6 +33,7 @@ from rodflow.figures.core.style import (
     FAINT,
     INK,
     Drawing,
+    Look,
     Numbers,
     hyperparameters,
     key,
@@ -78,7 +78,7 @@ _LABELS = {
 }
 """By whether the preconditioner is the inverse of the alternating gain."""
 
-_MARK: dict[str, Any] = {"marker": 4, "markersize": 5, "linestyle": "none"}  # its tip at the place
+_MARK: Look = {"marker": 4, "markersize": 5, "linestyle": "none"}  # its tip at the place
 _LOWEST_TOP, _HIGHEST_TOP = 1.55, 1.75  # of sharpness over threshold that is shown
 
 _COLUMNS, _TALL = 4, 1.0  # at most; inches
@@ -149,7 +149,7 @@ def _head(axes: Axes, runs: Sequence[StoredRun], *, several: bool) -> None:
         own.append(f"decay={decay:g}")
     if several:
         own.insert(0, model_label(run.model))
-    look: dict[str, Any] = {"room": False, "va": "bottom"}
+    look: Look = {"room": False, "va": "bottom"}
     note(axes, ", ".join(own), (0, 1), shift=(0, 10.5), fontsize=6, color=FAINT, **look)
     measured = "$S$" if in_gain(run) else "$\\eta S$"
     limit = f"threshold of {measured}: {run.threshold:.4g}" if run.has_threshold else NO_THRESHOLD

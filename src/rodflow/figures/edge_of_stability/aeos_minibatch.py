@@ -8,7 +8,7 @@ and the flows that model such runs are in `rodflow.figures.minibatches.minibatch
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, cast
+from typing import cast
 
 import matplotlib
 import numpy as np
@@ -28,6 +28,7 @@ from rodflow.figures.core.style import (
     FAINT,
     REFERENCE,
     Drawing,
+    Look,
     Numbers,
     end_labels,
     hyperparameters,
@@ -193,7 +194,7 @@ def _draw_runs(axes: Axes, batches: Sequence[_Batch], numbers: Numbers) -> None:
     for batch in batches:
         for run in batch.runs:
             quantity = f"sharpness_over_threshold[{batch.about}]"
-            look: dict[str, Any] = {"linewidth": 0.6, "alpha": 0.55, "zorder": 2}
+            look: Look = {"linewidth": 0.6, "alpha": 0.55, "zorder": 2}
             look |= {"color": batch.color, "label": f"{batch.about} seed {run.seed}"}
             drawn = curve(axes, run, quantity, sharpness(run, DISCRETE), numbers, **look)
             lost = diverged(run) and drawn.size
@@ -232,7 +233,7 @@ def _draw_sizes(
         if batch.late_means:
             _draw_late(axes, batch, float(batch.size * np.exp(-_ASIDE * wide)), numbers)
     axes.set_xticks([batch.size for batch in batches], labels=labels)
-    look: dict[str, Any] = {
+    look: Look = {
         "ha": "right",
         "va": "top",
         "color": FAINT,
@@ -248,7 +249,7 @@ def _draw_late(axes: Axes, batch: _Batch, aside: float, numbers: Numbers) -> Non
     for run, value in batch.late_means.items():
         numbers.add(run, DISCRETE, f"late_mean[{batch.about}]", value)
     values = [*batch.late_means.values()]
-    dots: dict[str, Any] = {
+    dots: Look = {
         "marker": "o",
         "markersize": 2.8,
         "linestyle": "none",
@@ -260,7 +261,7 @@ def _draw_late(axes: Axes, batch: _Batch, aside: float, numbers: Numbers) -> Non
     mean, error = mean_and_error(values)
     first = batch.runs[0]
     numbers.add(first, DISCRETE, f"mean_late_mean[{batch.about}]", mean)
-    look: dict[str, Any] = {"color": batch.color, "zorder": 3}
+    look: Look = {"color": batch.color, "zorder": 3}
     axes.plot(batch.size, mean, marker="D", markersize=3.6, label=f"mean {batch.about}", **look)
     if np.isfinite(error):
         numbers.add(first, DISCRETE, f"standard_error_late_mean[{batch.about}]", error)

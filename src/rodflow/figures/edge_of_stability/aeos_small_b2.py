@@ -7,7 +7,6 @@ Source: Cohen et al. 2022 (arXiv 2207.14484).
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,7 +29,7 @@ from rodflow.figures.core.marks import (
 )
 from rodflow.figures.core.panels import empty_figure, fit, page
 from rodflow.figures.core.rows import onset, sharpness
-from rodflow.figures.core.style import FAINT, Drawing, Numbers, key, note, styled
+from rodflow.figures.core.style import FAINT, Drawing, Look, Numbers, key, note, styled
 from rodflow.figures.core.sweeps import (
     by_other_settings,
     color_key,
@@ -195,7 +194,7 @@ def _draw_runs(axes: Axes, block: _Block, runs: Sequence[StoredRun], numbers: Nu
     ends = []
     for run in runs:
         name = named("sharpness_over_threshold", run, block.names)
-        look: dict[str, Any] = {"color": block.color(run), "linewidth": 0.8, "zorder": 2}
+        look: Look = {"color": block.color(run), "linewidth": 0.8, "zorder": 2}
         drawn = curve(axes, run, name, sharpness(run, DISCRETE), numbers, **look)
         cross(axes, run, drawn, block.color(run))
         ends += drawn.values[-1:].tolist()
@@ -292,7 +291,7 @@ def _draw_marks(
     color = block.color(next(iter(places)))
     if path := sorted({places[run]: value for run, value in known.items()}.items()):
         axes.plot(*zip(*path, strict=True), color=color, linewidth=0.6, label="_path")
-    look: dict[str, Any] = {"marker": "o", "markersize": 4, "linestyle": "none", "zorder": 3}
+    look: Look = {"marker": "o", "markersize": 4, "linestyle": "none", "zorder": 3}
     for run, value in known.items():
         inside = color if np.isfinite(onset(run)) else "white"
         axes.plot(places[run], value, color=color, markerfacecolor=inside, label=quantity, **look)

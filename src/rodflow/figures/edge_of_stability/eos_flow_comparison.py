@@ -6,7 +6,6 @@ Source: Cohen et al. 2021 (arXiv 2103.00065).
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -33,6 +32,7 @@ from rodflow.figures.core.style import (
     FAINT,
     THIN,
     Drawing,
+    Look,
     Numbers,
     error_words,
     key,
@@ -226,7 +226,7 @@ def _mark_onsets(column: Sequence[Axes], own: Sequence[StoredRun]) -> None:
         if times:
             axes.axvspan(0, min(times), color=BAND, linewidth=0, zorder=0)
         for time in times:
-            look: dict[str, Any] = {
+            look: Look = {
                 "color": FAINT,
                 "linewidth": 0.7,
                 "linestyle": DASHED,

@@ -30,6 +30,7 @@ from rodflow.figures.core.style import (
     DASHED,
     INK,
     Drawing,
+    Look,
     Numbers,
     key,
     note,
@@ -219,7 +220,7 @@ def _draw_sharpness(panel: _Panel) -> None:
         drawn.append(panel.plot(line, "raw_sharpness", raw, linewidth=line.width(1.0), zorder=2))
         highest += [1.15 * line.limit, *np.minimum(drawn[-1].values, _HIGHEST * line.limit)]
     for line in {line.color: line for line in reversed(panel.lines)}.values():
-        look: dict[str, Any] = {"linewidth": 0.9, "linestyle": DASHED, "zorder": 2.5}
+        look: Look = {"linewidth": 0.9, "linestyle": DASHED, "zorder": 2.5}
         panel.axes.axhline(line.limit, color=line.color, label="threshold", **look)
         panel.numbers.add(line.run, DISCRETE, f"threshold[{line.name}]", line.limit)
     panel.axes.set_ylim(0, 1.05 * max(highest))
@@ -287,7 +288,7 @@ def _percent(fractions: Sequence[float]) -> str:
 
 def _key(figure: Figure) -> None:
     """What the kinds of lines are, once."""
-    looks: list[dict[str, Any]] = [
+    looks: list[Look] = [
         {"linewidth": 0.7, "alpha": 0.5, "label": "loss $L$ of each step"},
         {"linewidth": 1.3, "label": f"its {WINDOW}-step average $\\bar L$"},
         {"linewidth": 0.9, "linestyle": DASHED, "label": "threshold $2/\\eta$"},

@@ -38,6 +38,7 @@ from rodflow.figures.core.style import (
     INK,
     REFERENCE,
     Drawing,
+    Look,
     Numbers,
     end_labels,
     hyperparameters,
@@ -230,7 +231,7 @@ def _draw_process(
         first = batch.completed(process)[0]
         numbers.add(first, process, f"level[{batch.about}]", mean)
         numbers.add(first, process, f"settled[{batch.about}]", settled)
-        look: dict[str, Any] = {"color": style.text_color, "zorder": 3}
+        look: Look = {"color": style.text_color, "zorder": 3}
         face = style.text_color if settled else "white"
         axes.plot(size, mean, _MARKS[process], markersize=3.4, markerfacecolor=face, **look)
         if np.isfinite(error):
@@ -253,7 +254,7 @@ def _draw_batch_sharpness(axes: Axes, batches: Sequence[_Batch], numbers: Number
             for run, limit in zip(found, limits, strict=True)
         ]
         mean, error = mean_and_error(values)
-        look: dict[str, Any] = {"color": FAINT, "zorder": 2.5}
+        look: Look = {"color": FAINT, "zorder": 2.5}
         axes.plot(batch.size, mean, "x", markersize=4, label="batch sharpness", **look)
         numbers.add(found[0], DISCRETE, f"batch_sharpness[{batch.about}]", mean)
         if np.isfinite(error):
@@ -278,7 +279,7 @@ def _draw_along(
             mean = batch.mean(process, of)
             if mean is None or not mean.size:
                 continue
-            look: dict[str, Any] = {"color": batch.color, "linewidth": 1.0}
+            look: Look = {"color": batch.color, "linewidth": 1.0}
             look |= {"linestyle": DASHED, "zorder": 3} if process != DISCRETE else {"alpha": 0.8}
             steps = mean["snapshot"].values
             axes.plot(steps, mean, label=f"{process} {name}[{batch.about}]", **look)
@@ -328,7 +329,7 @@ def _key(figure: Figure, rows: Sequence[Sequence[_Batch]]) -> None:
             label = style.label if process in FLOWS else "run"
             look: Mapping[str, Any] = {**style.line, "color": style.text_color, "linewidth": 1.2}
             handles.append(Line2D([], [], marker=mark, markersize=3.4, label=label, **look))
-    cross: dict[str, Any] = {"marker": "x", "color": FAINT, "linestyle": "none", "markersize": 4}
+    cross: Look = {"marker": "x", "color": FAINT, "linestyle": "none", "markersize": 4}
     handles.append(Line2D([], [], label="batch sharpness", **cross))
     along = Line2D([], [], label="model, along the run", color=INK, linestyle=DASHED, linewidth=1)
     key(figure, [*handles, along, threshold_key(linestyle="-")])

@@ -26,6 +26,7 @@ from rodflow.figures.core.style import (
     PALETTE,
     REFERENCE,
     Drawing,
+    Look,
     Numbers,
     end_labels,
     key,
@@ -62,7 +63,7 @@ All is from ``comparison.nc``, lengths of rods are from the trajectories; ``alon
 
 _GREY = "#595959"
 
-_CURVES: dict[str, tuple[str, dict[str, Any]]] = {
+_CURVES: dict[str, tuple[str, Look]] = {
     "sharpness_over_threshold": (
         "largest eigenvalue",
         {"color": PALETTE["orange"], "linewidth": 1.6, "zorder": 2},

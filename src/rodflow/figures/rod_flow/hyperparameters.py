@@ -6,7 +6,6 @@ it in that one alone; below, maps of two hyperparameters at once where runs diff
 
 from collections.abc import Sequence
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -20,6 +19,7 @@ from rodflow.figures.core.style import (
     BAND,
     FAINT,
     Drawing,
+    Look,
     Numbers,
     ProcessStyle,
     hyperparameters,
@@ -324,7 +324,7 @@ def _head(figure: Figure, points: Sequence[Point], flows: Sequence[str]) -> None
         )
         for process in (DISCRETE, *flows)
     ]
-    open_mark: dict[str, Any] = {"markerfacecolor": "none", "markeredgewidth": 0.9, "color": FAINT}
+    open_mark: Look = {"markerfacecolor": "none", "markeredgewidth": 0.9, "color": FAINT}
     handles.append(
         Line2D(
             [], [], linestyle="none", marker="o", label="open, first row: mean error", **open_mark
@@ -342,4 +342,4 @@ def _head(figure: Figure, points: Sequence[Point], flows: Sequence[str]) -> None
     )
 
 
-_SMALL: dict[str, Any] = {"color": FAINT}
+_SMALL: Look = {"color": FAINT}

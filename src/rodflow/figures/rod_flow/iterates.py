@@ -5,7 +5,6 @@ iterate error ||Z + (-1)^t X - w_t|| / ||X_w|| over time. Runs without stored it
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -24,6 +23,7 @@ from rodflow.figures.core.style import (
     INK,
     REFERENCE,
     Drawing,
+    Look,
     Numbers,
     key,
     model_label,
@@ -222,8 +222,8 @@ def _draw_error(axes: Axes, run: StoredRun, data: xr.Dataset, numbers: Numbers) 
 
 
 _COLOR = process_style(_FLOW).color
-_CHANCE: dict[str, Any] = {"color": INK, "linewidth": 0.7, "linestyle": (0, (1, 1.5)), "zorder": 1}
-_LOOKS: tuple[tuple[str, str, dict[str, Any]], ...] = (
+_CHANCE: Look = {"color": INK, "linewidth": 0.7, "linestyle": (0, (1, 1.5)), "zorder": 1}
+_LOOKS: tuple[tuple[str, str, Look], ...] = (
     (
         DISCRETE,
         "actual",

@@ -5,7 +5,6 @@ from three consecutive iterates, that of the rod flows is predicted.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -15,6 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.config.values import Settings
 from rodflow.figures.core.findings import medians
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.preconditioner import preconditioner
@@ -33,6 +33,7 @@ from rodflow.figures.core.style import (
     INK,
     THIN,
     Drawing,
+    Look,
     Numbers,
     key,
     lines_of,
@@ -88,9 +89,7 @@ _TITLES = (
 )
 
 
-def alignment(
-    trajectory: xr.Dataset, sharpness: xr.Dataset, optimizer: dict[str, Any]
-) -> xr.DataArray:
+def alignment(trajectory: xr.Dataset, sharpness: xr.Dataset, optimizer: Settings) -> xr.DataArray:
     """|cos| of the angle between the rod P^(1/2) X_w and the stored eigenvectors, [snapshot].
 
     The eigenvector is one of P^(-1/2) H P^(-1/2), so that the rod is taken to the coordinates
@@ -331,7 +330,7 @@ def _say_missing(axes: Axes, what: str) -> None:
 
 def _key(figure: Figure, processes: Sequence[str]) -> None:
     """The processes' names, and what dots and horizontal lines are, above the panels."""
-    look: dict[str, Any] = {
+    look: Look = {
         "linestyle": "none",
         "marker": "o",
         "markeredgewidth": 0,

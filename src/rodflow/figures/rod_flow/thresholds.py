@@ -1,7 +1,6 @@
 """Where each optimizer holds its sharpness, against the threshold of linear theory."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -28,6 +27,7 @@ from rodflow.figures.core.style import (
     INK,
     REFERENCE,
     Drawing,
+    Look,
     Numbers,
     key,
     note,
@@ -195,5 +195,5 @@ def _key(chart: Forest, runs: Sequence[StoredRun]) -> None:
 
 
 _GREY = "#595959"
-_RANGE: dict[str, Any] = {"color": process_style(DISCRETE).color, "linewidth": 3, "zorder": 2}
-_MEAN: dict[str, Any] = {"color": INK, "linestyle": "none", "marker": "o", "markersize": 4.5}
+_RANGE: Look = {"color": process_style(DISCRETE).color, "linewidth": 3, "zorder": 2}
+_MEAN: Look = {"color": INK, "linestyle": "none", "marker": "o", "markersize": 4.5}

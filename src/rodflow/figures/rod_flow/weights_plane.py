@@ -7,7 +7,6 @@ stable flow, which does not jump, goes straight on.
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -21,6 +20,7 @@ from rodflow.figures.core.rows import onset
 from rodflow.figures.core.style import (
     FAINT,
     Drawing,
+    Look,
     Numbers,
     hyperparameters,
     key,
@@ -177,7 +177,7 @@ def _draw_view(axes: Axes, view: View, height: str) -> None:
         line = process_style(path.process).line
         axes.plot(path.places[ALONG], path.places[height], label=path.process, **line)
         if path.ends:
-            rods: dict[str, Any] = {"color": line["color"], "linewidth": 2, "zorder": 3}
+            rods: Look = {"color": line["color"], "linewidth": 2, "zorder": 3}
             label = f"{path.process} rod"
             axes.plot(path.ends[ALONG], path.ends[height], label=label, **rods)
 
@@ -266,7 +266,7 @@ def _title(axes: Axes, run: StoredRun, *, several: bool) -> None:
 def _key(figure: Figure, runs: Sequence[StoredRun]) -> None:
     """What the marks are, once, above the panels."""
     grey = process_style(DISCRETE)
-    marks: dict[str, Any] = {"marker": "o", "markersize": 2.4, "markerfacecolor": grey.text_color}
+    marks: Look = {"marker": "o", "markersize": 2.4, "markerfacecolor": grey.text_color}
     handles = [Line2D([], [], color=grey.color, linewidth=0.6, label="iterates", **marks)]
     for flow in dict.fromkeys(name for run in runs for name in drawn(run)):
         style = process_style(flow)
@@ -277,6 +277,6 @@ def _key(figure: Figure, runs: Sequence[StoredRun]) -> None:
             Line2D([], [], label=f"{style.label}: centre Z", **style.line),
             Line2D([], [], color=style.color, linewidth=2, label="rod, Z − X to Z + X"),
         ]
-    end: dict[str, Any] = {"marker": "o", "markersize": 3.5, "color": FAINT, "linestyle": "none"}
+    end: Look = {"marker": "o", "markersize": 3.5, "color": FAINT, "linestyle": "none"}
     handles.append(Line2D([], [], label="sharpness / threshold there", **end))
     key(figure, handles)

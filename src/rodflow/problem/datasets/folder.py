@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from itertools import chain, zip_longest
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from rodflow.config.declarations import DataSet, choice, value, whole
+from rodflow.config.values import Settings
 from rodflow.problem.arrays import own_paths
 from rodflow.problem.labelled import DatasetError, labelled, one_line, select
 
@@ -36,7 +35,7 @@ _SUFFIXES = (".png", ".jpg", ".jpeg")
 
 def load(
     folder: str,
-    own: Mapping[str, Any],
+    own: Settings,
     size: int = 32,
     colours: int = 3,
     samples: int | None = None,

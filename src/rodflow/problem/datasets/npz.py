@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from rodflow.config.declarations import DataSet, value, whole
+from rodflow.config.values import Settings
 from rodflow.problem.arrays import of_arrays, own_paths
 from rodflow.problem.labelled import DatasetError, one_line
 
@@ -27,7 +26,7 @@ DATASET = DataSet(
 
 
 def load(
-    npz: str, inputs: str, targets: str, own: Mapping[str, Any], samples: int | None = None
+    npz: str, inputs: str, targets: str, own: Settings, samples: int | None = None
 ) -> xr.Dataset:
     """See `rodflow.problem.labelled.load`; `own` says where the file is, and its hash."""
     (path,) = own_paths(own)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 import xarray as xr
 
 from rodflow.config.declarations import CONTEXT, DataSet, value, whole
+from rodflow.config.values import Settings
 from rodflow.problem.arrays import of_arrays, own_paths
 from rodflow.problem.labelled import DatasetError, one_line
 
@@ -24,7 +22,7 @@ DATASET = DataSet(
 )
 
 
-def load(text: str, own: Mapping[str, Any], context: int, samples: int | None = None) -> xr.Dataset:
+def load(text: str, own: Settings, context: int, samples: int | None = None) -> xr.Dataset:
     """See `rodflow.problem.labelled.load`; `own` says where the file is, and its hash."""
     (path,) = own_paths(own)
     try:

@@ -1,0 +1,7 @@
+"""What a config gives, as the values of JSON: a name for its type, without anything that reads or checks it."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Settings = Mapping[str, Any]
+"""Settings by key: numbers, text, booleans, lists and further settings, to be checked by who takes them."""
