@@ -16,7 +16,11 @@ from small import jit
 INPUTS = np.random.default_rng(0).standard_normal((6, 3)).astype(np.float32)
 TARGETS = np.random.default_rng(1).standard_normal(6).astype(np.float32)
 WEIGHTS = np.random.default_rng(2).standard_normal(12).astype(np.float32)
-OF_ANY = {n: FLOWS.load(n).process for n in FLOWS if FLOWS[n].supports is any_optimizer}
+OF_ANY = {
+    name: FLOWS.load(name).process
+    for name in FLOWS
+    if FLOWS[name].supports is any_optimizer and not FLOWS[name].batches
+}
 STEPS = 30
 
 

@@ -19,7 +19,11 @@ from small import jit
 
 PAGE = (Path(__file__).parents[2] / "docs" / "own_optimizer.md").read_text(encoding="utf-8")
 WEIGHTS = np.random.default_rng(2).standard_normal(4).astype(np.float32)
-OF_ANY = {n: FLOWS.load(n).process for n in FLOWS if FLOWS[n].supports is any_optimizer}
+OF_ANY = {
+    name: FLOWS.load(name).process
+    for name in FLOWS
+    if FLOWS[name].supports is any_optimizer and not FLOWS[name].batches
+}
 
 
 @pytest.fixture(scope="module")

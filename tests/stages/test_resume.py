@@ -88,10 +88,13 @@ def side_by_side(**how) -> list[Recording]:
 
 def flow(name: str) -> Callable[..., Recording]:
     def run(**how) -> Recording:
-        optimizer = OWN.get(name, MOMENTUM)
+        own = {"batch_size": 2} if FLOWS[name].batches else {}
+        optimizer = ON_BATCHES if own else OWN.get(name, MOMENTUM)
         state = optimizer.initial(FIRST)
         states = (state, optimizer(state), optimizer(optimizer(state)))
-        return integrate(name, optimizer, states, start=START, stop=STEPS, every=EVERY, **how)
+        return integrate(
+            name, optimizer, states, start=START, stop=STEPS, every=EVERY, **own, **how
+        )
 
     return run
 

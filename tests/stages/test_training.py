@@ -12,6 +12,9 @@ from rodflow.dynamics.minibatch import Minibatch
 from rodflow.optimizers.optimizer_map import optimizer_map
 from rodflow.optimizers.table import TABLE
 from rodflow.problem import labelled, objective
+from rodflow.stages.flow import flow_run
+from rodflow.stages.replicas import replicas
+from rodflow.stages.run import prepare
 from rodflow.stages.training import BatchError, discrete_run, discrete_runs
 
 SAMPLES, STEPS = 12, 40
@@ -133,8 +136,8 @@ def drawn(dataset: xr.Dataset, size: int, steps: int, seed: int = 0) -> list[lis
     carry = process.first(optimizer, weights, jax.random.fold_in(key, steps + 1))
     found = []
     for step in range(steps):
-        order = np.asarray(carry.order)
-        last = (int(carry.used) or SAMPLES // size) * size
+        order = np.asarray(carry.epoch.order)
+        last = (int(carry.epoch.used) or SAMPLES // size) * size
         found.append(order[last - size : last].tolist())
         carry, _ = advance(optimizer, carry, jax.random.fold_in(key, step))
     return found
@@ -164,12 +167,12 @@ def test_a_step_on_a_batch_is_the_optimizers_step_on_its_samples(dataset: xr.Dat
     optimizer = optimizer_map(loss, TABLE["gd"].build(learning_rate=0.1), weights)
     process = Minibatch(5)
     carry = process.first(optimizer, weights, jax.random.key(7))
-    chosen = carry.order[:5]
+    chosen = carry.epoch.order[:5]
     expected = weights - 0.1 * jax.grad(loss.of(chosen))(weights)
     np.testing.assert_allclose(carry.run.after.weights, expected, rtol=1e-6, atol=1e-7)
     following, seen = process.advance(optimizer, carry, jax.random.key(8))
     at = carry.run.after.weights
-    again = at - 0.1 * jax.grad(loss.of(carry.order[5:10]))(at)
+    again = at - 0.1 * jax.grad(loss.of(carry.epoch.order[5:10]))(at)
     np.testing.assert_allclose(following.run.after.weights, again, rtol=1e-6, atol=1e-7)
     np.testing.assert_allclose(seen["loss"], loss.of(chosen)(weights), rtol=1e-6)
 
@@ -184,4 +187,33 @@ def test_a_batch_of_all_samples_is_the_full_batch_in_another_order(dataset: xr.D
 def test_the_loss_of_a_batch_says_so(dataset: xr.Dataset) -> None:
     data = discrete_run(dataset, settings("gd", batch_size=4))
     assert data["loss"].attrs["long_name"].startswith("the step's batch: loss at")
-    assert "state_0" not in data
+
+
+def test_a_run_on_batches_is_looked_at_as_a_whole_at_its_snapshots(dataset: xr.Dataset) -> None:
+    data = discrete_run(dataset, settings("gd", batch_size=4))
+    loss, _ = objective.build(dataset, settings()["model"], "mse", 0)
+    expected = [loss(weights) for weights in data["iterate"].values]
+    np.testing.assert_allclose(data["full_loss"], expected, rtol=1e-5)
+    assert data["batch_sharpness"].dims == ("snapshot",)
+    assert (data["batch_sharpness"] > 0).all()
+
+
+@pytest.mark.parametrize("flow", ["pair", "kicked_rod"])
+def test_a_flow_of_batches_starts_from_the_states_of_its_run(
+    dataset: xr.Dataset, flow: str
+) -> None:
+    chosen = settings("gd", batch_size=4)
+    run = discrete_run(dataset, chosen)
+    found = flow_run(dataset, run, flow, chosen)
+    assert found.attrs["status"] == "completed"
+    np.testing.assert_array_equal(found["weights"][0], run["weights"].sel(snapshot=20))
+    assert (found["noise"] > 0).all()
+
+
+def test_what_runs_again_the_same_steps_is_not_started_from_a_run_on_batches(
+    dataset: xr.Dataset,
+) -> None:
+    chosen = settings("gd", batch_size=4)
+    run = discrete_run(dataset, chosen)
+    found = replicas(prepare(dataset, chosen), run, count=1)
+    assert found.attrs["status"] == "not started: discrete run is on minibatches"

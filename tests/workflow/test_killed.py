@@ -97,6 +97,7 @@ STAGES = [
             [FOLDER / f"{flow}.nc"],
         )
         for flow in FLOWS
+        if not FLOWS[flow].batches
     ),
     Stage(
         "sharpness",

@@ -46,11 +46,32 @@ def unfit_files(config: Config) -> Iterator[Problem]:
 
 
 def missing_flows(
-    optimizer: str, declared: Optimizer, flows: Sequence[str], batch: int | None
+    optimizer: str,
+    declared: Optimizer,
+    flows: Sequence[str],
+    batch: int | None,
+    images: int | None,
 ) -> Iterator[str]:
-    """Why an optimizer, of this declaration, has none of one of the flows."""
-    if batch is not None and flows:
-        yield f"has {flows[0]} for {optimizer} with batch_size {batch}; a flow follows full batches"
+    """Why an optimizer has none of one of the flows.
+
+    Args:
+        optimizer: its name.
+        declared: its declaration.
+        flows: their names.
+        batch: images in a batch; None: all.
+        images: on which it trains; None where the config does not say.
+    """
+    of_batches = [name for name in FLOWS if FLOWS[name].batches]
+    for flow in flows:
+        if batch is not None and flow not in of_batches:
+            known = all_of(of_batches)
+            text = "a flow follows full batches, but for those of minibatches"
+            yield f"has {flow} for {optimizer} with batch_size {batch}; {text}: {known}"
+            break
+        if flow in of_batches and (batch is None or batch == images):
+            every = "all" if images is None else f"all {images}"
+            text = f"a batch of {every} images leaves no noise, and the flow models nothing"
+            yield f"has {flow} for {optimizer} with batch_size {show(batch)}; {text}: give fewer"
     for flow in flows:
         entry = FLOWS[flow]
         if declared.scheduled and entry.supports is not any_optimizer:
@@ -206,7 +227,9 @@ def _missing_flows(
     if chosen.flows is not None:
         place = _place(config, model, optimizer, "flows")
     flows = config.flows if chosen.flows is None else chosen.flows
-    for text in missing_flows(optimizer, config.declared(optimizer), flows, chosen.batch_size):
+    images = samples(config, config.models[model])
+    declared = config.declared(optimizer)
+    for text in missing_flows(optimizer, declared, flows, chosen.batch_size, images):
         yield place, f"{text}; give {optimizer} flows of its own"
 
 

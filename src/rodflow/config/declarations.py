@@ -214,6 +214,11 @@ def of(*names: str) -> Support:
     return lambda name, optimizer: name in names
 
 
+def without_momentum(name: str, optimizer: Optimizer) -> bool:
+    """Optimizers that step along the gradient itself."""
+    return optimizer.momentum == ""
+
+
 ROD: Mapping[str, str] = {
     "loss_plus": "full-batch loss at the rod's end Z + X",
     "loss_minus": "full-batch loss at the rod's end Z - X",
@@ -228,6 +233,12 @@ PRODUCTS: Mapping[str, str] = {
     "hessian_products": "Hessian-vector products formed in the unit of time"
 }
 """What a flow shows that counts its Hessian-vector products."""
+
+NOISE: Mapping[str, str] = {
+    "noise": "norm of the noise in the gradient of the batch over that of the full gradient",
+    "negative": "entries of a second moment that turned negative in the step",
+}
+"""What a flow of minibatch training shows at every step, in words."""
 
 CENTRE: Mapping[str, str] = {
     "averaged_loss": "loss averaged over the oscillation, L + <H, Sigma> / 2",
@@ -256,6 +267,8 @@ class Flow:
         series: what it shows at every step besides what all do, by name, in words.
         supports: for which optimizers it exists.
         why: the reason where it does not, after "the ... flow".
+        batches: whether it models a run on minibatches, with whose size its `process` is then made. The others follow
+            full batches.
     """
 
     title: str
@@ -268,6 +281,7 @@ class Flow:
     series: Mapping[str, str] = field(default_factory=dict, hash=False)
     supports: Support = any_optimizer
     why: str = ""
+    batches: bool = False
 
 
 # Models and data sets

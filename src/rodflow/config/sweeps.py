@@ -132,8 +132,10 @@ def _bad_runs(config: Config, entry: SweepSettings, options: Options) -> Iterato
             if text := too_late(chosen.start, every, chosen.steps):
                 axis = next((key for key in ("steps", "start") if key in values), "start")
                 yield ("over", axis), text
+            images = samples(config, config.models[model])
+            declared = config.declared(optimizer)
             for text in missing_flows(
-                optimizer, config.declared(optimizer), entry.flows, chosen.batch_size
+                optimizer, declared, entry.flows, chosen.batch_size, images
             ):
                 yield ("flows",), text
 

@@ -28,6 +28,7 @@ def integrate(
     stop: int,
     every: int,
     seed: int = 0,
+    batch_size: int | None = None,
     progress: Progress | None = None,
     keep: Keep | None = None,
     checkpoint: Checkpoint | None = None,
@@ -40,11 +41,12 @@ def integrate(
         states: the discrete run's states at start - 1, start and start + 1.
         start, stop: first and last step observed.
         every: distance of snapshots, counted from `start`.
-        seed: of the rounding-sized noise that seeds the oscillation.
+        seed: of the rounding-sized noise that seeds the oscillation, or of the batches.
+        batch_size: samples in a batch, for a flow of minibatch training that is given by its name.
         progress: called after every chunk with step and loss.
         keep, checkpoint: see `rodflow.dynamics.process.record`.
     """
-    process = FLOWS.load(flow).process() if isinstance(flow, str) else flow
+    process = _process(flow, batch_size) if isinstance(flow, str) else flow
     carry = eqx.filter_jit(process.begin)(optimizer, *states)
     return record(
         process,
@@ -58,3 +60,9 @@ def integrate(
         keep=keep,
         checkpoint=checkpoint,
     )
+
+
+def _process(flow: str, batch_size: int | None) -> Process:
+    make = FLOWS.load(flow).process
+    made: Process = make(batch_size) if FLOWS[flow].batches else make()
+    return made

@@ -1,34 +1,39 @@
 """The discrete run on minibatches: every step sees the gradient of a few samples only.
 
-The samples are shuffled, taken in that order, a batch a step, and shuffled anew when fewer than a batch are left, so
-that no sample is drawn twice in an epoch. It is no map of the state any more, and no flow models it.
+It is no map of the state any more. The flows that model it (`rodflow.dynamics.flows.pair`) draw batches of their own.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
+from rodflow.dynamics import batches
+from rodflow.dynamics.batches import Epoch
 from rodflow.dynamics.discrete import Consecutive, Discrete
 from rodflow.dynamics.process import Observation, Process, Snapshot
+from rodflow.linalg.batch_sharpness import batch_sharpness
 from rodflow.optimizers.optimizer_map import OptimizerMap, State
+
+LOOKED_AT = 32
+"""Batches over which the batch sharpness of a snapshot is averaged at most."""
 
 
 class Shuffled(NamedTuple):
-    """The run, the order of the samples in this epoch, and how many of its batches are used up."""
+    """The run, and which batches of this epoch it has seen."""
 
     run: Consecutive
-    order: Int[Array, " sample"]
-    used: Int[Array, ""]
+    epoch: Epoch
 
 
 class Minibatch(Process):
     """The optimizer on batches. Its loss and gradient norm are those of the batch of the step.
 
     The map's loss has to offer what `rodflow.problem.objective.Objective` does: `samples`, how many there are, and
-    `of`, the loss on some of them.
+    `of`, the loss on some of them. At a snapshot it is looked at as a whole: `full_loss` at the iterate, and the
+    sharpness of batches there.
 
     Attributes:
         size: samples in a batch.
@@ -41,30 +46,30 @@ class Minibatch(Process):
         self, optimizer: OptimizerMap, weights: Float[Array, " parameter"], key: Array
     ) -> Shuffled:
         """The carry at step 0, from the step on the first batch."""
-        order = jnp.arange(optimizer.loss.samples)  # type: ignore[attr-defined]
-        order, used, on_batch = self._draw(optimizer, order, jnp.asarray(0), key)
-        return Shuffled(Discrete().first(on_batch, weights, key), order, used)
+        epoch, chosen = batches.draw(batches.unshuffled(optimizer.loss), self.size, key)
+        return Shuffled(Discrete().first(batches.on_batch(optimizer, chosen), weights, key), epoch)
 
     def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> Shuffled:
-        order = jnp.arange(optimizer.loss.samples)  # type: ignore[attr-defined]
         run = Discrete().begin(optimizer, before, now, after)
-        return Shuffled(run, order, jnp.asarray(0))
+        return Shuffled(run, batches.unshuffled(optimizer.loss))
 
     def advance(
         self, optimizer: OptimizerMap, carry: Shuffled, key: Array
     ) -> tuple[Shuffled, Observation]:
-        order, used, on_batch = self._draw(optimizer, carry.order, carry.used, key)
-        run, seen = Discrete().advance(on_batch, carry.run, key)
-        return Shuffled(run, order, used), seen
+        epoch, chosen = batches.draw(carry.epoch, self.size, key)
+        run, seen = Discrete().advance(batches.on_batch(optimizer, chosen), carry.run, key)
+        return Shuffled(run, epoch), seen
 
     def snapshot(self, optimizer: OptimizerMap, carry: Shuffled) -> Snapshot:
-        return Discrete().snapshot(optimizer, carry.run)
-
-    def _draw(
-        self, optimizer: OptimizerMap, order: Array, used: Array, key: Array
-    ) -> tuple[Array, Array, OptimizerMap]:
-        """The order, how many batches of it are used up with the next one, and the optimizer on that."""
-        order = jax.lax.cond(used == 0, lambda: jax.random.permutation(key, order), lambda: order)
-        chosen = jax.lax.dynamic_slice(order, (used * self.size,), (self.size,))
-        on_batch = eqx.tree_at(lambda one: one.loss, optimizer, optimizer.loss.of(chosen))  # type: ignore[attr-defined]
-        return order, (used + 1) % (order.size // self.size), on_batch
+        weights = carry.run.now.weights
+        # Another order than that of the epoch, whose last batches the weights have just been fitted to.
+        order = jax.random.permutation(jax.random.key(0), carry.epoch.order)
+        count = min(LOOKED_AT, order.size // self.size)
+        groups = order[: count * self.size].reshape(count, self.size)
+        return {
+            **Discrete().snapshot(optimizer, carry.run),
+            "full_loss": optimizer.loss(weights),
+            "batch_sharpness": batch_sharpness(
+                partial(batches.on, optimizer.loss), weights, groups
+            ),
+        }

@@ -64,6 +64,7 @@ def follow(
         stop=run.settings["steps"],
         every=run.every,
         seed=run.settings["seed"],
+        batch_size=run.settings["batch_size"],
         progress=progress,
         keep=run.keep,
         checkpoint=Checkpoint(scratch, flow),

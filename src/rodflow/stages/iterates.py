@@ -57,7 +57,7 @@ def iterates(
         "restart": float("nan") if restart is None else restart,
         "sharpness_over_threshold": there,
     }
-    around = run.states_at_start(discrete)
+    around = run.replayable(discrete)
     refusal = ""
     if around is None:
         refusal = not_started(discrete)

@@ -30,7 +30,7 @@ def onset_window(
         Hessian there as a direction of weights, P^{-1/2} v over its norm. The attribute `centre` is the onset of the
         oscillation; if the threshold is never reached it is the middle of the run, and the attribute `onset` is NaN.
     """
-    around = run.states_at_start(discrete)
+    around = run.replayable(discrete)
     start, steps = run.settings["start"], run.settings["steps"]
     found = onset(sharpness["sharpness_over_threshold"], start)
     attributes: dict[str, object] = {

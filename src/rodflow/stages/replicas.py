@@ -42,7 +42,7 @@ def replicas(
     kept = Checkpoint(scratch, "replicas")
     losses = np.full((count, steps + 1 - start), np.nan, np.float32)
     nowhere = np.full((1, run.weights.size), np.nan, np.float32)
-    status = "completed" if run.states_at_start(discrete) else not_started(discrete)
+    status = "completed" if run.replayable(discrete) else not_started(discrete)
     for replica, recording in enumerate(_recordings(run, discrete, count, progress, scratch)):
         found: list[np.ndarray] = []
         if recording is not None:
@@ -86,7 +86,7 @@ def _recordings(
     scratch: Scratch | None,
 ) -> Iterator[Recording | None]:
     """What each replica did; None where the discrete run diverged before the start."""
-    around = run.states_at_start(discrete)
+    around = run.replayable(discrete)
     start, steps = run.settings["start"], run.settings["steps"]
     for number in range(count):
         if around is None:

@@ -104,6 +104,10 @@ class Prepared:
 
         return state(0), state(1), state(2)
 
+    def replayable(self, discrete: xr.Dataset) -> tuple[State, State, State] | None:
+        """The same states of a run that is a map of them; None of one on minibatches too."""
+        return self.states_at_start(discrete) if self.settings["batch_size"] is None else None
+
     def label(self, recording: Recording, process: str) -> xr.Dataset:
         """A recording as a labelled trajectory."""
         kernels = [*scale_invariant(self.optimizer)] if "alignment" in recording.series else ()
@@ -185,5 +189,7 @@ def preconditioner(
 
 
 def not_started(discrete: xr.Dataset) -> str:
-    """The status of what should have started from a discrete run that did not get there."""
+    """The status of what should have started from a discrete run that did not get there, or is no map of its state."""
+    if discrete.attrs["status"] == "completed":
+        return "not started: discrete run is on minibatches"
     return f"not started: discrete run {discrete.attrs['status']}"

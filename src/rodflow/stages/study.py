@@ -230,6 +230,9 @@ def _check_names(flows: Sequence[str], optimizer: optax.GradientTransformation, 
     for flow in flows:
         if flow not in FLOWS:
             raise StudyError(f"flows has {flow!r}; there are {', '.join(FLOWS)}")
+        if FLOWS[flow].batches:
+            why = "it models minibatches, and a study takes all data in every step"
+            raise StudyError(f"flows has {flow!r}; {why}: leave it out")
     if not hasattr(optimizer, "init") or not hasattr(optimizer, "update"):
         raise StudyError(
             f"optimizer is {type(optimizer).__name__}; give an optax transformation such as optax.adam(1e-3)"

@@ -73,7 +73,7 @@ def train(
     how: dict[str, Any] = {
         "steps": first["steps"],
         "snapshot_steps": grid(first["start"], 1, first["steps"], runs[0].every),
-        "hold": [first["start"]] if first["batch_size"] is None else (),
+        "hold": [first["start"]],
         "batch_size": first["batch_size"],
         "progress": progress,
     }
@@ -127,7 +127,8 @@ def _labelled(run: Prepared, recording: Recording) -> xr.Dataset:
             data[name].attrs["long_name"] = full.replace("full-batch", "the step's batch:", 1)
     if start not in recording.held:
         return data
-    around = recording.held[start]
+    held = recording.held[start]
+    around = held if run.settings["batch_size"] is None else held.run
     stacked = jax.tree.map(
         lambda *leaves: np.stack(leaves), around.before, around.now, around.after
     )

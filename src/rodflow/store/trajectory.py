@@ -28,6 +28,8 @@ LONG_NAMES = {
     "weights": "flat weights: midpoint (w[t-1] + 2 w[t] + w[t+1]) / 4 of the iterates, or centre of the flow",
     "half_extent": "half-extent of the weights: (2 w[t] - w[t-1] - w[t+1]) / 4 of the iterates, or X_w of the flow",
     "iterate": "flat weights w[t] of the optimizer itself",
+    "full_loss": "full-batch loss at the iterate of a run on minibatches",
+    "batch_sharpness": "mean over batches of g . H g / |g|^2, with gradient and Hessian of the batch, at the iterate",
     "second_moment": "bias-corrected second moment of the optimizer",
     "gain": "critical gain of the optimizer's linearised map, the inverse of its preconditioner",
     "angle": "angle by which the first unstable mode turns in a step, in radians; pi where it alternates",
