@@ -23,6 +23,7 @@ from rodflow.audit.claims import (
     central_flow,
     edge_of_stability,
     k_adam,
+    minibatches,
     rod_flow,
     scale_invariance,
 )
@@ -32,6 +33,7 @@ CLAIMS: tuple[Claim, ...] = (
     *rod_flow.CLAIMS,
     *central_flow.CLAIMS,
     *edge_of_stability.CLAIMS,
+    *minibatches.CLAIMS,
     *adam_in_continuous_time.CLAIMS,
     *adam_convergence.CLAIMS,
     *scale_invariance.CLAIMS,

@@ -1,0 +1,1 @@
+"""Figures of training on minibatches and of the flows that model it."""
