@@ -2,7 +2,7 @@
 
 One row an optimizer and model, and each setting of it. On the left the preconditioned sharpness over its threshold
 along the run, one colour a batch size; on the right its average over the last quarter against the batch size. The loss
-is not drawn: that of a minibatch run is stored for the batch of each step only.
+and the flows that model such runs are in `rodflow.figures.minibatches.minibatch_levels`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -56,7 +56,7 @@ bold lines their mean. *Right*: the time average over the last quarter of the ru
 its standard error. Below each batch size stands how many seeds reach the threshold at any time from :math:`t_0`
 on. A mean that still rises on the left has not settled by the end, so that its average on the right depends on
 the length of the run. Means are over the seeds that completed; one that diverged is named, and its line ends in
-a cross. The loss is not drawn: along a minibatch run only that of the batch of each step is stored.
+a cross. The figure ``minibatch_levels`` has the loss, and the flows that model such runs.
 
 Sharpness, averages and onsets are from ``comparison.nc``; ``aeos_minibatch.csv`` has every point drawn, means
 and standard errors in the rows of the first seed.
