@@ -35,6 +35,7 @@ from rodflow.figures.core.rows import (
 from rodflow.figures.core.style import (
     DASHED,
     FAINT,
+    INK,
     REFERENCE,
     Drawing,
     Numbers,
@@ -303,6 +304,7 @@ def _name_batches(axes: Axes, batches: Sequence[_Batch]) -> None:
                 )
             )
     end_labels(axes, ends, apart=7)
+    note(axes, "batch size", (1, 1), shift=(4, 2), va="bottom", color=FAINT)
 
 
 def _state_failures(axes: Axes, batches: Sequence[_Batch]) -> None:
@@ -328,4 +330,5 @@ def _key(figure: Figure, rows: Sequence[Sequence[_Batch]]) -> None:
             handles.append(Line2D([], [], marker=mark, markersize=3.4, label=label, **look))
     cross: dict[str, Any] = {"marker": "x", "color": FAINT, "linestyle": "none", "markersize": 4}
     handles.append(Line2D([], [], label="batch sharpness", **cross))
-    key(figure, [*handles, threshold_key(linestyle="-")])
+    along = Line2D([], [], label="model, along the run", color=INK, linestyle=DASHED, linewidth=1)
+    key(figure, [*handles, along, threshold_key(linestyle="-")])
