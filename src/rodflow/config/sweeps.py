@@ -134,9 +134,7 @@ def _bad_runs(config: Config, entry: SweepSettings, options: Options) -> Iterato
                 yield ("over", axis), text
             images = samples(config, config.models[model])
             declared = config.declared(optimizer)
-            for text in missing_flows(
-                optimizer, declared, entry.flows, chosen.batch_size, images
-            ):
+            for text in missing_flows(optimizer, declared, entry.flows, chosen.batch_size, images):
                 yield ("flows",), text
 
 
