@@ -90,6 +90,10 @@ def test_a_study_that_is_there_is_taken_up_and_another_one_is_not(study, folder)
     ("changes", "words"),
     [
         ({"flows": ["rods"]}, "flows has 'rods'; there are stable"),
+        (
+            {"flows": ["pair"]},
+            "flows has 'pair'; it models minibatches, and a study takes all data",
+        ),
         ({"steps": 3, "start": 4}, r"start \+ every is 4 \+ 1; it must be at most steps"),
         ({"start": 0}, "start is 0; it must be a whole number"),
         ({"optimizer": 3}, "optimizer is int; give an optax transformation"),

@@ -6,8 +6,7 @@
 Nothing is trained and nothing is written. What agrees to the last bit is said so by the digests of its data. What
 does not is held against a tolerance, for rounding grows: at the edge of stability two runs that differ in the last
 digit part as fast as a run and its replicas do, so that weights may differ by a few times what the replicas' do
-(docs/determinism.md). The module imports no JAX.
-A folder may be somebody else's: what cannot be compared is said so, and no name leads out of it.
+(docs/determinism.md). A folder may be somebody else's: what cannot be compared is said so, and no name leads out of it.
 """
 
 import json

@@ -305,7 +305,7 @@ def _name_batches(axes: Axes, batches: Sequence[_Batch]) -> None:
                 )
             )
     end_labels(axes, ends, apart=7)
-    note(axes, "batch size", (1, 1), shift=(4, 2), va="bottom", color=FAINT)
+    note(axes, "batch size", (1, 0), shift=(4, 2), va="bottom", color=FAINT)
 
 
 def _state_failures(axes: Axes, batches: Sequence[_Batch]) -> None:
