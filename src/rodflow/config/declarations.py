@@ -154,6 +154,8 @@ SYMBOLS: Mapping[str, str] = {
     "momentum": r"$\beta$",
     "b1": r"$\beta_1$",
     "b2": r"$\beta_2$",
+    "beta": r"$\beta$",
+    "weight_decay": r"$\lambda$",
 }
 """Formulas of hyperparameters in figures; an optimizer adds those of its own."""
 

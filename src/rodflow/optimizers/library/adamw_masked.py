@@ -17,7 +17,6 @@ OPTIMIZER = Optimizer(
         )
     },
     momentum=None,
-    symbols={"weight_decay": r"$\lambda$"},
 )
 
 

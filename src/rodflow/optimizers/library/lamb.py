@@ -11,7 +11,6 @@ OPTIMIZER = Optimizer(
     hyperparameters=ADAM | {"weight_decay": number("Decoupled weight decay.", 0.0, ge=0)},
     momentum="b1",
     linear=False,
-    symbols={"weight_decay": r"$\lambda$"},
 )
 
 

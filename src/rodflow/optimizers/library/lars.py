@@ -18,7 +18,6 @@ OPTIMIZER = Optimizer(
     },
     momentum=None,
     linear=False,
-    symbols={"weight_decay": r"$\lambda$"},
 )
 
 

@@ -17,7 +17,6 @@ OPTIMIZER = Optimizer(
     momentum=None,
     shapeless=True,
     linear=False,
-    symbols={"weight_decay": r"$\lambda$"},
 )
 
 

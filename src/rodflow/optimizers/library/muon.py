@@ -15,7 +15,6 @@ OPTIMIZER = Optimizer(
     },
     momentum=None,
     linear=False,
-    symbols={"weight_decay": r"$\lambda$"},
 )
 
 

@@ -10,7 +10,6 @@ OPTIMIZER = Optimizer(
     order=23,
     hyperparameters=ADAM | {"weight_decay": number("Weight decay.", 0.0, ge=0)},
     momentum="b1",
-    symbols={"weight_decay": r"$\lambda$"},
 )
 
 

@@ -16,7 +16,6 @@ OPTIMIZER = Optimizer(
     momentum=None,
     normalises=False,
     shapeless=True,
-    symbols={"weight_decay": r"$\lambda$"},
 )
 
 
