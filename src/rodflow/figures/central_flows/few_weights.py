@@ -98,7 +98,7 @@ def _panel(
         steps, heights = values["snapshot"].values, values.values.astype(float)
         axes.plot(steps, heights, label=process, **process_style(process).line)
         numbers.add(run, process, name, heights, steps)
-        if run.status(process) == COMPLETED:
+        if run.status(process).split(":")[0] == COMPLETED:
             shown.append(heights)
         elif heights.size:
             lost.append((process, steps[-1], heights[-1]))
