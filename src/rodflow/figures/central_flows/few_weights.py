@@ -18,7 +18,16 @@ from rodflow.figures.core.rows import (
     show_on_log_scale,
     tracking_error,
 )
-from rodflow.figures.core.style import THIN, Drawing, Numbers, key, lines_of, process_style, styled
+from rodflow.figures.core.style import (
+    THIN,
+    Drawing,
+    Numbers,
+    key,
+    lines_of,
+    optimizer_label,
+    process_style,
+    styled,
+)
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
 FIGURE = FigureEntry(
@@ -72,7 +81,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
                 _panel(axes, run, name, of, numbers)
                 if column is columns[0]:
                     axes.set_ylabel(title)
-            column[0].set_title(run.model, pad=12)
+            column[0].set_title(f"{optimizer_label(run.optimizer)}, {run.model}", pad=12)
             mark_steps(column[:-1], run, named=False)
             column[-2].set_xlabel("optimizer step")
             for axes in column[:-2]:

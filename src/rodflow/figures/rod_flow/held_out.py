@@ -40,7 +40,14 @@ _PANEL = 1.1  # inches
 
 
 def _of_test(name: str) -> Callable[[StoredRun, str], xr.DataArray]:
-    return lambda run, process: run.comparison[name].sel(process=process)
+    """What was measured on the test set along a process; nothing of a run without one."""
+
+    def of(run: StoredRun, process: str) -> xr.DataArray:
+        if name in run.comparison:
+            return run.comparison[name].sel(process=process)
+        return loss(run, process).isel(snapshot=slice(0))
+
+    return of
 
 
 _QUANTITIES: dict[str, tuple[str, Callable[[StoredRun, str], xr.DataArray]]] = {
