@@ -42,7 +42,8 @@ def one(eps: float, learning_rate: float, zeta: float = 1.0, ahead: int = 100) -
 
     Args:
         eps: how fast the curvature rises, and how far from zero the direction is at rest.
-        learning_rate: of gradient descent; the curvature starts so far below 2 / eta that it is there after `ahead` steps.
+        learning_rate: of gradient descent; the curvature starts so far below 2 / eta that it is there after `ahead`
+            steps.
         zeta: how the curvature changes along the direction.
         ahead: see above.
     """
