@@ -82,7 +82,7 @@ def refusal(config: Any) -> str:
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.name)
 def test_the_configs_of_the_repository_resolve(path: Path) -> None:
-    assert resolve(load(path)).all_runs
+    assert resolve(load(path), path.parent).all_runs
 
 
 def test_the_default_config_trains_with_the_nine_optimizers_of_theory() -> None:

@@ -46,6 +46,7 @@ EXPECTED = {
     "cosine": ({"end": 0.01}, optax.cosine_decay_schedule(0.1, 100, 0.1)),
     "linear": ({"end": 0.02}, optax.linear_schedule(0.1, 0.02, 100)),
     "exponential": ({"factor": 0.5}, optax.exponential_decay(0.1, 100, 0.5)),
+    "drop": ({"factor": 0.5, "at": 30}, optax.piecewise_constant_schedule(0.1, {30: 0.5})),
     "warmup_constant": ({"warmup": 7}, optax.warmup_constant_schedule(0.0, 0.1, 7)),
 }
 

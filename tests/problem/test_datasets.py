@@ -196,6 +196,23 @@ def test_cifar10_has_mean_0_and_variance_1_in_each_channel(tmp_path):
     np.testing.assert_allclose(image.var(over), 1, atol=1e-6)
 
 
+def test_the_test_batch_is_held_out_and_scaled_by_the_training_images(tmp_path):
+    held = records(6, seed=3)
+    path = store(tmp_path / "a.tar.gz", batches() | {"test_batch.bin": held.tobytes()})
+    data, plain = cifar10(path, test=5), cifar10(path)
+    np.testing.assert_array_equal(data["image"].values, plain["image"].values)
+    pixels = data["test_image"].values * data.attrs["standard_deviations"] + data.attrs["means"]
+    planes = held[:5, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
+    np.testing.assert_allclose(pixels, planes, atol=1e-3)
+    assert data["test_label"].values.tolist() == held[:5, 0].tolist()
+
+
+def test_an_archive_without_a_test_batch_has_no_test_set(tmp_path):
+    path = store(tmp_path / "a.tar.gz")
+    with pytest.raises(DatasetError, match=r"has no test_batch\.bin"):
+        cifar10(path, test=1)
+
+
 @pytest.mark.parametrize(("size", "block"), [(16, 2), (8, 4)])
 def test_smaller_images_are_averages_over_blocks(tmp_path, size, block):
     path = store(tmp_path / "c.tar.gz")

@@ -89,7 +89,8 @@ def compare(
     Returns:
         By process and snapshot the tracking error, and over the threshold sharpness, secant and quotient, with the
         multiplier; by process the numbers of `_COLUMNS`. NaN where there is nothing to show. With replicas those of
-        `_floor`; with iterates iterate_error [snapshot], from the stored weights of both sides.
+        `_floor`; with a test set those of `_on_test_set`; with iterates iterate_error [snapshot], from the stored
+        weights of both sides.
     """
     discrete = trajectories[DISCRETE]
     ratios = {process: sharpness[process]["sharpness_over_threshold"] for process in trajectories}
@@ -107,7 +108,7 @@ def compare(
     statuses = [trajectories[p].attrs["status"] for p in processes]
     names = ("process", processes, {"long_name": "the discrete run, or the name of a flow"})
     table["angle"] = ("process", [_angle(trajectories[p]) for p in processes], described(_ANGLE))
-    extra: dict[str, xr.DataArray] = {}
+    extra = _on_test_set(trajectories)
     if replicas is not None:
         extra |= _floor(replicas, discrete)
     if iterates is not None and "iterate" in discrete:  # as long as it got to a snapshot
@@ -174,6 +175,12 @@ def _row(
     return found
 
 
+_ON_TEST_SET = {
+    "test_loss": "loss on the test set",
+    "test_accuracy": "share of the test set that is classified right",
+}
+"""Of runs that have one, [process, snapshot]."""
+
 _COLUMNS = {
     "error_mean": "geometric mean of the tracking error over the run",
     "error_last": "tracking error at the last snapshot",
@@ -182,6 +189,16 @@ _COLUMNS = {
     "late_lowest": "lowest sharpness over threshold in the last quarter of the run",
     "late_highest": "highest sharpness over threshold in the last quarter of the run",
 }
+
+
+def _on_test_set(trajectories: Mapping[str, xr.Dataset]) -> dict[str, xr.DataArray]:
+    """What was measured on a test set, [process, snapshot]; nothing of a run without one."""
+    found = {}
+    for name, words in _ON_TEST_SET.items():
+        measured = {p: data[name] for p, data in trajectories.items() if name in data}
+        if measured:
+            found[name] = _stack(measured, [*trajectories], words)
+    return found
 
 
 def _floor(replicas: xr.Dataset, discrete: xr.Dataset) -> dict[str, xr.DataArray]:

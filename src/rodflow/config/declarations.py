@@ -119,6 +119,13 @@ def _field(description: str, default: object, **limits: Any) -> FieldInfo:
 
 # Data sets
 
+
+def test(most: int) -> Setting:
+    """How many images are held out, of so many at most; a run that asks for none is what it was without the key."""
+    words = "Images that nothing is trained on, for the test loss and accuracy of every process; null: none."
+    return whole(words, None, ge=1, le=most)
+
+
 CONTEXT = whole("Characters in a sequence.", 32, ge=1, le=4096)
 
 # Optimizers
@@ -423,6 +430,11 @@ def except_optimizers(*names: str) -> Choice[AnyRun]:
 def normalised(runs: Sequence[AnyRun]) -> Sequence[AnyRun]:
     """Those of models with a normalisation layer."""
     return [run for run in runs if run.settings["model"].get("normalisation", "none") != "none"]
+
+
+def tested(runs: Sequence[AnyRun]) -> Sequence[AnyRun]:
+    """Those with a test set."""
+    return [run for run in runs if run.settings["dataset"].get("test")]
 
 
 def one_of_each_kind(runs: Sequence[AnyRun]) -> Sequence[AnyRun]:

@@ -85,6 +85,8 @@ def runs(
 def dataset(config: Config) -> Settings:
     """The settings of the data stage, with what identifies files of one's own and where they are."""
     settings = config.dataset.model_dump(exclude={"python"})
+    if not is_own(settings["name"]) and settings.get("test") is None:
+        settings.pop("test", None)  # so that what a run is does not change where none is asked for
     files = own_files(config)
     if not files and not is_own(settings["name"]):
         return settings

@@ -30,6 +30,14 @@ SCHEDULES: Mapping[str, tuple[str, Mapping[str, Setting]]] = {
             "steps": STEPS,
         },
     ),
+    "drop": (
+        "The peak up to a step, and a part of it from there on.",
+        {
+            "peak": PEAK,
+            "factor": number("What is left of it.", gt=0, lt=1),
+            "at": whole("Step from which on it is less.", ge=1),
+        },
+    ),
     "warmup_constant": (
         "From a start linearly to the peak, which it keeps.",
         {"peak": PEAK, "warmup": WARMUP, "start": BEFORE},

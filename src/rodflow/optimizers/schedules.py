@@ -30,6 +30,11 @@ def exponential(peak: float, factor: float, steps: int) -> optax.Schedule:
     return optax.exponential_decay(peak, steps, factor)
 
 
+def drop(peak: float, factor: float, at: int) -> optax.Schedule:
+    """The peak up to a step, and this part of it from there on."""
+    return optax.piecewise_constant_schedule(peak, {at: factor})
+
+
 def warmup_constant(peak: float, warmup: int, start: float) -> optax.Schedule:
     """From `start` linearly to the peak, which it keeps."""
     return optax.warmup_constant_schedule(start, peak, warmup)
@@ -37,7 +42,7 @@ def warmup_constant(peak: float, warmup: int, start: float) -> optax.Schedule:
 
 SCHEDULES: Mapping[str, Callable[..., optax.Schedule]] = {
     schedule.__name__: schedule
-    for schedule in (warmup_cosine, cosine, linear, exponential, warmup_constant)
+    for schedule in (warmup_cosine, cosine, linear, exponential, drop, warmup_constant)
 }
 
 

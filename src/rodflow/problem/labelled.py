@@ -41,7 +41,8 @@ def load(settings: Settings) -> xr.Dataset:
             first on in stored order; null takes all), ``classes`` (keep only these, names or
             numbers, and number them anew in this order; null keeps all) and ``size`` (pixels of a
             side; CIFAR-10 is averaged over square blocks) and ``scaling`` (``standard``: mean 0 and
-            variance 1; ``unit``: between 0 and 1). For ``cifar10`` also ``archive`` (path
+            variance 1; ``unit``: between 0 and 1); ``test`` (how many images are held out, see
+            `with_test`; null for none). For ``cifar10`` also ``archive`` (path
             of a local archive) and ``sha256`` (hash that the archive must have).
 
     Returns:
@@ -148,6 +149,51 @@ def labelled(
             "standard_deviations": np.atleast_1d(deviations),
         },
     )
+
+
+def with_test(
+    data: xr.Dataset,
+    images: Float[np.ndarray, "sample row column channel"],
+    labels: np.ndarray,
+    places: np.ndarray,
+    where: str,
+) -> xr.Dataset:
+    """A data set with images that nothing is trained on, scaled by the numbers of those that are.
+
+    Args:
+        data: of `labelled`.
+        images: in the units of the stored pixels.
+        labels: places of their classes among the chosen ones.
+        places: in the stored order.
+        where: what they are, in words.
+
+    Returns:
+        With ``test_image``, ``test_label`` and ``test_target``, whose first dimension is ``test_sample``.
+    """
+    scaled = (images - data.attrs["means"]) / data.attrs["standard_deviations"]
+    one_hot = np.eye(data.sizes["class"], dtype=np.float32)[labels]
+    words = {"units": "1"}
+    variables = {
+        "test_image": (
+            ("test_sample", "row", "column", "channel"),
+            scaled.astype(np.float32),
+            words | {"long_name": "scaled intensity, by the numbers of the training images"},
+        ),
+        "test_label": (
+            "test_sample",
+            labels,
+            words | {"long_name": "place of the class among the chosen ones"},
+        ),
+        "test_target": (
+            ("test_sample", "class"),
+            one_hot,
+            words | {"long_name": "one-hot encoded class"},
+        ),
+    }
+    place = words | {"long_name": "place in the stored order, from 0"}
+    return data.assign(variables).assign_coords(
+        test_sample=("test_sample", places.astype(np.int32), place)
+    ).assign_attrs(test_selection=where)  # fmt: skip
 
 
 def sha256_of(path: Path) -> str:

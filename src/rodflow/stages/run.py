@@ -27,6 +27,7 @@ from rodflow.optimizers.schedules import scheduled_entry
 from rodflow.optimizers.table import TABLE, Entry
 from rodflow.optimizers.tuned import Transformation
 from rodflow.problem import objective
+from rodflow.problem.held_out import HeldOut, of_objective
 from rodflow.store.trajectory import states, trajectory
 
 
@@ -42,6 +43,7 @@ class Prepared:
         known: what is known of the optimizer: its preconditioner and its threshold, if it has a formula.
         hyperparameters: of the optimizer, by name.
         about: what is trained on what, in a few words.
+        test: what is measured at each snapshot on samples that nothing is trained on; None: nothing.
     """
 
     settings: Settings
@@ -50,6 +52,7 @@ class Prepared:
     known: Entry
     hyperparameters: Mapping[str, float]
     about: str
+    test: HeldOut | None = None
 
     @property
     def every(self) -> int:
@@ -118,12 +121,15 @@ class Prepared:
 
     def label(self, recording: Recording, process: str) -> xr.Dataset:
         """A recording as a labelled trajectory."""
+        snapshots = recording.snapshots
+        if self.test is not None:
+            snapshots = snapshots | self.test.along(snapshots.get("iterate", snapshots["weights"]))
         kernels = [*scale_invariant(self.optimizer)] if "alignment" in recording.series else ()
         return trajectory(
             recording.steps,
             recording.series,
             recording.snapshot_steps,
-            recording.snapshots,
+            snapshots,
             process=process,
             title=self.title(process),
             attributes={
@@ -157,7 +163,9 @@ def prepare(dataset: xr.Dataset, settings: Settings) -> Prepared:
         transformation = known.tuned(weights.dtype, **hyperparameters)
         unravel = None if transformation.shapeless else loss.unravel
         optimizer = optimizer_map(loss, transformation, weights, unravel=unravel)
-    return Prepared(settings, optimizer, weights, known, hyperparameters, about)
+    return Prepared(
+        settings, optimizer, weights, known, hyperparameters, about, of_objective(loss, dataset)
+    )
 
 
 def optimizer_of(

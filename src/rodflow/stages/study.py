@@ -34,7 +34,17 @@ from rodflow.optimizers.on_tree import Layout
 from rodflow.optimizers.optimizer_map import OptimizerMap, optimizer_map
 from rodflow.optimizers.own import STEPS_TO_LOOK, first_mode, own_entry
 from rodflow.optimizers.table import Entry
-from rodflow.problem.own import Criterion, Data, Model, Parameters, of_model, own
+from rodflow.problem.held_out import HeldOut, labels_of
+from rodflow.problem.own import (
+    Criterion,
+    Data,
+    Model,
+    Parameters,
+    Problem,
+    function_of,
+    of_model,
+    own,
+)
 from rodflow.stages.flow import follow
 from rodflow.stages.progress import Clock
 from rodflow.stages.run import Prepared
@@ -142,6 +152,7 @@ def study(
     *,
     data: Data = None,
     criterion: str | Criterion = "mse",
+    test: Data = None,
     steps: int,
     start: int | None = None,
     every: int | None = None,
@@ -162,6 +173,8 @@ def study(
         optimizer: any deterministic optax transformation, schedules included. It acts on the tree of parameters.
         data: any pytree of arrays, all of them in every step.
         criterion: of a model: see `rodflow.problem.own.of_model`.
+        test: data like `data` that nothing is trained on. Trajectories and comparison have their `test_loss` then, and
+            of a model whose targets are classes the `test_accuracy`.
         steps: the length of the run.
         start: step t0 at which the flows start, after the first transient; None: a tenth of the run.
         every: steps between two snapshots; None: such that there are about sixty.
@@ -181,6 +194,7 @@ def study(
     # Longer than others because its docstring names all that it takes.
     start, every = _times(steps, start, every)
     _check_names(flows, optimizer, name)
+    parameters_given = parameters
     if parameters is None:
         loss, parameters = of_model(problem, data, criterion, seed=seed)  # type: ignore[arg-type]
     else:
@@ -195,7 +209,9 @@ def study(
     weights = layout.ravel(parameters)
     known, words = _known(step, weights, optimizer)
     # A threshold that is there includes the learning rate already.
-    prepared = Prepared(settings, step, weights, known, {"learning_rate": 1.0}, name)
+    model = problem if parameters_given is None else None
+    held_out = None if test is None else _held_out(loss, layout, test, model, seed)
+    prepared = Prepared(settings, step, weights, known, {"learning_rate": 1.0}, name, held_out)
     temporary = tempfile.TemporaryDirectory(prefix="rodflow-") if folder is None else None
     root = Path(temporary.name if temporary else folder or ".")
     run = StoredRun(root / name / name / f"seed{seed}")
@@ -203,6 +219,29 @@ def study(
     paths = jax.tree_util.tree_leaves_with_path(parameters)
     names = [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
     return Study(run, layout, tuple(n or "weights" for n in names), words, temporary)
+
+
+def _held_out(loss: Problem, layout: Layout, test: Data, model: object, seed: int) -> HeldOut:
+    """The test set of a loss of data, or of a model.
+
+    Raises:
+        StudyError: the loss has no data.
+    """
+    if loss.data is None:
+        raise StudyError(
+            "test is given, but the loss takes no data; give data too, or leave test out"
+        )
+    other = Problem(loss.function, jax.tree.map(jnp.asarray, test))
+    labels, answers = None, None
+    if model is not None:
+        inputs, targets = other.data
+        apply, _ = function_of(model, inputs, seed)
+        labels = labels_of(targets)
+
+        def answers(weights: Array) -> Array:
+            return apply(layout.unravel(weights), inputs)
+
+    return HeldOut(lambda weights: other(layout.unravel(weights)), answers, labels)
 
 
 def _settings(name: str, criterion: str | Criterion, seed: int) -> dict[str, object]:
@@ -337,6 +376,8 @@ def _key(prepared: Prepared, flows: tuple[str, ...], search: Search) -> str:
     for _ in range(STEPS_TO_LOOK):
         loss, gradient, state = prepared.optimizer.evaluate(state)
         seen += [np.asarray(leaf).tobytes() for leaf in (loss, gradient, *jax.tree.leaves(state))]
+    if prepared.test is not None:
+        seen += [prepared.test.along(np.asarray(prepared.weights)[None])["test_loss"].tobytes()]
     code = digest(__name__, *(FLOWS.module(flow) for flow in flows))
     words = json.dumps([prepared.settings, asdict(search), flows, code], sort_keys=True)
     return hashlib.sha256(b"".join([words.encode(), *seen])).hexdigest()

@@ -31,6 +31,8 @@ LONG_NAMES = {
     "iterate": "flat weights w[t] of the optimizer itself",
     "full_loss": "full-batch loss at the iterate of a run on minibatches",
     "batch_sharpness": "mean over batches of g . H g / |g|^2, with gradient and Hessian of the batch, at the iterate",
+    "test_loss": "loss on the test set, at the optimizer's own weights or at the flow's centre",
+    "test_accuracy": "share of the test set that is classified right, at the same weights",
     "second_moment": "bias-corrected second moment of the optimizer",
     "gain": "critical gain of the optimizer's linearised map, the inverse of its preconditioner",
     "angle": "angle by which the first unstable mode turns in a step, in radians; pi where it alternates",

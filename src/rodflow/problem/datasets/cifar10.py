@@ -15,14 +15,14 @@ import os
 import tarfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import xarray as xr
-from jaxtyping import UInt8
+from jaxtyping import Float, UInt8
 
-from rodflow.config.declarations import DataSet, choice, choices, text, whole
-from rodflow.problem.labelled import DatasetError, labelled, one_line, select, sha256_of
+from rodflow.config.declarations import DataSet, choice, choices, test, text, whole
+from rodflow.problem.labelled import DatasetError, labelled, one_line, select, sha256_of, with_test
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
@@ -60,6 +60,7 @@ DATASET = DataSet(
             "standard",
             "unit",
         ),
+        "test": test(10000),
         "sha256": text(
             "64 hexadecimal digits, the SHA-256 of the archive; null: that of a known one.",
             pattern="^[0-9a-fA-F]{64}$",
@@ -95,6 +96,7 @@ CIFAR10_CLASSES = (
 """Names of the labels 0 to 9, as in the archive's ``batches.meta.txt``."""
 
 _BATCHES = tuple(f"data_batch_{k}.bin" for k in range(1, 6))
+_TEST_BATCHES = ("test_batch.bin",)
 _PLANES = (3, 32, 32)  # channel, row, column
 _RECORD = 1 + 3 * 32 * 32  # bytes: the label, then the red, green and blue plane
 _RECORDS = 10_000  # in a batch of the official archive, which has a sixth one for the tests
@@ -108,6 +110,7 @@ def load(
     scaling: str = "standard",
     archive: str | os.PathLike[str] | None = None,
     sha256: str | None = None,
+    test: int | None = None,
 ) -> xr.Dataset:
     """See `rodflow.problem.labelled.load`."""
     if size not in (32, 16, 8):
@@ -122,10 +125,8 @@ def load(
     planes, all_labels = read_cifar10(path)
     chosen, labels, kept = select(all_labels, CIFAR10_CLASSES, classes, samples, path)
     block = 32 // size
-    images = planes[chosen].transpose(0, 2, 3, 1)
-    images = images.reshape(-1, size, block, size, block, 3).mean((2, 4))
     dataset = labelled(
-        images,
+        _averaged(planes[chosen], size),
         labels,
         kept,
         chosen,
@@ -142,9 +143,25 @@ def load(
             "down_sampling": f"average over blocks of {block} x {block} pixels",
         },
     )
+    if test is not None:
+        planes, all_labels = read_cifar10(path, _TEST_BATCHES)
+        chosen, labels, _ = select(
+            all_labels, CIFAR10_CLASSES, classes, test, f"{path}: test batch"
+        )
+        where = f"first {test} images of these classes in the test batch"
+        dataset = with_test(dataset, _averaged(planes[chosen], size), labels, chosen, where)
     return dataset.assign_coords(
         channel=("channel", ["red", "green", "blue"], {"long_name": "colour"})
     )
+
+
+def _averaged(
+    planes: UInt8[np.ndarray, "sample channel row column"], size: int
+) -> Float[np.ndarray, "sample row column channel"]:
+    """Images of this size, each pixel the mean of a square block."""
+    block = 32 // size
+    images = planes.transpose(0, 2, 3, 1)
+    return cast(np.ndarray, images.reshape(-1, size, block, size, block, 3).mean((2, 4)))
 
 
 def fetch(
@@ -179,9 +196,9 @@ def fetch(
 
 
 def read_cifar10(
-    path: Path,
+    path: Path, names: Sequence[str] = _BATCHES
 ) -> tuple[UInt8[np.ndarray, "sample channel row column"], UInt8[np.ndarray, " sample"]]:
-    """Pixels and labels of all training batches of a binary archive, in the official order.
+    """Pixels and labels of batches of a binary archive, in this order; without names of all training batches.
 
     Reference: https://www.cs.toronto.edu/~kriz/cifar.html, "Binary version".
 
@@ -198,7 +215,7 @@ def read_cifar10(
                 for member in archive:
                     _refuse_unsafe(member, path)
                     name = PurePosixPath(member.name).name
-                    if name not in _BATCHES:
+                    if name not in names:
                         continue
                     where = f"{path}: {name}"
                     if name in batches:
@@ -213,11 +230,11 @@ def read_cifar10(
     except Exception as error:  # of whatever kind: a header of an archive may say anything
         why = f"{path} cannot be read as a gzipped tar archive ({one_line(error)})"
         raise DatasetError(f"{why}; fetch it again from {CIFAR10_URL}") from error
-    missing = [name for name in _BATCHES if name not in batches]
+    missing = [name for name in names if name not in batches]
     if missing:
         why = f"{path} has no {', '.join(missing)}"
         raise DatasetError(f"{why}; take the binary version, {CIFAR10_URL}")
-    records = np.concatenate([batches.pop(name) for name in _BATCHES])
+    records = np.concatenate([batches.pop(name) for name in names])
     return records[:, 1:].reshape(-1, *_PLANES), records[:, 0]
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from rodflow.config.declarations import DataSet, choice, whole
-from rodflow.problem.labelled import DatasetError, labelled, select, sha256_of
+from rodflow.config.declarations import DataSet, choice, test, whole
+from rodflow.problem.labelled import DatasetError, labelled, select, sha256_of, with_test
 
 DATASET = DataSet(
     title="scikit-learn's digits.",
@@ -25,6 +25,7 @@ DATASET = DataSet(
             "standard",
             "unit",
         ),
+        "test": test(1796),
     },
 )
 
@@ -34,6 +35,7 @@ def load(
     classes: Sequence[int] | None = None,
     size: int = 8,
     scaling: str = "standard",
+    test: int | None = None,
 ) -> xr.Dataset:
     """See `rodflow.problem.labelled.load`."""
     import sklearn.datasets
@@ -45,7 +47,7 @@ def load(
     names = [str(name) for name in digits.target_names]
     chosen, labels, kept = select(digits.target, names, classes, samples, "digits")
     archive = Path(stored.__path__[0]) / "digits.csv.gz"
-    return labelled(
+    data = labelled(
         digits.images[chosen][..., np.newaxis],
         labels,
         kept,
@@ -63,4 +65,17 @@ def load(
             "archive": archive.name,
             "archive_sha256": sha256_of(archive),
         },
+    )
+    if test is None:
+        return data
+    every, label, _ = select(digits.target, names, classes, None, "digits")
+    left = every.size - chosen.size
+    if test > left:
+        raise DatasetError(
+            f"test is {test}; the digits have {left} images beside the {chosen.size} samples: ask for so many at most"
+        )
+    held = slice(chosen.size, chosen.size + test)
+    where = f"the {test} images of these classes that follow in stored order"
+    return with_test(
+        data, digits.images[every[held]][..., np.newaxis], label[held], every[held], where
     )

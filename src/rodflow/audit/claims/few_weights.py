@@ -1,0 +1,162 @@
+"""Losses of a few weights, config/toys.yaml: what each model of the project makes of them.
+
+The rules were written before the runs. Berthier's form is that of two weights; the others are our analogues.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from rodflow.analysis import edge
+from rodflow.audit.claims.claim import (
+    TARGET,
+    Bound,
+    Claim,
+    Measure,
+    Measured,
+    NotApplicable,
+    above,
+    at_least,
+    at_most,
+)
+from rodflow.audit.claims.measures import (
+    MEDIAN_ERROR,
+    demand,
+    edge_error,
+    edge_of,
+    error_ratio,
+    onset_of,
+    over,
+)
+from rodflow.audit.numbers import digits
+from rodflow.store import artifact
+from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
+
+DIRECTIONS = {"toys.py:one": 1, "toys.py:two_of_one_curvature": 1, "toys.py:two": 2}
+"""Kind of a toy -> how many curvatures the gradient drives up, each until its direction oscillates."""
+
+
+def toy(*kinds: str, **chosen: float) -> Callable[[Mapping[str, Any]], str]:
+    """Gradient descent on toys of these kinds; without kinds on all.
+
+    Args:
+        kinds: functions of config/toys.py, as a config names them.
+        chosen: argument of the toy -> the value that it must have.
+    """
+    named = kinds or (*DIRECTIONS,)
+    reason = f"is about gradient descent on {', '.join(named)}" + "".join(
+        f", {key} {value:g}" for key, value in chosen.items()
+    )
+
+    def about(settings: Mapping[str, Any]) -> str:
+        model = settings["model"]
+        fits = model.get("kind") in named and settings["optimizer"]["name"] == "gd"
+        return "" if fits and all(model.get(k) == v for k, v in chosen.items()) else reason
+
+    return about
+
+
+def balance(run: StoredRun) -> Measured:
+    """Mean squared length of the rod, in the second half of the edge, over 2 eps for each curvature.
+
+    The gradient raises a curvature by eta eps a step, and an oscillation lowers it by eta X^2 / 2.
+    """
+    where = edge_of(run)
+    model = artifact.settings(run.comparison)["model"]
+    middle = (where.first + where.last) // 2
+    rod = run.series(DISCRETE)["rod_length"].sel(step=slice(middle, where.last))
+    squared = float((rod.astype(float) ** 2).mean())
+    expected = 2 * model["eps"] * DIRECTIONS[model["kind"]]
+    return Measured(squared / expected, f"{digits(squared)}, steps {middle} to {where.last}")
+
+
+def nearer(flow: str) -> Measure:
+    """Median tracking error of the stable flow over that of a flow, from the onset on; 0 if that diverged.
+
+    What a flow remarks on itself, such as how many steps it took singly, is no failure.
+    """
+
+    def measure(run: StoredRun) -> Measured:
+        demand(run, DISCRETE, "stable")
+        if flow not in run.processes:
+            raise NotApplicable(f"the experiment has no {flow} flow")
+        if (status := run.status(flow)).split(":")[0] != COMPLETED:
+            return Measured(0.0, f"{flow} flow {status}")
+        onset, error = onset_of(run), run.comparison["tracking_error"]
+        stable, own = (
+            edge.errors(error.sel(process=name), onset).median for name in ("stable", flow)
+        )
+        return Measured(stable / own, f"stable {digits(stable)}, {flow} {digits(own)}")
+
+    return measure
+
+
+_BERTHIER = "Berthier 2026 (arXiv 2609.01034)"
+_SLOW = toy("toys.py:one", eps=1e-3)
+
+CLAIMS: tuple[Claim, ...] = (
+    Claim(
+        id="toys-balance",
+        source=_BERTHIER,
+        statement=(
+            "At the edge the oscillation has the length at which it lowers the curvature as fast as the gradient "
+            "raises it, X^2 = 2 eps for each curvature, within 10%."
+        ),
+        quantity="mean squared rod in the second half of the edge over 2 eps for each curvature",
+        measure=balance,
+        allowed=Bound(0.9, 1.1),
+        files=("comparison.nc", "discrete.nc"),
+        about=toy(),
+    ),
+    *(
+        Claim(
+            id=f"toys-{stem}-error",
+            source=TARGET,
+            statement=f"On Berthier's toy at eps 1e-3 the {name} {words}.",
+            quantity=MEDIAN_ERROR,
+            measure=edge_error(flow),
+            allowed=allowed,
+            about=_SLOW,
+            flow=flow,
+            same_of=edge_error,
+        )
+        for flow, stem, name, words, allowed in (
+            ("rod_unit_step", "rod-unit-step", "rod flow (unit step)",
+             "stays within 1e-4 of the run", at_most(1e-4)),
+            ("rod", "rod-ode", "rod flow (ODE)", "stays within 1e-4 of the run", at_most(1e-4)),
+            ("edge", "edge-flow", "edge flow", "stays within 1e-2 of the run", at_most(1e-2)),
+            ("closure", "closure", "covariance closure",
+             "never opens: it ends farther from the run than the run moves", at_least(1)),
+        )
+    ),
+    *(
+        Claim(
+            id=f"toys-{stem}-tracks",
+            source=TARGET,
+            statement=f"On each toy of a few weights the {name} is nearer to the run than the stable flow.",
+            quantity=over("stable flow", name),
+            measure=nearer(flow),
+            allowed=above(1),
+            about=toy(),
+            flow=flow,
+        )
+        for flow, stem, name in (
+            ("central", "central", "central flow"),
+            ("rod_unit_step", "rod-unit-step", "rod flow (unit step)"),
+            ("rod_macro", "rod-macro", "rod flow (macro step)"),
+        )
+    ),
+    Claim(
+        id="toys-one-direction",
+        source=TARGET,
+        statement=(
+            "Where two directions of different curvature are unstable at once, a model of one direction is not enough: "
+            "the edge flow is at least ten times as far from the run as the rod flow."
+        ),
+        quantity=over("edge flow", "rod flow (unit step)"),
+        measure=error_ratio("rod_unit_step")("edge"),
+        allowed=at_least(10),
+        about=toy("toys.py:two"),
+        flow="edge",
+    ),
+)  # fmt: skip
+"""In the order of the report."""

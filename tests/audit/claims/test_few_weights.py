@@ -1,0 +1,125 @@
+"""Claims about losses of a few weights: each can hold, fail and be silent."""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from rodflow.audit.claims.claim import Judgement, judge
+from rodflow.audit.claims.few_weights import CLAIMS
+from rodflow.store.results import StoredRun
+
+START, STEPS, ONSET, EPS = 20, 600, 100, 1e-3
+ERRORS = {
+    "stable": 3.0,
+    "rod": 2e-5,
+    "rod_unit_step": 1e-5,
+    "rod_macro": 1e-4,
+    "edge": 3e-3,
+    "closure": 2.0,
+    "central": 1e-2,
+}
+
+
+@dataclass(frozen=True)
+class MadeUpRun(StoredRun):
+    """A run whose files exist in memory only."""
+
+    made_up: dict[str, xr.Dataset] = field(default_factory=dict)
+
+    @property
+    def comparison(self) -> xr.Dataset:
+        return self.made_up["comparison"]
+
+    def series(self, process: str) -> xr.Dataset:
+        return self.made_up[process]
+
+
+def make(kind: str = "one", square: float = 2 * EPS, **errors: float) -> MadeUpRun:
+    """A run at its threshold from ONSET on.
+
+    Args:
+        kind: of the toy.
+        square: of the rod from then on.
+        errors: flow -> its tracking error, in place of `ERRORS`.
+    """
+    flows = ERRORS | errors
+    processes, at = ["discrete", *flows], np.arange(START, STEPS + 1, 5)
+    settings: dict[str, Any] = {
+        "batch_size": None,
+        "criterion": "toys.py:value",
+        "model": {"kind": f"toys.py:{kind}", "eps": EPS},
+        "optimizer": {"name": "gd", "learning_rate": 0.3},
+        "seed": 1,
+        "start": START,
+        "steps": STEPS,
+    }
+    ratio = np.minimum(1, 0.9 + 0.1 * (at - START) / (ONSET - START))
+    error = np.outer([np.nan, *flows.values()], np.ones(at.size))
+    comparison = xr.Dataset(
+        {
+            "sharpness_over_threshold": (("process", "snapshot"), np.tile(ratio, (8, 1))),
+            "tracking_error": (("process", "snapshot"), error),
+            "status": ("process", ["completed"] * 8),
+            "onset": ("process", [float(ONSET)] * 8),
+        },
+        {"process": processes, "snapshot": at},
+        {"settings": json.dumps(settings)},
+    )
+    steps = np.arange(STEPS + 1)
+    rod = np.where(steps > ONSET, np.sqrt(square), 1e-6)
+    made_up = {
+        "comparison": comparison,
+        "discrete": xr.Dataset({"rod_length": ("step", rod)}, {"step": steps}),
+    }
+    return MadeUpRun(Path("results/made/toy/gd/seed1"), made_up)
+
+
+def judged(name: str, run: StoredRun) -> Judgement:
+    return judge([run], [claim for claim in CLAIMS if claim.id == name])[0]
+
+
+FAILURES: dict[str, dict[str, Any]] = {
+    "toys-balance": {"square": EPS},
+    "toys-rod-unit-step-error": {"rod_unit_step": 1e-3},
+    "toys-rod-ode-error": {"rod": 1e-3},
+    "toys-edge-flow-error": {"edge": 0.1},
+    "toys-closure-error": {"closure": 0.1},
+    "toys-central-tracks": {"central": 4.0},
+    "toys-rod-unit-step-tracks": {"rod_unit_step": 4.0},
+    "toys-rod-macro-tracks": {"rod_macro": 4.0},
+    "toys-one-direction": {"edge": 5e-5, "kind": "two"},
+}
+"""Claim -> what a run is made with that disagrees with it."""
+
+
+def test_every_claim_is_shown_to_hold_and_to_fail_here() -> None:
+    assert {claim.id for claim in CLAIMS} == FAILURES.keys()
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_claim_holds_where_it_should(name: str) -> None:
+    kind = FAILURES[name].get("kind", "one")
+    assert judged(name, make(kind)).verdict == "reproduced"
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_a_claim_fails_where_it_should(name: str) -> None:
+    assert judged(name, make(**FAILURES[name])).verdict == "not reproduced"
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_another_problem_says_nothing(name: str) -> None:
+    run = make()
+    settings = json.loads(run.comparison.attrs["settings"]) | {"model": {"kind": "mlp"}}
+    run.comparison.attrs["settings"] = json.dumps(settings)
+    assert judged(name, run).verdict == "not reached"
+
+
+def test_two_curvatures_need_twice_the_square_of_the_oscillation() -> None:
+    assert judged("toys-balance", make("two", square=4 * EPS)).verdict == "reproduced"
+    assert judged("toys-balance", make("two")).verdict == "not reproduced"
