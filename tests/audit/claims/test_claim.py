@@ -21,6 +21,7 @@ from rodflow.audit.claims.claim import (
     judge,
     share,
 )
+from rodflow.audit.claims.measures import failed
 from rodflow.config.catalogue import OPTIMIZERS as KNOWN
 from rodflow.store.results import StoredRun
 
@@ -584,3 +585,15 @@ def test_new_claim_is_one_entry(good):
     )
     judgement = judge(good, [own])[0]
     assert (judgement.verdict, judgement.count("reproduced")) == ("reproduced", 9)
+
+
+@pytest.mark.parametrize(
+    ("status", "counted"),
+    [
+        ("completed", ""),
+        ("completed: unit steps for 3 of 100 steps", ""),
+        ("diverged at step 7", "rod_macro flow diverged at step 7"),
+    ],
+)
+def test_a_remark_on_how_a_flow_was_completed_is_no_failure(status, counted):
+    assert failed(make("gd", {"status.rod_macro": status}), "rod_macro") == counted
