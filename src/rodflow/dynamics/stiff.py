@@ -1,8 +1,8 @@
 """Steps of dz/dt = F(z) - z that are stable at any length, for the stable flow.
 
-A Chebyshev polynomial (`rodflow.dynamics.chebyshev`) of so many stages as the fastest rate asks for. The rate is followed
-by a power iteration, one gradient a step. Steps may be longer than a unit of time, and the state within one is
-interpolated.
+A Chebyshev polynomial (`rodflow.dynamics.chebyshev`) of so many stages as the fastest rate asks for. The rate is
+followed by a power iteration, one gradient a step. Steps may be longer than a unit of time, and the state within one
+is interpolated.
 """
 
 from typing import NamedTuple
@@ -71,13 +71,19 @@ def planned(optimizer: OptimizerMap, length: Array, rate: Array) -> Scheme:
 
 
 def stepped(
-    optimizer: OptimizerMap, before: Span, plan: Scheme, length: Array, back: State
+    optimizer: OptimizerMap,
+    before: Span,
+    known: Array,
+    plan: Scheme,
+    length: Array,
+    back: State,
 ) -> tuple[Span, State]:
     """The step after `before`, and by how much it errs.
 
     Args:
         optimizer: the map F.
         before: the step before.
+        known: whether the velocity at its end is known.
         plan: the polynomial.
         length: of time.
         back: the error of the step before. Where no mode turns it is taken back as a constant force, which leaves an
@@ -91,7 +97,7 @@ def stepped(
         lambda z, _: (velocity_of(optimizer, z), ()),
         start,
         plan,
-        known=jnp.asarray(True),
+        known=known,
         f=before.velocity_end,
         seen=(),
         forcing=forcing,

@@ -15,7 +15,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from rodflow.config.declarations import GRADIENTS, Flow
 from rodflow.dynamics import stiff
@@ -33,7 +33,10 @@ FLOW = Flow(
     color="vermilion",
     dashes=(0, (4, 1.5)),
     above=2.1,
-    series={**GRADIENTS, "fallback": "whether the adaptive method took over from the stabilised one"},
+    series={
+        **GRADIENTS,
+        "fallback": "whether the adaptive method took over from the stabilised one",
+    },
 )
 
 FIRST_ITERATIONS = 10
@@ -49,10 +52,14 @@ MEMORY = 30.0
 """How much more the memory may err than the weights, relative: it acts on their speed only."""
 LEAST_SQUARE = 1e-3
 """Squares of gradients below this fraction of their mean are not followed to the tolerance."""
-REJECTIONS = 3
+GENTLE = 1.0
+"""The first step after a rest, times the fastest rate: the adaptive method leaves fast modes that are not damped yet."""
+REJECTIONS = 5
 """After so many tries in a row the adaptive method takes over."""
 HOPE = 1.5
 """How much longer a step may be than at the last try, after a rest."""
+STABLE = 2.5
+"""Rate times step up to which the adaptive method is stable."""
 REST = 5
 LONGEST_REST = 320
 """For so many units of time it does at first, and twice as many each time again; at most so many."""
@@ -65,7 +72,9 @@ class Carry(NamedTuple):
 
     Attributes:
         span: the step.
+        known: whether the velocity at its end is known.
         proposal: the length to try next.
+        usual: the length of the last step, by which it is judged during a rest whether another is worth its price.
         error: by which its end errs, estimated; the next step may take it back.
         fastest: the fastest mode there.
         dt: the step size of the adaptive method to try first.
@@ -75,7 +84,9 @@ class Carry(NamedTuple):
     """
 
     span: Span
+    known: Bool[Array, ""]
     proposal: Float[Array, ""]
+    usual: Float[Array, ""]
     error: State
     fastest: Fastest
     dt: Float[Array, ""]
@@ -112,7 +123,9 @@ class StableFlow(Process):
         none = jnp.asarray(0)
         return Carry(
             span=Span(centre, nothing, velocity, velocity, zero, zero),
+            known=jnp.asarray(True),
             proposal=zero + FIRST_STEP,
+            usual=zero + FIRST_STEP,
             error=nothing,
             fastest=fastest,
             dt=zero + 1,
@@ -155,32 +168,41 @@ class StableFlow(Process):
         """The next step if it errs by no more than it may; else the same one with a shorter one to try."""
         length = carry.proposal
         plan = stiff.planned(optimizer, length, carry.fastest.rate)
-        span, error = stiff.stepped(optimizer, carry.span, plan, length, carry.error)
+        span, error = stiff.stepped(optimizer, carry.span, carry.known, plan, length, carry.error)
         size = self._size(error, span.start)
         size = jnp.where(jnp.isfinite(size), size, 1e9)
         accepted = size <= 1
         scaled = length * jnp.clip(0.8 * (size + 1e-9) ** (-1 / 3), 0.2, 2)
-        moved = choose(accepted, (span, error), (carry.span, carry.error))
+        before = carry.span._replace(velocity_end=span.velocity)  # which is known now
+        moved = choose(accepted, (span, error), (before, carry.error))
         fastest = stiff.sharpened(optimizer, moved[0].end, moved[0].velocity_end, carry.fastest)
         proposal = jnp.minimum(scaled, self._longest(optimizer))
         rejected = jnp.where(accepted, 0, carry.rejected + 1)
         following = stiff.planned(optimizer, proposal, fastest.rate)
         grows = accepted & (scaled > 1.5 * length)
+        adaptive = 1 + 3 * jnp.maximum(1 / carry.dt, fastest.rate / (2 * STABLE))
         fails = rejected >= REJECTIONS
-        falls = fails | ~(grows | (_cost(following, proposal) <= DEARER * (1 + 3 / carry.dt)))
+        rested = jnp.where(accepted, jnp.maximum(9 * carry.rest // 10, REST), carry.rest)
+        falls = fails | ~(grows | (_cost(following, proposal) <= DEARER * adaptive))
         return carry._replace(
             span=moved[0],
+            known=jnp.asarray(True),
             error=moved[1],
             proposal=proposal,
+            usual=jnp.where(accepted, length, carry.usual),
             fastest=fastest,
             rejected=rejected,
             resting=jnp.where(fails, carry.rest, jnp.where(falls, REST, 0)),
-            rest=jnp.where(fails, jnp.minimum(2 * carry.rest, LONGEST_REST), carry.rest),
-            gradients=carry.gradients + plan.stages.astype(length.dtype) + 1,
+            rest=jnp.where(fails, jnp.minimum(2 * carry.rest, LONGEST_REST), rested),
+            gradients=carry.gradients + (plan.stages + 1 + ~carry.known).astype(length.dtype),
         )
 
     def _fall_back(self, optimizer: OptimizerMap, carry: Carry) -> Carry:
-        """The flow at the whole time that comes next, by the adaptive method. At the end of its rest it looks ahead."""
+        """The flow at the whole time that comes next, by the adaptive method.
+
+        Its step size says how fast the fastest mode can be, and so what a stabilised step would cost. At the end of a
+        rest the flow goes back to these if they are cheaper.
+        """
         time = carry.span.passed - carry.span.length
         state, part, stages = follow_unit(
             lambda z: jax.tree.map(lambda v: time * v, velocity_of(optimizer, z)),
@@ -189,30 +211,24 @@ class StableFlow(Process):
             diffrax.PIDController(rtol=self.rtol, atol=self.atol),
             self.max_steps,
         )
-        nothing = jax.tree.map(jnp.zeros_like, state)
-
-        def look(known: Fastest) -> tuple[State, Fastest]:
-            velocity = velocity_of(optimizer, state)
-            return velocity, jax.lax.fori_loop(
-                0, 2, lambda _, k: stiff.sharpened(optimizer, state, velocity, k), known
-            )
-
+        dt = part * time
         last = carry.resting == 1
-        velocity, fastest = jax.lax.cond(
-            last, look, lambda known: (carry.span.velocity_end, known), carry.fastest
-        )
-        proposal = jnp.where(last, jnp.minimum(HOPE * carry.proposal, self._longest(optimizer)), carry.proposal)
-        worth = _cost(stiff.planned(optimizer, proposal, fastest.rate), proposal) <= 1 + 3 / (part * time)
-        none = jnp.zeros_like(time)
+        rate = jnp.where(last, STABLE / dt, carry.fastest.rate)
+        longest = jnp.minimum(HOPE * carry.usual, self._longest(optimizer))
+        usual = jnp.where(last, longest, carry.usual)
+        worth = _cost(stiff.planned(optimizer, usual, rate), usual) <= 1 + 3 / dt
+        nothing, none = jax.tree.map(jnp.zeros_like, state), jnp.zeros_like(time)
         return carry._replace(
-            span=Span(state, nothing, velocity, velocity, none, none),
+            span=Span(state, nothing, nothing, nothing, none, none),
+            known=jnp.asarray(False),
             error=nothing,
-            fastest=fastest,
-            dt=part * time,
-            proposal=proposal,
+            fastest=carry.fastest._replace(rate=rate),
+            dt=dt,
+            proposal=jnp.minimum(usual, GENTLE / rate),
+            usual=usual,
             rejected=jnp.zeros_like(carry.rejected),
             resting=jnp.where(last & ~worth, REST, carry.resting - 1),
-            gradients=carry.gradients + stages + jnp.where(last, 3, 0),
+            gradients=carry.gradients + stages,
         )
 
     def _longest(self, optimizer: OptimizerMap) -> float:
@@ -227,10 +243,12 @@ class StableFlow(Process):
 
         def of_memory(e: Array, z: Array) -> Array:
             typical = jnp.mean(jnp.abs(z))
-            squares = jnp.all(z >= 0)  # they differ by orders of magnitude, and each acts on its weight
+            squares = jnp.all(z >= 0)  # they differ by orders of magnitude, and each has its weight
             least = jnp.where(squares, LEAST_SQUARE, 1) * typical
             allowed = MEMORY * self.rtol * jnp.where(squares, jnp.abs(z) + least, least)
-            return jnp.where(typical > 0, jnp.mean(jnp.abs(e) / jnp.where(allowed > 0, allowed, 1)), 0)
+            return jnp.where(
+                typical > 0, jnp.mean(jnp.abs(e) / jnp.where(allowed > 0, allowed, 1)), 0
+            )
 
         of_weights = jnp.mean(jnp.abs(error.weights)) / (
             self.atol + self.rtol * jnp.mean(jnp.abs(state.weights))
