@@ -56,9 +56,9 @@ def scheme(first: Array, second: Array, reach: Array, damping: float = _LEAST_DA
 def scheme_around_disc(length: Array, reach: Array) -> Scheme:
     """The step over a time in which the disc |x + 1| <= 1 and the axis down to -reach are stable.
 
-    Momentum fills that disc: its modes turn, with |J| <= 1 for J = 1 + x. Damping by T_s(w0) = cosh(d) widens the stable
-    strip to a parabola, Im^2 = 2 (d coth d - 1) |Re| for the rates times the time h. It holds the disc, which is within
-    Im^2 = 2 h |Re|, if d coth d >= 1 + h, and d^2 = h (h + 3) is a little more than that.
+    Momentum fills that disc: its modes turn, with |J| <= 1 for J = 1 + x. Damping by T_s(w0) = cosh(d) widens the
+    stable strip to a parabola, Im^2 = 2 (d coth d - 1) |Re| for the rates times the time h. It holds the disc, which
+    is within Im^2 = 2 h |Re|, if d coth d >= 1 + h, and d^2 = h (h + 3) is a little more than that.
     """
     damped = jnp.sqrt(length * (length + 3))
     wide = length * reach * damped**2 / (2 * (damped / jnp.tanh(damped) - 1))

@@ -3,8 +3,8 @@
 The baseline. It follows the optimizer below the threshold and goes on into sharper and sharper regions where the
 optimizer cannot follow.
 
-Curvature that grows makes the flow stiff, so it takes stabilised steps (`rodflow.dynamics.stiff`). Where these do not do
-well, it falls back to an adaptive explicit method, which follows everything that is finite in short steps.
+Curvature that grows makes the flow stiff, so it takes stabilised steps (`rodflow.dynamics.stiff`). Where these do
+not do well, it falls back to an adaptive explicit method, which follows everything that is finite in short steps.
 """
 
 from collections.abc import Callable
@@ -39,10 +39,8 @@ FLOW = Flow(
     },
 )
 
-FIRST_ITERATIONS = 10
-"""Of the power iteration, before the first step."""
-FIRST_STEP = 0.1
-"""The first length of time to try."""
+FIRST_STEP = 1.0
+"""The length of time that is hoped for at first."""
 LONGEST = 10.0
 LONGEST_WITH_MOMENTUM = 4.0
 """The longest steps: with momentum the stages grow in proportion to the length, so that nothing is won by more."""
@@ -53,7 +51,7 @@ MEMORY = 30.0
 LEAST_SQUARE = 1e-3
 """Squares of gradients below this fraction of their mean are not followed to the tolerance."""
 GENTLE = 1.0
-"""The first step after a rest, times the fastest rate: the adaptive method leaves fast modes that are not damped yet."""
+"""The first step after a rest, times the fastest rate: the adaptive method leaves fast modes undamped."""
 REJECTIONS = 5
 """After so many tries in a row the adaptive method takes over."""
 HOPE = 1.5
@@ -112,27 +110,19 @@ class StableFlow(Process):
     def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> Carry:
         centre = from_consecutive(optimizer, before, now, after).centre
         nothing = jax.tree.map(jnp.zeros_like, centre)
-        velocity = velocity_of(optimizer, centre)
-        zero = jnp.zeros([], centre.weights.dtype)
-        fastest = jax.lax.fori_loop(
-            0,
-            FIRST_ITERATIONS,
-            lambda _, known: stiff.sharpened(optimizer, centre, velocity, known),
-            stiff.anywhere(optimizer, centre),
-        )
-        none = jnp.asarray(0)
+        zero, none = jnp.zeros([], centre.weights.dtype), jnp.asarray(0)
         return Carry(
-            span=Span(centre, nothing, velocity, velocity, zero, zero),
-            known=jnp.asarray(True),
+            span=Span(centre, nothing, nothing, nothing, zero, zero),
+            known=jnp.asarray(False),
             proposal=zero + FIRST_STEP,
             usual=zero + FIRST_STEP,
             error=nothing,
-            fastest=fastest,
+            fastest=stiff.anywhere(optimizer, centre),
             dt=zero + 1,
             rejected=none,
-            resting=none,
+            resting=none + 1,  # so that the adaptive method says how fast the fastest mode can be
             rest=none + REST,
-            gradients=zero + 1 + FIRST_ITERATIONS,
+            gradients=zero,
         )
 
     def advance(
