@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from rodflow.audit.claims import few_weights
 from rodflow.audit.claims.catalogue import CLAIMS
 from rodflow.audit.claims.claim import (
     TARGET,
@@ -233,7 +234,9 @@ FAILURES = {
 
 
 def test_every_claim_is_shown_to_hold_and_to_fail_here():
-    assert {claim.id for claim in CLAIMS if not claim.figure} == FAILURES.keys()
+    """But for those of a figure, and of the toys, which have runs of their own and tests beside this file."""
+    elsewhere = {claim.id for claim in few_weights.CLAIMS}
+    assert {claim.id for claim in CLAIMS if not claim.figure} - elsewhere == FAILURES.keys()
 
 
 @pytest.mark.parametrize("name", FAILURES)

@@ -91,7 +91,7 @@ FAILURES: dict[str, dict[str, Any]] = {
     "toys-closure-error": {"closure": 0.1},
     "toys-central-tracks": {"central": 4.0},
     "toys-rod-unit-step-tracks": {"rod_unit_step": 4.0},
-    "toys-rod-macro-tracks": {"rod_macro": 4.0},
+    "toys-rod-macro-step-tracks": {"rod_macro": 4.0},
     "toys-one-direction": {"edge": 5e-5, "kind": "two"},
 }
 """Claim -> what a run is made with that disagrees with it."""

@@ -142,7 +142,7 @@ CLAIMS: tuple[Claim, ...] = (
         for flow, stem, name in (
             ("central", "central", "central flow"),
             ("rod_unit_step", "rod-unit-step", "rod flow (unit step)"),
-            ("rod_macro", "rod-macro", "rod flow (macro step)"),
+            ("rod_macro", "rod-macro-step", "rod flow (macro step)"),
         )
     ),
     Claim(
