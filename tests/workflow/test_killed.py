@@ -97,7 +97,6 @@ STAGES = [
             [FOLDER / f"{flow}.nc"],
         )
         for flow in FLOWS
-        if not FLOWS[flow].batches
     ),
     Stage(
         "sharpness",
