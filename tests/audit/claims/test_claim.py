@@ -3,13 +3,13 @@
 import json
 import math
 import re
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 
+from made_up import MadeUpRun
 from rodflow.audit.claims import few_weights
 from rodflow.audit.claims.catalogue import CLAIMS
 from rodflow.audit.claims.claim import (
@@ -71,29 +71,6 @@ def settings_of(optimizer: str) -> dict:
         "start": start,
         "steps": steps,
     }
-
-
-@dataclass(frozen=True)
-class MadeUpRun(StoredRun):
-    """A run whose files exist in memory only."""
-
-    made_up: dict[str, xr.Dataset] = field(default_factory=dict)
-
-    @property
-    def comparison(self) -> xr.Dataset:
-        return self.made_up["comparison"]
-
-    @property
-    def iterates(self) -> xr.Dataset:
-        return self.made_up["iterates"]
-
-    def has(self, name: str) -> bool:
-        return name in self.made_up
-
-    def series(self, process: str) -> xr.Dataset:
-        return self.made_up[process]
-
-    trajectory = series
 
 
 def make(optimizer: str, changes: dict | None = None, /, **settings) -> MadeUpRun:

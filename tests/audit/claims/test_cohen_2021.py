@@ -1,7 +1,6 @@
 """Claims about gradient descent in other settings: each can hold, fail and be silent."""
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,26 +8,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from made_up import MadeUpRun
 from rodflow.audit.claims.claim import Judgement, judge
 from rodflow.audit.claims.cohen_2021 import CLAIMS, FIGURE
 from rodflow.store.results import StoredRun
 
 START, STEPS, AT = 300, 1000, 500
 DROP = {"schedule": "drop", "peak": 0.2, "factor": 0.5, "at": AT}
-
-
-@dataclass(frozen=True)
-class MadeUpRun(StoredRun):
-    """A run whose files exist in memory only."""
-
-    made_up: dict[str, xr.Dataset] = field(default_factory=dict)
-
-    @property
-    def comparison(self) -> xr.Dataset:
-        return self.made_up["comparison"]
-
-    def series(self, process: str) -> xr.Dataset:
-        return self.made_up[process]
 
 
 def make(

@@ -1,7 +1,6 @@
 """Claims of the edge-of-stability papers: each can hold, fail and be silent."""
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,28 +8,12 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from made_up import MadeUpRun
 from rodflow.audit.claims.claim import Claim, Judgement, judge
 from rodflow.audit.claims.edge_of_stability import CLAIMS
 from rodflow.store.results import StoredRun
 
 STEPS, EVERY, START, ONSET = 600, 10, 20, 100
-
-
-@dataclass(frozen=True)
-class MadeUpRun(StoredRun):
-    """A run whose files exist in memory only."""
-
-    made_up: dict[str, xr.Dataset] = field(default_factory=dict)
-
-    @property
-    def comparison(self) -> xr.Dataset:
-        return self.made_up["comparison"]
-
-    def series(self, process: str) -> xr.Dataset:
-        return self.made_up[process]
-
-    def eigenvalues(self, process: str) -> xr.Dataset:
-        return self.made_up[f"sharpness/{process}"]
 
 
 def make(

@@ -1,7 +1,6 @@
 """Claims about losses of a few weights: each can hold, fail and be silent."""
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from made_up import MadeUpRun
 from rodflow.audit.claims.claim import Judgement, judge
 from rodflow.audit.claims.few_weights import CLAIMS
 from rodflow.store.results import StoredRun
@@ -23,20 +23,6 @@ ERRORS = {
     "closure": 2.0,
     "central": 1e-2,
 }
-
-
-@dataclass(frozen=True)
-class MadeUpRun(StoredRun):
-    """A run whose files exist in memory only."""
-
-    made_up: dict[str, xr.Dataset] = field(default_factory=dict)
-
-    @property
-    def comparison(self) -> xr.Dataset:
-        return self.made_up["comparison"]
-
-    def series(self, process: str) -> xr.Dataset:
-        return self.made_up[process]
 
 
 def make(kind: str = "one", square: float = 2 * EPS, **errors: float) -> MadeUpRun:

@@ -1,7 +1,6 @@
 """Claims about scale-invariant kernels: each can hold, fail and be silent."""
 
 import json
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from made_up import MadeUpRun
 from rodflow.audit.claims.claim import Claim, Judgement, judge
 from rodflow.audit.claims.scale_invariance import CLAIMS
 from rodflow.store.results import StoredRun
@@ -19,20 +19,6 @@ OPTIMIZERS: dict[str, dict[str, float]] = {
     "heavy_ball": {"momentum": 0.5},
     "adam": {"b1": 0.5},
 }
-
-
-@dataclass(frozen=True)
-class MadeUpRun(StoredRun):
-    """A run whose files exist in memory only."""
-
-    made_up: dict[str, xr.Dataset] = field(default_factory=dict)
-
-    @property
-    def comparison(self) -> xr.Dataset:
-        return self.made_up["comparison"]
-
-    def series(self, process: str) -> xr.Dataset:
-        return self.made_up[process]
 
 
 def make(
