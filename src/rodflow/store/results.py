@@ -146,8 +146,12 @@ class StoredRun:
         return float("nan") if angles is None else float(angles.sel(process=DISCRETE))
 
     def status(self, process: str) -> str:
-        """How a process ended: "completed", or where it diverged or why it did not start."""
-        return str(self.comparison["status"].sel(process=process).item())
+        """How a process ended: "completed", or where it diverged or why it did not start.
+
+        What a completed one remarks on itself, such as how many steps it took singly, is in its trajectory only.
+        """
+        said = str(self.comparison["status"].sel(process=process).item())
+        return COMPLETED if said.startswith(f"{COMPLETED}:") else said
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.nc"

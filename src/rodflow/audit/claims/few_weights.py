@@ -70,16 +70,13 @@ def balance(run: StoredRun) -> Measured:
 
 
 def nearer(flow: str) -> Measure:
-    """Median tracking error of the stable flow over that of a flow, from the onset on; 0 if that diverged.
-
-    What a flow remarks on itself, such as how many steps it took singly, is no failure.
-    """
+    """Median tracking error of the stable flow over that of a flow, from the onset on; 0 if that diverged."""
 
     def measure(run: StoredRun) -> Measured:
         demand(run, DISCRETE, "stable")
         if flow not in run.processes:
             raise NotApplicable(f"the experiment has no {flow} flow")
-        if (status := run.status(flow)).split(":")[0] != COMPLETED:
+        if (status := run.status(flow)) != COMPLETED:
             return Measured(0.0, f"{flow} flow {status}")
         onset, error = onset_of(run), run.comparison["tracking_error"]
         stable, own = (

@@ -122,12 +122,12 @@ def demand_rod(run: StoredRun) -> None:
 
 
 def failed(run: StoredRun, flow: str) -> str:
-    """How a flow of a completed discrete run ended, "" if it is completed, with or without a remark on how."""
+    """How a flow of a completed discrete run ended, "" if it is completed."""
     demand(run, DISCRETE)
     if flow not in run.processes:
         raise NotApplicable(f"the experiment has no {flow} flow")
     status = run.status(flow)
-    return "" if status.partition(":")[0] == COMPLETED else f"{flow} flow {status}"
+    return "" if status == COMPLETED else f"{flow} flow {status}"
 
 
 def _steps(run: StoredRun) -> int:

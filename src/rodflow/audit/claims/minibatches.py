@@ -20,6 +20,7 @@ from rodflow.analysis.minibatches import (
     trend,
 )
 from rodflow.audit.claims.claim import (
+    TARGET,
     Bound,
     Claim,
     Measure,
@@ -209,7 +210,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="minibatch-level",
         figure=FIGURE,
-        source="target",
+        source=TARGET,
         statement=(
             "At every batch size the pair with opposite noise has the level of gradient descent, heavy ball and "
             "RMSProp within 10%, though it never sees the batches of the run."
@@ -223,7 +224,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="minibatch-level-adam",
         figure=FIGURE,
-        source="target",
+        source=TARGET,
         statement="And that of Adam and AdamW within 15%.",
         quantity=_LEVELS,
         measure=level("pair"),
@@ -234,7 +235,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="minibatch-level-kicked",
         figure=FIGURE,
-        source="target",
+        source=TARGET,
         statement="Without momentum the kicked rod has the level within 10% too.",
         quantity="level of the kicked rod over that of the run; together the largest distance of means over seeds",
         measure=level("kicked_rod"),
@@ -244,7 +245,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="minibatch-order",
         figure=FIGURE,
-        source="target",
+        source=TARGET,
         statement="The pair has the levels of the batch sizes in the order of the run, for every optimizer.",
         quantity="pairs of batch sizes in the wrong order",
         measure=level("pair"),
@@ -254,7 +255,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="minibatch-loss",
         figure=FIGURE,
-        source="target",
+        source=TARGET,
         statement=f"From batches of {ENOUGH} on the averaged loss of the pair is within 15% of that of the iterates.",
         quantity="loss of the pair over that of the run; together the largest distance of means over seeds",
         measure=averaged_loss("pair"),
@@ -265,7 +266,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="minibatch-settled",
         figure=FIGURE,
-        source="target",
+        source=TARGET,
         statement="The levels are settled: over the last third the trend is within twice its standard error.",
         quantity="trend over the last third in standard errors",
         measure=settled,

@@ -60,7 +60,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
                 axes.plot(steps, heights, label=process, **process_style(process).line)
                 numbers.add(run, process, named("sharpness", run, names), heights, steps)
                 axes.set_ylim(0, _HIGHEST)
-                if run.status(process).split(":")[0] != COMPLETED and heights.size:
+                if run.status(process) != COMPLETED and heights.size:
                     mark_end(axes, process, steps[-1], heights[-1])
             axes.axhline(1, **THIN)
             if np.isfinite(reached := onset(run)):
