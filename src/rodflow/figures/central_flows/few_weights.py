@@ -11,6 +11,7 @@ from rodflow.config.declarations import ALONG_RUNS, FigureEntry
 from rodflow.figures.core.panels import columns_of_panels, fit
 from rodflow.figures.core.rows import (
     at_snapshots,
+    draw_processes,
     mark_end,
     mark_steps,
     onset,
@@ -101,17 +102,11 @@ def _panel(
 ) -> None:
     """Draw one quantity of a run, and enter it in the table."""
     shown, lost = [np.ones(0)], []
-    for process in run.processes:
-        values = of(run, process)
-        values = values.where(np.isfinite(values), drop=True)
-        steps, heights = values["snapshot"].values, values.values.astype(float)
-        axes.plot(steps, heights, label=process, **process_style(process).line)
-        numbers.add(run, process, name, heights, steps)
-        if run.status(process).split(":")[0] == COMPLETED:
+    for process, steps, heights in draw_processes(axes, run, name, of, numbers):
+        if run.status(process) == COMPLETED:
             shown.append(heights)
         elif heights.size:
             lost.append((process, steps[-1], heights[-1]))
-    axes.set_xlim(0, run.settings["steps"])
     if name == "sharpness_over_threshold":
         axes.set_ylim(0.8, _HIGHEST)
         axes.axhline(1, **THIN)

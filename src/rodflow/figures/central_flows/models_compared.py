@@ -20,6 +20,7 @@ from rodflow.figures.core.rows import (
     count_words,
     counted,
     describe_run,
+    draw_processes,
     loss_difference,
     mark_end,
     mark_steps,
@@ -199,18 +200,12 @@ def _panel(
 ) -> None:
     """Draw one quantity of a run, and enter it in the table. What diverges leaves through the top."""
     settled, lost = [np.ones(0)], []
-    for process in run.processes:
-        values = of(run, process)
-        values = values.where(np.isfinite(values), drop=True)
-        steps, heights = values["snapshot"].values, values.values.astype(float)
-        axes.plot(steps, heights, label=process, **process_style(process).line)
-        numbers.add(run, process, name, heights, steps)
+    for process, steps, heights in draw_processes(axes, run, name, of, numbers):
         if run.status(process) == COMPLETED:
             settled.append(heights)
         elif heights.size:
             settled.append(heights[heights <= 10 * heights[0]])
             lost.append((process, steps[-1], heights[-1]))
-    axes.set_xlim(0, run.settings["steps"])
     axes.xaxis.set_major_locator(MaxNLocator(4))
     shown = np.concatenate(settled)
     if name == "sharpness_over_threshold":

@@ -4,7 +4,7 @@ A figure of this form makes its panels with `rodflow.figures.core.panels`, fills
 `mark_steps` and `state_failures` for each row.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -20,6 +20,7 @@ from rodflow.figures.core.style import (
     FAINT,
     THIN,
     Look,
+    Numbers,
     hyperparameters,
     note,
     note_lines,
@@ -139,6 +140,37 @@ def state_failures(axes: Axes, runs: Iterable[StoredRun], without: Sequence[str]
     """In words, and in the colour of the curve, which processes did not complete: see `failures`."""
     styles = [(process_style(process), status) for process, status in failures(runs, without)]
     note_lines(axes, [(f"{style.label} {status}", style.text_color) for style, status in styles])
+
+
+def draw_processes(
+    axes: Axes,
+    run: StoredRun,
+    name: str,
+    of: Callable[[StoredRun, str], xr.DataArray],
+    numbers: Numbers,
+) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """One curve a process of the finite values of a quantity at its snapshots, over the run; entered in the table.
+
+    Args:
+        axes: the panel.
+        run: whose processes they are.
+        name: of the quantity in the table.
+        of: its values, [snapshot], of a process.
+        numbers: the table.
+
+    Returns:
+        Process, steps and values of each curve.
+    """
+    curves = []
+    for process in run.processes:
+        values = of(run, process)
+        values = values.where(np.isfinite(values), drop=True)
+        steps, heights = values["snapshot"].values, values.values.astype(float)
+        axes.plot(steps, heights, label=process, **process_style(process).line)
+        numbers.add(run, process, name, heights, steps)
+        curves.append((process, steps, heights))
+    axes.set_xlim(0, run.settings["steps"])
+    return curves
 
 
 def mark_end(axes: Axes, process: str, step: float, value: float) -> None:

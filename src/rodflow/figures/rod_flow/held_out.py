@@ -9,13 +9,14 @@ from rodflow.config.declarations import FigureEntry, tested
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import (
     describe_run,
+    draw_processes,
     loss,
     mark_steps,
     share_steps,
     show_on_log_scale,
     state_failures,
 )
-from rodflow.figures.core.style import Drawing, Numbers, key, lines_of, process_style, styled
+from rodflow.figures.core.style import Drawing, Numbers, key, lines_of, styled
 from rodflow.store.results import COMPLETED, StoredRun
 
 FIGURE = FigureEntry(
@@ -66,18 +67,12 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         figure, rows = rows_of_panels(tall, len(_QUANTITIES))
         for line, run in zip(rows, runs, strict=True):
             for axes, (name, (title, of)) in zip(line, _QUANTITIES.items(), strict=True):
-                settled = [np.ones(0)]
-                for process in run.processes:
-                    values = of(run, process)
-                    values = values.where(np.isfinite(values), drop=True)
-                    steps, heights = values["snapshot"].values, values.values.astype(float)
-                    axes.plot(steps, heights, label=process, **process_style(process).line)
-                    numbers.add(run, process, name, heights, steps)
-                    if run.status(process) == COMPLETED:
-                        settled.append(heights)
-                axes.set_xlim(0, run.settings["steps"])
+                curves = draw_processes(axes, run, name, of, numbers)
+                settled = [
+                    values for process, _, values in curves if run.status(process) == COMPLETED
+                ]
                 if name != "test_accuracy":
-                    show_on_log_scale(axes, np.concatenate(settled))
+                    show_on_log_scale(axes, np.concatenate([np.ones(0), *settled]))
                 if line is rows[0]:
                     axes.set_title(title, pad=12)
             mark_steps(line, run, named=line is rows[0])
