@@ -96,8 +96,12 @@ def window(rod_length: xr.DataArray, onset: float) -> Window | None:
 
 def spread(values: xr.DataArray, where: Window) -> Spread:
     """How a snapshot series, such as sharpness over threshold, is spread over a window. NaN of nothing."""
-    inside = values.dropna("snapshot").sel(snapshot=slice(where.first, where.last))
-    found = inside.values.astype(np.float64)
+    return spread_of(values.sel(snapshot=slice(where.first, where.last)).values)
+
+
+def spread_of(values: np.ndarray) -> Spread:
+    """How values at even times are spread; those that are no number do not count. NaN of nothing."""
+    found = values[~np.isnan(values)].astype(np.float64)
     if not found.size:
         return Spread(math.nan, math.nan, math.nan, math.nan, 0)
     low, high = np.quantile(found, (0.1, 0.9))

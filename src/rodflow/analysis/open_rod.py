@@ -5,33 +5,14 @@ A rod *opens* at the first step from t0 on at which it is half as long as the lo
 a tenth of the longest. Both were fixed before any run was looked at.
 """
 
-from typing import NamedTuple
-
 import numpy as np
 import xarray as xr
 
 from rodflow.analysis.comparison import oscillation_onset
-
-OPEN = 0.1
-"""Of the longest rod, what a rod must exceed to be open."""
+from rodflow.analysis.edge import CLOSED, Spread, spread_of
 
 FEWEST = 3
 """Snapshots of an open rod below which nothing is said of a run."""
-
-
-class Held(NamedTuple):
-    """What a quantity does over the snapshots of an open rod.
-
-    Attributes:
-        mean: over them.
-        low, high: its quantiles at 10 and 90%.
-        found: how many there are. With fewer than `FEWEST` the others are NaN.
-    """
-
-    mean: float
-    low: float
-    high: float
-    found: int
 
 
 def snapshots_open(length: xr.DataArray, snapshots: np.ndarray, since: int) -> np.ndarray:
@@ -48,14 +29,11 @@ def snapshots_open(length: xr.DataArray, snapshots: np.ndarray, since: int) -> n
         return kept[:0]
     longest = float(later.max())
     kept = kept[kept >= opened]
-    return kept[length.sel(step=kept).values > OPEN * longest]
+    return kept[length.sel(step=kept).values > CLOSED * longest]
 
 
-def held(values: xr.DataArray, snapshots: np.ndarray) -> Held:
-    """Mean and quantiles of a quantity, [snapshot], at some of its snapshots; those without a number do not count."""
+def held(values: xr.DataArray, snapshots: np.ndarray) -> Spread:
+    """How a quantity, [snapshot], is spread over some of its snapshots; NaN where fewer than `FEWEST` are finite."""
     chosen = values.sel(snapshot=np.intersect1d(snapshots, values["snapshot"])).values
-    chosen = chosen[np.isfinite(chosen)].astype(np.float64)
-    if chosen.size < FEWEST:
-        return Held(np.nan, np.nan, np.nan, chosen.size)
-    low, high = np.quantile(chosen, [0.1, 0.9])
-    return Held(float(chosen.mean()), float(low), float(high), chosen.size)
+    found = spread_of(chosen[np.isfinite(chosen)])
+    return found if found.size >= FEWEST else spread_of(chosen[:0])._replace(size=found.size)

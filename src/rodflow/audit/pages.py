@@ -12,8 +12,8 @@ from rodflow.audit.claims.claim import LISTS, TARGET, VERDICTS, Claim
 from rodflow.audit.committed import Entry, Gallery
 from rodflow.audit.markdown import escaped, table
 from rodflow.audit.numbers import digits, span
-from rodflow.audit.words import SILENT
-from rodflow.config.catalogue import OPTIMIZERS
+from rodflow.audit.words import SILENT, without_seed
+from rodflow.store.results import rank
 
 BEGIN, END = "<!-- rodflow results: begin -->", "<!-- rodflow results: end -->"
 """Between these the table of README stands."""
@@ -119,7 +119,7 @@ def _rows_of_runs(gallery: Gallery) -> list[tuple[str, ...]]:
     ratios: dict[str, dict[str, list[float]]] = {}
     for one in gallery.claims:
         for finding in one["findings"]:
-            run = re.sub(r"/seed\d+$", "", finding["subject"])
+            run = without_seed(finding["subject"])
             if one["id"].startswith(_HELD) and not str(finding["note"]).startswith("is about"):
                 held.setdefault(run, []).append(finding)
             elif one["id"] in _COLUMNS and finding["verdict"] not in SILENT:
@@ -149,8 +149,7 @@ def _level(findings: Sequence[Mapping[str, object]]) -> tuple[str, str]:
 
 def _place(run: str) -> tuple[str, bool, int, str]:
     above, _, optimizer = run.rpartition("/")
-    ranks = {name: rank for rank, name in enumerate(OPTIMIZERS)}
-    return above, optimizer != "adam", ranks.get(optimizer, len(ranks)), optimizer
+    return above, optimizer != "adam", *rank(optimizer)
 
 
 def index(galleries: Sequence[Gallery], outdated: Mapping[str, Sequence[str]]) -> str:

@@ -56,8 +56,13 @@ def by_seed(findings: Iterable[Finding]) -> dict[str, list[Finding]]:
     """Findings about runs that differ in their seed only, by the folder of the seeds."""
     groups: dict[str, list[Finding]] = {}
     for finding in findings:
-        groups.setdefault(re.sub(r"/seed\d+$", "", finding.subject), []).append(finding)
+        groups.setdefault(without_seed(finding.subject), []).append(finding)
     return groups
+
+
+def without_seed(run: str) -> str:
+    """The folder of a run's seeds."""
+    return re.sub(r"/seed\d+$", "", run)
 
 
 def _of_finding(finding: Finding) -> Row:

@@ -177,12 +177,13 @@ _SHORT = "{} without weights"
 
 def ordered(runs: Iterable[StoredRun]) -> list[StoredRun]:
     """Runs by model, then in the order of the optimizer table (others last), then by seed."""
-    ranks = {name: rank for rank, name in enumerate(OPTIMIZERS)}
+    return sorted(runs, key=lambda run: (run.model, *rank(run.optimizer), run.seed))
 
-    def place(run: StoredRun) -> tuple[str, int, str, int]:
-        return run.model, ranks.get(run.optimizer, len(ranks)), run.optimizer, run.seed
 
-    return sorted(runs, key=place)
+def rank(optimizer: str) -> tuple[int, str]:
+    """Where an optimizer stands among others: in the order of the table, and after these by name."""
+    known = [*OPTIMIZERS]
+    return known.index(optimizer) if optimizer in known else len(known), optimizer
 
 
 def stored_runs(root: str | Path) -> list[StoredRun]:

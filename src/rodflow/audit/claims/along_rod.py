@@ -69,8 +69,8 @@ def while_open(name: str) -> Measure:
         values = run.comparison[f"{name}_over_threshold"].sel(process=DISCRETE)
         found = held(values, _at_snapshots(run))
         if math.isnan(found.mean):
-            raise NotApplicable(f"open at {found.found} snapshots, of {FEWEST} that are needed")
-        words = f"10 to 90%: {found.low:.3g} to {found.high:.3g}, {found.found} snapshots"
+            raise NotApplicable(f"open at {found.size} snapshots, of {FEWEST} that are needed")
+        words = f"10 to 90%: {found.low:.3g} to {found.high:.3g}, {found.size} snapshots"
         return Measured(found.mean, words)
 
     return measure
@@ -81,9 +81,9 @@ def multiplier_while_open(run: StoredRun) -> Measured:
     logarithm = cast(xr.DataArray, np.log(run.comparison["multiplier"].sel(process=DISCRETE)))
     found = held(logarithm, _at_snapshots(run))
     if math.isnan(found.mean):
-        raise NotApplicable(f"open at {found.found} snapshots, of {FEWEST} that are needed")
+        raise NotApplicable(f"open at {found.size} snapshots, of {FEWEST} that are needed")
     low, mean, high = np.exp([found.low, found.mean, found.high])
-    return Measured(float(mean), f"10 to 90%: {low:.3g} to {high:.3g}, {found.found} snapshots")
+    return Measured(float(mean), f"10 to 90%: {low:.3g} to {high:.3g}, {found.size} snapshots")
 
 
 def nearer(run: StoredRun) -> Measured:
