@@ -6,7 +6,7 @@ import numpy as np
 import optax
 import pytest
 
-from rodflow.dynamics.flows.taylor import Quadratic, TaylorModel
+from rodflow.dynamics.flows.taylor import Quadratic, TaylorModel, expanded
 from rodflow.dynamics.integration import integrate
 from rodflow.dynamics.training import discrete
 from rodflow.optimizers.optimizer_map import optimizer_map
@@ -30,13 +30,16 @@ def followed(loss, weights, rate: float, steps: int):
 
 
 def test_value_gradient_and_hessian_at_the_origin_are_those_of_the_loss() -> None:
-    model = Quadratic(network_loss, jnp.asarray(WEIGHTS))
+    model = Quadratic(network_loss, expanded(network_loss, jnp.asarray(WEIGHTS)))
     for of in (lambda f: f, jax.grad, jax.hessian):
         np.testing.assert_allclose(of(model)(WEIGHTS), of(network_loss)(WEIGHTS), rtol=1e-10)
 
 
 def test_its_error_is_of_third_order() -> None:
-    model, along = Quadratic(network_loss, jnp.asarray(WEIGHTS)), np.resize(TARGETS, WEIGHTS.size)
+    model, along = (
+        Quadratic(network_loss, expanded(network_loss, jnp.asarray(WEIGHTS))),
+        np.resize(TARGETS, WEIGHTS.size),
+    )
     errors = [
         abs(model(WEIGHTS + h * along) - network_loss(WEIGHTS + h * along)) for h in (2e-2, 1e-2)
     ]

@@ -31,29 +31,41 @@ FLOW = Flow(
 )
 
 
+class Expansion(NamedTuple):
+    """Where a loss is expanded, and what it and its gradient are there."""
+
+    origin: Float[Array, " parameter"]
+    value: Float[Array, ""]
+    gradient: Float[Array, " parameter"]
+
+
 class Quadratic(eqx.Module):
     """The Taylor model of second order of a loss.
 
     Attributes:
         loss: of the flat weights.
-        origin: where it is expanded.
+        at: where it is expanded.
     """
 
     loss: Loss
-    origin: Float[Array, " parameter"]
+    at: Expansion
 
     def __call__(self, weights: Float[Array, " parameter"]) -> Float[Array, ""]:
-        away = weights - self.origin
-        value, gradient = jax.value_and_grad(self.loss)(self.origin)
-        _, image = jax.jvp(jax.grad(self.loss), (self.origin,), (away,))
-        return value + jnp.dot(gradient, away) + jnp.dot(away, image) / 2
+        away = weights - self.at.origin
+        _, image = jax.jvp(jax.grad(self.loss), (self.at.origin,), (away,))
+        return self.at.value + jnp.dot(self.at.gradient, away) + jnp.dot(away, image) / 2
+
+
+def expanded(loss: Loss, origin: Float[Array, " parameter"]) -> Expansion:
+    """The loss and its gradient at an origin."""
+    return Expansion(origin, *jax.value_and_grad(loss)(origin))
 
 
 class Carry(NamedTuple):
     """Three consecutive states of the optimizer on the model, and where the loss is expanded."""
 
     run: Consecutive
-    origin: Float[Array, " parameter"]
+    at: Expansion
 
 
 class TaylorModel(Process):
@@ -61,22 +73,23 @@ class TaylorModel(Process):
 
     def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> Carry:
         del after
-        return Carry(consecutive(_on_model(optimizer, now.weights), before, now), now.weights)
+        at = expanded(optimizer.loss, now.weights)
+        return Carry(consecutive(_on_model(optimizer, at), before, now), at)
 
     def advance(
         self, optimizer: OptimizerMap, carry: Carry, key: Array
     ) -> tuple[Carry, Observation]:
-        following, seen = Discrete().advance(_on_model(optimizer, carry.origin), carry.run, key)
-        return Carry(following, carry.origin), seen
+        following, seen = Discrete().advance(_on_model(optimizer, carry.at), carry.run, key)
+        return Carry(following, carry.at), seen
 
     def snapshot(self, optimizer: OptimizerMap, carry: Carry) -> Snapshot:
         seen = Discrete().snapshot(optimizer, carry.run)
         return {name: seen[name] for name in ("weights", "half_extent", "memory")}
 
 
-def _on_model(optimizer: OptimizerMap, origin: Float[Array, " parameter"]) -> OptimizerMap:
+def _on_model(optimizer: OptimizerMap, at: Expansion) -> OptimizerMap:
     return OptimizerMap(
-        Quadratic(optimizer.loss, origin), optimizer.transformation, optimizer.oscillating
+        Quadratic(optimizer.loss, at), optimizer.transformation, optimizer.oscillating
     )
 
 
