@@ -1,0 +1,31 @@
+"""What every test leaves as it found it."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+MAPS = Path("/proc/self/maps")
+MANY = 20_000
+"""Pieces of memory of one process. Linux ends a process at 65,530, and each compiled program keeps a few."""
+
+
+@pytest.fixture(autouse=True)
+def environment_as_before() -> Iterator[None]:
+    """A command that is called in this process prepares the environment for itself, not for the tests after it."""
+    before = dict(os.environ)
+    yield
+    if dict(os.environ) != before:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def few_compiled_programs() -> Iterator[None]:
+    """Thousands of compiled programs in one process would end it, so they are dropped in time."""
+    yield
+    jax = sys.modules.get("jax")
+    if jax and MAPS.exists() and MAPS.read_bytes().count(b"\n") > MANY:
+        jax.clear_caches()
