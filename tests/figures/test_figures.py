@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 import synthetic_results
 from drawn import assert_drawn, lines, panels, rows_of, words
+from representatives import now
 from rodflow.config.catalogue import FIGURES
 from rodflow.config.code import closure
 from rodflow.figures.core.rows import loss
@@ -31,9 +32,7 @@ NAMES = list(FIGURES)
 OF_RUNS = [name for name, entry in ((n, FIGURES[n]) for n in FIGURES) if not entry.of_no_run]
 OF_ONE = ("hyperparameters", "eos_gd", "eos_flow_comparison")  # optimizer
 OF_MANY = [name for name in OF_RUNS if name not in OF_ONE]
-SAVED = [
-    name if name == "thresholds" else pytest.param(name, marks=pytest.mark.slow) for name in NAMES
-]
+SAVED = now(NAMES, "thresholds")
 """Each, but in the quick tests only one, as to render a figure takes seconds."""
 NEEDED = {"closures": "closure", "eos_flow_comparison": "stable"}
 """Figure -> the flow without which the catalogue gives it no run."""

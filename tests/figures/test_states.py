@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 
 from drawn import words
+from representatives import now
 from rodflow.audit.claims.catalogue import CLAIMS
 from rodflow.audit.claims.claim import judge
 from rodflow.config.catalogue import FIGURES
@@ -80,7 +81,7 @@ def test_a_figure_writes_no_number_that_is_none(name: str, runs: Runs) -> None:
             assert not [word for word in words(drawing) if re.search(r"\bnan\b", word)]
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", now(OPTIMIZERS, "gd"))
 @pytest.mark.parametrize("state", STATES)
 def test_claims_are_judged_of_a_run_in_any_state(state: str, optimizer: str, runs: Runs) -> None:
     run = runs(optimizer, state)

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from rodflow.linalg.batch_sharpness import batch_sharpness
 from sampled import slopes, tanh
@@ -11,6 +12,7 @@ from small import WEIGHTS, double_precision
 BATCHES = jnp.array([[0, 3, 4], [1, 2, 9], [5, 6, 8]])
 
 
+@pytest.mark.slow
 def test_it_is_the_mean_of_the_quotients_of_each_batch():
     with double_precision():
         loss, weights = tanh(), jnp.asarray(WEIGHTS)

@@ -8,6 +8,7 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from representatives import now
 from rodflow.dynamics.lifted import oscillating
 from rodflow.optimizers.alternation import (
     alternating_gain,
@@ -60,7 +61,7 @@ def threshold_of(name: str, steps: int) -> np.ndarray:
     return threshold(alternating_gain(optimizer, state), p, LEARNING_RATE)
 
 
-@pytest.mark.parametrize("name", NINE)
+@pytest.mark.parametrize("name", now(NINE, "nesterov", "nadam_scalar"))
 def test_linearised_map_gives_the_formula_of_the_table(name):
     expected = TABLE[name].threshold(**hyperparameters(name))
     np.testing.assert_allclose(threshold_of(name, 400), np.full(3, expected), rtol=1e-12)
@@ -87,7 +88,7 @@ ANY = {
 }
 
 
-@pytest.mark.parametrize("name", ANY)
+@pytest.mark.parametrize("name", now(ANY, "adamw", "rmsprop, centred, momentum", "schedule free"))
 def test_an_eigenvalue_reaches_minus_one_exactly_where_the_gain_says(name):
     optimizer = map_of(ANY[name])
     state = after(optimizer, 100, scale=np.array([0.1, 1, 3]))

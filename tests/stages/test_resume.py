@@ -12,6 +12,7 @@ import optax
 import pytest
 
 from dynamics.test_process import lengthening
+from representatives import now
 from rodflow.dynamics.integration import FLOWS, integrate
 from rodflow.dynamics.process import Recording, grid
 from rodflow.dynamics.training import discrete, discrete_side_by_side
@@ -145,12 +146,10 @@ def assert_same(found: Recording | list[Recording], expected: Recording | list[R
         assert (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes()), path
 
 
-SLOW = {"edge", "rod", "stable", "closure", "central", "adam_continuous", "rod_macro"}  # to compile
+TO_COMPILE = {"edge", "rod", "stable", "closure", "central", "adam_continuous", "rod_macro"}  # slow
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in RUNS]
-)
+@pytest.mark.parametrize("name", now(RUNS, *(RUNS.keys() - TO_COMPILE)))
 def test_a_stopped_run_ends_as_if_it_had_not_been_stopped(name, tmp_path):
     run, draw = RUNS[name], random.Random(name)
     expected = run()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from representatives import now
 from rodflow.dynamics.minibatch import Minibatch
 from rodflow.optimizers.optimizer_map import optimizer_map
 from rodflow.optimizers.table import TABLE
@@ -56,7 +57,7 @@ def runs(dataset: xr.Dataset, *chosen: dict[str, Any], side_by_side: bool) -> li
     [{"learning_rate": 0.02}, {"b1": 0.5}, {"b2": 0.9}, {"seed": 3}, {"seed": 3, "eps": 1e-3}],
     ids=lambda changes: "-".join(changes),
 )
-@pytest.mark.parametrize("batch_size", [None, 5])
+@pytest.mark.parametrize("batch_size", now([None, 5], 5))
 def test_side_by_side_is_one_after_the_other_to_rounding(
     dataset: xr.Dataset, changes: dict[str, Any], batch_size: int | None
 ) -> None:
@@ -202,7 +203,7 @@ def test_a_run_on_batches_is_looked_at_as_a_whole_at_its_snapshots(dataset: xr.D
     assert (data["batch_sharpness"] > 0).all()
 
 
-@pytest.mark.parametrize("flow", ["pair", "kicked_rod"])
+@pytest.mark.parametrize("flow", now(["pair", "kicked_rod"], "pair"))
 def test_a_flow_of_batches_starts_from_the_states_of_its_run(
     dataset: xr.Dataset, flow: str
 ) -> None:

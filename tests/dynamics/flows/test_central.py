@@ -10,6 +10,7 @@ import optax
 import pytest
 from jaxtyping import Array
 
+from representatives import now
 from rodflow.config.catalogue import FLOWS
 from rodflow.dynamics.flows.central import (
     Central,
@@ -551,7 +552,7 @@ def test_optimizers_with_momentum_are_refused(flow, name):
     assert len(str(caught.value).splitlines()) == 1
 
 
-@pytest.mark.parametrize("parameters", [1, 2, 5])
+@pytest.mark.parametrize("parameters", now([1, 2, 5], 2))
 def test_few_weights_have_a_flow_from_the_whole_matrix(parameters):
     """A parabola beyond the threshold would have an oscillation without end; below it the flow is Euler's."""
     curvatures = jnp.linspace(0.5, 1.5, parameters)

@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from representatives import now
 from rodflow.dynamics.flows.closure import Closure, CovarianceClosure, combine, vector_field
 from rodflow.dynamics.flows.rod import RodFlow
 from rodflow.dynamics.lifted import Rod
@@ -292,7 +293,7 @@ def test_rows_stay_orthogonal_and_in_order_so_sigma_is_positive(oscillating_star
 # Momentum, second moments, rounding.
 
 
-@pytest.mark.parametrize("name", ["adam", "rmsprop", "nadam_scalar"])
+@pytest.mark.parametrize("name", now(["adam", "rmsprop", "nadam_scalar"], "rmsprop"))
 def test_adaptive_optimizers_are_followed_with_a_positive_second_moment(name):
     chosen = {"learning_rate": 0.005, "b2": 0.95, "eps": 1e-8}
     chosen |= {} if name == "rmsprop" else {"b1": 0.8}

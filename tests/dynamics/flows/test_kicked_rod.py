@@ -28,7 +28,11 @@ def of(name, loss, weights=WEIGHTS, **hyperparameters):
 
 
 @pytest.mark.parametrize(
-    ("name", "hyperparameters"), [("gd", {"learning_rate": 1.0}), ("rmsprop", RMSPROP)]
+    ("name", "hyperparameters"),
+    [
+        ("gd", {"learning_rate": 1.0}),
+        pytest.param("rmsprop", RMSPROP, marks=pytest.mark.slow),
+    ],
 )
 def test_without_noise_it_is_the_unit_step(name, hyperparameters):
     optimizer = of(name, tanh(), **hyperparameters)

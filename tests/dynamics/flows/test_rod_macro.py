@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from representatives import now
 from rodflow.config.catalogue import FLOWS, OPTIMIZERS
 from rodflow.dynamics.flows.rod_macro import Carry, RodMacro, at
 from rodflow.dynamics.flows.rod_unit_step import RodUnitStep
@@ -76,7 +77,7 @@ def stepped(curvatures, length, scale=1.0) -> Carry:
     return _advance(FREE)(optimizer, carry_of(FREE, optimizer, length, ones, scale * ones))[0]
 
 
-@pytest.mark.parametrize("length", [2, 5, 16, 60])
+@pytest.mark.parametrize("length", now([2, 5, 16, 60], 5))
 def test_a_slow_mode_is_taken_through_so_many_steps(length):
     x = np.array([-0.1, -0.05, 0.05, 0.1]) / length
     after = stepped(np.concatenate([-x, 2 + x]), length).span.end
@@ -85,7 +86,7 @@ def test_a_slow_mode_is_taken_through_so_many_steps(length):
     np.testing.assert_allclose(after.extent.weights[4:], exact, atol=2e-4)
 
 
-@pytest.mark.parametrize("length", [2, 3, 8, 25, 110])
+@pytest.mark.parametrize("length", now([2, 3, 8, 25, 110], 8))
 def test_no_mode_of_the_stable_range_grows(length):
     curvatures = np.linspace(0, 2, 401)[1:-1]
     after = stepped(curvatures, length).span.end
@@ -178,6 +179,7 @@ def smooth():
     return optimizer_map(network_loss, TABLE["gd"].build(**SMOOTH), jnp.asarray(WEIGHTS))
 
 
+@pytest.mark.slow
 def test_smooth_training_costs_less_than_itself():
     """After a transient, in which it is mostly unit steps."""
     found = run(RodMacro(), smooth())
@@ -186,6 +188,7 @@ def test_smooth_training_costs_less_than_itself():
     assert found.series["macro_step"][-1] > 10
 
 
+@pytest.mark.slow
 def test_the_error_follows_the_tolerance():
     def error(tolerance):
         found = run(RodMacro(tolerance=tolerance), smooth()).snapshots["weights"]
@@ -196,6 +199,7 @@ def test_the_error_follows_the_tolerance():
     assert tight < loose / 5
 
 
+@pytest.mark.slow
 def test_snapshot_spacing_does_not_change_a_number():
     fine, coarse = (run(RodMacro(), smooth(), every=every) for every in (7, 35))
     for name, values in fine.series.items():
@@ -237,6 +241,7 @@ def test_where_no_longer_step_is_good_enough_it_takes_unit_steps_and_says_so():
     np.testing.assert_allclose(found.snapshots["weights"], exact.snapshots["weights"], rtol=1e-7)
 
 
+@pytest.mark.slow
 def test_a_second_moment_stays_positive_from_a_hostile_start():
     """A gradient that vanishes from one step to the next."""
     chosen = {"learning_rate": 1e-2, "b2": 0.5, "eps": 1e-8}

@@ -29,6 +29,7 @@ def followed(loss, weights, rate: float, steps: int):
     return run, model
 
 
+@pytest.mark.slow
 def test_value_gradient_and_hessian_at_the_origin_are_those_of_the_loss() -> None:
     model = Quadratic(network_loss, expanded(network_loss, jnp.asarray(WEIGHTS)))
     for of in (lambda f: f, jax.grad, jax.hessian):
