@@ -96,9 +96,12 @@ def test_rates_are_chosen_by_the_window_whose_ends_belong_to_it() -> None:
     assert choose([rate(*pair) for pair in onsets]) == (2e-5, 4e-5)
 
 
-def test_of_more_than_three_those_nearest_to_the_middle_of_the_window_are_chosen() -> None:
-    onsets = [(1e-5, 480.0), (2e-5, 300.0), (4e-5, 200.0), (8e-5, 150.0), (16e-5, 101.0)]
-    assert choose([rate(*pair) for pair in onsets]) == (2e-5, 4e-5, 8e-5)
+def test_of_more_than_three_the_smallest_are_chosen_and_the_search_ends_with_them() -> None:
+    onsets = [(1e-5, 480.0), (2e-5, 300.0), (4e-5, 310.0), (8e-5, 290.0), (16e-5, 305.0)]
+    found = [rate(5e-6, None), *(rate(*pair) for pair in onsets)]
+    assert choose(found) == (1e-5, 2e-5, 4e-5)
+    assert next_rate(found[:3]) == 4e-5
+    assert next_rate(found[:4]) is None
 
 
 def test_the_middle_of_two_rates_is_the_larger() -> None:

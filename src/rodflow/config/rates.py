@@ -4,7 +4,7 @@ A config says `learning_rate: by_onset`, and the table `NAME.rates.csv` beside i
 each rate reaches its threshold. `rodflow choose` makes the table; here is what it tries, and what is chosen of it:
 
 * rates lie on a grid of factors of two, see `BASE`;
-* chosen are the rates whose onset lies in `WINDOW`, a part of the run's length, and at most `MOST` of them;
+* chosen are the rates whose onset lies in `WINDOW`, a part of the run's length: the smallest ones, at most `MOST`;
 * the onset is that of seed `SEED`, which is never reported.
 """
 
@@ -34,7 +34,11 @@ WINDOW = (0.1, 0.5)
 """The part of a run's length in which a rate that is chosen reaches its threshold."""
 
 MOST = 3
-"""Rates that are chosen of one model and optimizer. Of more, those nearest to the middle of the window by ratio."""
+"""Rates that are chosen of one model and optimizer, the smallest first.
+
+At larger ones an adaptive method fits the data in few steps, and its second moment then decays at a pace of its own. So
+the onset no longer depends on the rate: it is not the rising sharpness that brings it.
+"""
 
 START = 0.05
 """Where the flows start, as a part of the length: half of the earliest onset that counts."""
@@ -82,8 +86,8 @@ def start(length: int) -> int:
 def next_rate(found: Sequence[Rate], begin: float = BASE) -> float | None:
     """The rate to try next, after those of one model and optimizer; None: everything the rule asks for is seen.
 
-    That is one rate whose onset is too late, one whose onset is too early, and all between. While all onsets are too
-    late, the search goes up by the root of the factor that would take the sharpness over threshold to 1: it is quick
+    That is one rate whose onset is too late, one whose onset is too early, and all between; above `MOST` that are
+    neither it looks no further. While all onsets are too late, the search goes up by the root of the factor that would take the sharpness over threshold to 1: it is quick
     far below, and does not leap over the window where large rates flatten the path.
     """
     seen = {_exponent(rate.learning_rate): rate for rate in found}
@@ -101,18 +105,14 @@ def next_rate(found: Sequence[Rate], begin: float = BASE) -> float | None:
     exponent = lowest
     while exponent in seen and not _early(seen[exponent]):
         exponent += 1
-    return None if exponent in seen else _of_grid(exponent)
+    ended = exponent in seen or len(choose(found)) == MOST
+    return None if ended else _of_grid(exponent)
 
 
 def choose(found: Sequence[Rate]) -> tuple[float, ...]:
     """The rates of one model and optimizer whose onset lies in the window, in ascending order; at most `MOST`."""
-    first, last = WINDOW
-    inside = [
-        (abs(math.log(rate.part / math.sqrt(first * last))), rate.learning_rate)
-        for rate in found
-        if rate.part is not None and first <= rate.part <= last
-    ]
-    return tuple(sorted(rate for _, rate in sorted(inside)[:MOST]))
+    inside = [rate.learning_rate for rate in found if not _late(rate) and not _early(rate)]
+    return tuple(sorted(inside)[:MOST])
 
 
 def middle(rates: Sequence[float]) -> float:
