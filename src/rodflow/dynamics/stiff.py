@@ -1,17 +1,20 @@
-"""Steps of dz/dt = F(z) - z that are stable at any length, for the stable flow.
+"""Steps of dz/dt = F(z) - z for the stable flow, made of one evaluation of the field after the other.
 
-A Chebyshev polynomial (`rodflow.dynamics.chebyshev`) of so many stages as the fastest rate asks for. The rate is
-followed by a power iteration, one gradient a step. Steps may be longer than a unit of time, and the state within one
-is interpolated.
+A long step is a Chebyshev polynomial (`rodflow.dynamics.chebyshev`) of so many stages as the fastest rate asks for. A
+short one has the three stages of Bogacki and Shampine. Both are one recurrence with different numbers,
+
+    change' = up * change + down * change before + pull * f(start + change) + back * f(start),
+
+so that a program holds one gradient for all of them, and for the power iteration by which the rate is followed.
 """
 
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from rodflow.dynamics.chebyshev import Scheme, advance, choose, combine, scheme, scheme_around_disc
+from rodflow.dynamics.chebyshev import Scheme, choose, combine, scheme, scheme_around_disc
 from rodflow.dynamics.lifted import Rod, merge_auxiliary, oscillating
 from rodflow.optimizers.optimizer_map import OptimizerMap, State
 
@@ -21,10 +24,12 @@ FORGETTING = 0.9
 """What is kept of the fastest rate when an iteration finds less: where modes turn, one sees less than is there."""
 DISC = 2.0
 """The largest rate of momentum's turning modes, |x| for |1 + x| <= 1."""
+SHORT = 2.3
+"""Rate times length up to which a step is short: the method is stable down to -2.51, and in a disc of radius 1.25."""
 
 
 class Span(NamedTuple):
-    """A step of the integrator, from which the state within it is interpolated.
+    """A step that was made, from which the state within it is interpolated.
 
     Attributes:
         start, change: the state at its start, and what it changes by.
@@ -52,6 +57,32 @@ class Fastest(NamedTuple):
     rate: Float[Array, ""]
 
 
+class Step(NamedTuple):
+    """A step in the making.
+
+    Attributes:
+        plan: its stages and their numbers, if it is a long one.
+        short: whether it is a short one.
+        length: of time.
+        forcing: a constant that is added to the field.
+        kept: what a step without gradient keeps of each leaf of the memory.
+        number: of the stage that comes next.
+        change, lower: since the start up to there, and up to the stage before.
+        t, t_lower: the Chebyshev polynomials of both at the damping.
+    """
+
+    plan: Scheme
+    short: Bool[Array, ""]
+    length: Float[Array, ""]
+    forcing: State
+    kept: PyTree
+    number: Int[Array, ""]
+    change: State
+    lower: State
+    t: Float[Array, ""]
+    t_lower: Float[Array, ""]
+
+
 def velocity_of(optimizer: OptimizerMap, state: State) -> State:
     """F(z) - z, from the optimizer's updates and not from a difference of weights."""
     return optimizer.evaluate_increment(state)[1]
@@ -62,54 +93,93 @@ def has_momentum(optimizer: OptimizerMap) -> bool:
     return sum(optimizer.oscillating) > 1
 
 
-def planned(optimizer: OptimizerMap, length: Array, rate: Array) -> Scheme:
-    """The step of this length that is stable for a spectrum with this fastest rate."""
-    reach = rate * (1 + MARGIN)
-    if has_momentum(optimizer):
-        return scheme_around_disc(length, jnp.maximum(reach, DISC))
-    return scheme(length, length, reach)
+def reach_of(optimizer: OptimizerMap, rate: Array) -> Float[Array, ""]:
+    """How far the spectrum may reach if this is the fastest rate that is known."""
+    return jnp.maximum(rate * (1 + MARGIN), DISC if has_momentum(optimizer) else 0)
 
 
-def stepped(
-    optimizer: OptimizerMap,
-    before: Span,
-    known: Array,
-    plan: Scheme,
-    length: Array,
-    back: State,
-) -> tuple[Span, State]:
-    """The step after `before`, and by how much it errs.
+def standing(optimizer: OptimizerMap, state: State) -> Step:
+    """A step of no length: its only evaluation of the field is the velocity there."""
+    nothing = jax.tree.map(jnp.zeros_like, state)
+    zero, none = jnp.zeros([], state.weights.dtype), jnp.asarray(0)
+    plan = Scheme(none, zero + 1, zero, zero, zero)
+    kept = optimizer.decay(state)
+    long = jnp.asarray(False)
+    return Step(plan, long, zero, nothing, kept, none, nothing, nothing, zero + 1, zero + 1)
+
+
+def begun(optimizer: OptimizerMap, before: Span, length: Array, rate: Array, back: State) -> Step:
+    """The step that comes after `before`, with its first stage made of the velocity that is known there.
 
     Args:
         optimizer: the map F.
         before: the step before.
-        known: whether the velocity at its end is known.
-        plan: the polynomial.
         length: of time.
+        rate: the fastest.
         back: the error of the step before. Where no mode turns it is taken back as a constant force, which leaves an
             error of fourth order. With turning modes this recurrence has roots outside the unit disc.
     """
-    start = before.end
-    share = 0 if has_momentum(optimizer) else -1 / length
-    forcing = jax.tree.map(lambda error: share * error, back)
-    kept = optimizer.decay(start)
-    done = advance(
-        lambda z, _: (velocity_of(optimizer, z), ()),
-        start,
-        plan,
-        known=known,
-        f=before.velocity_end,
-        seen=(),
-        forcing=forcing,
-        mend=lambda change: _positive(optimizer, start, change, kept, length),
+    start, reach = before.end, reach_of(optimizer, rate)
+    short = length * reach <= SHORT
+    around = has_momentum(optimizer)
+    plan = scheme_around_disc(length, reach) if around else scheme(length, length, reach)
+    plan = plan._replace(
+        stages=jnp.where(short, 3, plan.stages), cubic=jnp.where(short, length**3 / 6, plan.cubic)
     )
+    forcing = jax.tree.map(lambda error: (0 if around else -1 / length) * error, back)
+    first = jnp.where(short, length / 2, plan.b * plan.w1)
+    change = combine((first, before.velocity_end), (first, forcing))
+    nothing = jax.tree.map(jnp.zeros_like, start)
+    one, kept = jnp.ones_like(plan.w0), optimizer.decay(start)
+    step = Step(plan, short, length, forcing, kept, jnp.asarray(1), change, nothing, plan.w0, one)
+    return step._replace(change=_positive(optimizer, start, step, change))
+
+
+def raised(optimizer: OptimizerMap, before: Span, step: Step, here: State) -> Step:
+    """The step one stage further, from the velocity at its stage."""
+    plan, length, is_second = step.plan, step.length, step.number == 1
+    pull = 2 * plan.w1
+    # of Bogacki and Shampine: Y2 = 3/4 h f1, and Y3 = 4/9 Y2 + 4/9 h f2 + 2/9 h f0
+    up = jnp.where(step.short, jnp.where(is_second, 0, 4 / 9), 2 * plan.w0)
+    down = jnp.where(step.short, 0, -1)
+    back = jnp.where(
+        step.short,
+        jnp.where(is_second, 0, 2 / 9) * length,
+        -(1 - plan.b * step.t) * pull,
+    )
+    pull = jnp.where(step.short, jnp.where(is_second, 3 / 4, 4 / 9) * length, pull)
+    change = combine(
+        (up, step.change),
+        (down, step.lower),
+        (pull, here),
+        (back, before.velocity_end),
+        (pull + back, step.forcing),
+    )
+    return step._replace(
+        number=step.number + 1,
+        change=_positive(optimizer, before.end, step, change),
+        lower=step.change,
+        t=2 * plan.w0 * step.t - step.t_lower,
+        t_lower=step.t,
+    )
+
+
+def ended(before: Span, step: Step, velocity_end: State) -> tuple[Span, State]:
+    """The step as it was made, and by how much it errs.
+
+    Both methods leave e x^3 of the trapezoidal sum on a slow mode. A long step errs by q x^3, with q and e known. Of a
+    short one the error of the embedded second-order step is given, which is a quarter of what is left.
+    """
+    half, length = step.length / 2, step.length
+    velocity = before.velocity_end
     left = combine(
-        (1, done.change), (-length / 2, done.f), (-length / 2, done.f_end), (-length, forcing)
+        (1, step.change), (-half, velocity), (-half, velocity_end), (-length, step.forcing)
     )
-    ratio = (plan.cubic - length**3 / 6) / (plan.cubic - length**3 / 4)
-    error = jax.tree.map(lambda leaf: ratio * leaf, left)
+    cubic = step.plan.cubic
+    ratio = jnp.where(step.short, 1 / 4, (cubic - length**3 / 6) / (cubic - length**3 / 4))
+    error = jax.tree.map(lambda leaf: jnp.where(length > 0, ratio * leaf, 0), left)
     passed = before.passed - before.length
-    return Span(start, done.change, done.f, done.f_end, length, passed), error
+    return Span(before.end, step.change, velocity, velocity_end, length, passed), error
 
 
 def within(optimizer: OptimizerMap, span: Span) -> State:
@@ -134,20 +204,26 @@ def within(optimizer: OptimizerMap, span: Span) -> State:
 
 
 def anywhere(optimizer: OptimizerMap, state: State) -> Fastest:
-    """A random direction, of which no rate is known."""
-    noise = jax.random.normal(jax.random.key(0), state.weights.shape, state.weights.dtype)
+    """A direction that has something of every mode, of which no rate is known."""
+    noise = jnp.cos(jnp.arange(state.weights.size, dtype=state.weights.dtype) ** 2)
     nothing = jax.tree.map(jnp.zeros_like, state)
     direction = oscillating(optimizer, nothing._replace(weights=noise))
     return Fastest(direction, jnp.zeros([], state.weights.dtype))
 
 
-def sharpened(optimizer: OptimizerMap, state: State, velocity: State, known: Fastest) -> Fastest:
-    """One power iteration on the oscillating leaves at a state of known velocity: one gradient."""
+def beside(state: State, known: Fastest) -> State:
+    """Where a power iteration evaluates the field: a little further along the fastest direction."""
     size = _norm(known.direction)
-    eps = jnp.finfo(state.weights.dtype).eps
-    near = 0.03 * jnp.sqrt(eps) * jnp.linalg.norm(state.weights)
-    shifted = Rod(state, jax.tree.map(lambda v: v / size, known.direction)).end(near)
-    answer = jax.tree.map(lambda a, b: (a - b) / near, velocity_of(optimizer, shifted), velocity)
+    extent = jax.tree.map(lambda v: v / size, known.direction)
+    return Rod(state, extent).end(_near(state))
+
+
+def sharpened(
+    optimizer: OptimizerMap, state: State, velocity: State, there: State, known: Fastest
+) -> Fastest:
+    """One power iteration on the oscillating leaves, from the velocities at a state and `there`, beside it."""
+    near = _near(state)
+    answer = jax.tree.map(lambda a, b: (a - b) / near, there, velocity)
     answer = oscillating(optimizer, answer)
     rate = _norm(answer)
     good = jnp.isfinite(rate) & (rate > 0)
@@ -157,18 +233,21 @@ def sharpened(optimizer: OptimizerMap, state: State, velocity: State, known: Fas
     )
 
 
+def _near(state: State) -> Float[Array, ""]:
+    eps = jnp.finfo(state.weights.dtype).eps
+    return 0.03 * jnp.sqrt(eps) * jnp.linalg.norm(state.weights)
+
+
 def _norm(direction: PyTree) -> Float[Array, ""]:
     return jnp.sqrt(sum(jnp.vdot(x, x) for x in jax.tree.leaves(direction)))
 
 
-def _positive(
-    optimizer: OptimizerMap, start: State, change: State, kept: PyTree, length: Array
-) -> State:
+def _positive(optimizer: OptimizerMap, start: State, step: Step, change: State) -> State:
     """What a positive auxiliary leaf loses in a time is at most what it forgets, for its source is not negative."""
 
     def held(kept: Array, before: Array, moved: Array) -> Array:
-        least = before * jnp.expm1((jnp.clip(kept, 0, 1) - 1) * length)
+        least = before * jnp.expm1((jnp.clip(kept, 0, 1) - 1) * step.length)
         return jnp.where(before > 0, jnp.maximum(moved, least), moved)
 
-    bounded = change._replace(memory=jax.tree.map(held, kept, start.memory, change.memory))
+    bounded = change._replace(memory=jax.tree.map(held, step.kept, start.memory, change.memory))
     return merge_auxiliary(optimizer, change, bounded)

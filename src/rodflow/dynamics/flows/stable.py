@@ -3,8 +3,8 @@
 The baseline. It follows the optimizer below the threshold and goes on into sharper and sharper regions where the
 optimizer cannot follow.
 
-Curvature that grows makes the flow stiff, so it takes stabilised steps (`rodflow.dynamics.stiff`). Where these do
-not do well, it falls back to an adaptive explicit method, which follows everything that is finite in short steps.
+Curvature that grows makes the flow stiff, so it takes stabilised steps (`rodflow.dynamics.stiff`). Where the field is
+rough, an adaptive explicit method remains of them, which follows everything that is finite in short steps.
 """
 
 from collections.abc import Callable
@@ -19,10 +19,10 @@ from jaxtyping import Array, Bool, Float, Int
 
 from rodflow.config.declarations import GRADIENTS, Flow
 from rodflow.dynamics import stiff
-from rodflow.dynamics.chebyshev import Scheme, choose
+from rodflow.dynamics.chebyshev import choose, combine
 from rodflow.dynamics.lifted import from_consecutive
 from rodflow.dynamics.process import Observation, Process, Snapshot
-from rodflow.dynamics.stiff import Fastest, Span, velocity_of
+from rodflow.dynamics.stiff import Fastest, Span, Step
 from rodflow.optimizers.optimizer_map import OptimizerMap, State
 
 FLOW = Flow(
@@ -35,12 +35,12 @@ FLOW = Flow(
     above=2.1,
     series={
         **GRADIENTS,
-        "fallback": "whether the adaptive method took over from the stabilised one",
+        "coarse": "whether the step there stands by the coarser tolerance, number by number",
     },
 )
 
-FIRST_STEP = 1.0
-"""The length of time that is hoped for at first."""
+FIRST_STEP = 0.25
+"""The length of time of the first step."""
 LONGEST = 10.0
 LONGEST_WITH_MOMENTUM = 4.0
 """The longest steps: with momentum the stages grow in proportion to the length, so that nothing is won by more."""
@@ -50,57 +50,45 @@ MEMORY = 30.0
 """How much more the memory may err than the weights, relative: it acts on their speed only."""
 LEAST_SQUARE = 1e-3
 """Squares of gradients below this fraction of their mean are not followed to the tolerance."""
-GENTLE = 1.0
-"""The first step after a rest, times the fastest rate: the adaptive method leaves fast modes undamped."""
-REJECTIONS = 5
-"""After so many tries in a row the adaptive method takes over."""
-HOPE = 1.5
-"""How much longer a step may be than at the last try, after a rest."""
-STABLE = 2.5
-"""Rate times step up to which the adaptive method is stable."""
-REST = 5
-LONGEST_REST = 320
-"""For so many units of time it does at first, and twice as many each time again; at most so many."""
-DEARER = 1.3
-"""How much more than the adaptive method a stabilised step may cost before that takes over."""
+
+STAGE, END, PROBE = 0, 1, 2
+"""What an evaluation of the field is for: a stage of the step, its end, or the fastest rate."""
 
 
 class Carry(NamedTuple):
-    """A step of the integrator, and what the next one begins with.
+    """The last step that was made, and the one in the making.
 
     Attributes:
-        span: the step.
-        known: whether the velocity at its end is known.
-        proposal: the length to try next.
-        usual: the length of the last step, by which it is judged during a rest whether another is worth its price.
+        span: the last step.
         error: by which its end errs, estimated; the next step may take it back.
-        fastest: the fastest mode there.
-        dt: the step size of the adaptive method to try first.
-        rejected: tries of the step since the last that stood.
-        resting: units of time that the adaptive method still has; `rest`, how many it gets next time.
-        gradients: since the last whole time.
+        coarse: whether it stands by the tolerance number by number alone.
+        step: the one in the making.
+        purpose: of the evaluation of the field that comes next.
+        proposal: the length to try next.
+        fastest: the fastest mode at the end of the last step.
+        unseen: time since it was last looked at.
+        tries: steps that were tried since the last whole time.
+        gradients: since then.
     """
 
     span: Span
-    known: Bool[Array, ""]
-    proposal: Float[Array, ""]
-    usual: Float[Array, ""]
     error: State
+    coarse: Bool[Array, ""]
+    step: Step
+    purpose: Int[Array, ""]
+    proposal: Float[Array, ""]
     fastest: Fastest
-    dt: Float[Array, ""]
-    rejected: Int[Array, ""]
-    resting: Int[Array, ""]
-    rest: Int[Array, ""]
+    unseen: Float[Array, ""]
+    tries: Int[Array, ""]
     gradients: Float[Array, ""]
 
 
 class StableFlow(Process):
     """dz/dt = F(z) - z, to the given tolerances.
 
-    The number of stages of a stabilised step follows the fastest rate, and its length the error alone. It may be longer
-    than a unit of time. The method of Bogacki and Shampine takes over for some units where a step is rejected again
-    and again, or would be no cheaper. A flow that needs more than `max_steps` of its steps for a unit of time is given
-    up as diverged.
+    The number of stages of a step follows the fastest rate, and its length the error alone. It may be longer than a
+    unit of time. Where no long step is exact enough, short ones stand by the coarser tolerance of an adaptive explicit
+    method. A flow that needs more than `max_steps` tries for a unit of time is given up as diverged.
     """
 
     rtol: float = 1e-4
@@ -113,15 +101,14 @@ class StableFlow(Process):
         zero, none = jnp.zeros([], centre.weights.dtype), jnp.asarray(0)
         return Carry(
             span=Span(centre, nothing, nothing, nothing, zero, zero),
-            known=jnp.asarray(False),
-            proposal=zero + FIRST_STEP,
-            usual=zero + FIRST_STEP,
             error=nothing,
+            coarse=jnp.asarray(False),
+            step=stiff.standing(optimizer, centre),
+            purpose=none + END,
+            proposal=zero + FIRST_STEP,
             fastest=stiff.anywhere(optimizer, centre),
-            dt=zero + 1,
-            rejected=none,
-            resting=none + 1,  # so that the adaptive method says how fast the fastest mode can be
-            rest=none + REST,
+            unseen=zero,
+            tries=none,
             gradients=zero,
         )
 
@@ -131,98 +118,90 @@ class StableFlow(Process):
         del key
         loss = optimizer.loss(stiff.within(optimizer, carry.span).weights)
         span = carry.span._replace(passed=carry.span.passed + 1)
-        carry = carry._replace(span=span)
+        none = jnp.zeros_like(carry.gradients)
         ahead = jax.lax.while_loop(
-            lambda c: (c.span.passed > c.span.length) & jnp.isfinite(loss),
-            lambda c: jax.lax.cond(
-                c.resting > 0,
-                lambda c: self._fall_back(optimizer, c),
-                lambda c: self._try(optimizer, c),
-                c,
+            lambda c: (
+                (c.span.passed > c.span.length) & jnp.isfinite(loss) & (c.tries < self.max_steps)
             ),
-            carry,
+            lambda c: self._evaluate(optimizer, c),
+            carry._replace(span=span, tries=jnp.zeros_like(carry.tries), gradients=none),
         )
-        fell = (ahead.resting > 0).astype(loss.dtype)
-        seen = {"loss": loss, "gradients": ahead.gradients, "fallback": fell}
-        return ahead._replace(gradients=jnp.zeros_like(ahead.gradients)), seen
+        lost = ahead.tries >= self.max_steps
+        start = jax.tree.map(lambda leaf: jnp.where(lost, jnp.nan, leaf), ahead.span.start)
+        seen = {
+            "loss": loss,
+            "gradients": ahead.gradients,
+            "coarse": ahead.coarse.astype(loss.dtype),
+        }
+        return ahead._replace(span=ahead.span._replace(start=start)), seen
 
     def snapshot(self, optimizer: OptimizerMap, carry: Carry) -> Snapshot:
         state = stiff.within(optimizer, carry.span)
         return {"weights": state.weights, "memory": state.memory}
 
     def remark(self, series: dict[str, np.ndarray], steps: np.ndarray) -> str:
-        fell = int(series["fallback"].sum()) if "fallback" in series else 0
-        return f"adaptive method for {fell} of {steps.size} steps" if fell else ""
+        coarse = int(series["coarse"].sum()) if "coarse" in series else 0
+        return f"coarse tolerance for {coarse} of {steps.size} steps" if coarse else ""
 
-    def _try(self, optimizer: OptimizerMap, carry: Carry) -> Carry:
-        """The next step if it errs by no more than it may; else the same one with a shorter one to try."""
-        length = carry.proposal
-        plan = stiff.planned(optimizer, length, carry.fastest.rate)
-        span, error = stiff.stepped(optimizer, carry.span, carry.known, plan, length, carry.error)
-        size = self._size(error, span.start)
-        size = jnp.where(jnp.isfinite(size), size, 1e9)
-        accepted = size <= 1
-        scaled = length * jnp.clip(0.8 * (size + 1e-9) ** (-1 / 3), 0.2, 2)
-        before = carry.span._replace(velocity_end=span.velocity)  # which is known now
-        moved = choose(accepted, (span, error), (before, carry.error))
-        fastest = stiff.sharpened(optimizer, moved[0].end, moved[0].velocity_end, carry.fastest)
-        proposal = jnp.minimum(scaled, self._longest(optimizer))
-        rejected = jnp.where(accepted, 0, carry.rejected + 1)
-        following = stiff.planned(optimizer, proposal, fastest.rate)
-        grows = accepted & (scaled > 1.5 * length)
-        adaptive = 1 + 3 * jnp.maximum(1 / carry.dt, fastest.rate / (2 * STABLE))
-        fails = rejected >= REJECTIONS
-        rested = jnp.where(accepted, jnp.maximum(9 * carry.rest // 10, REST), carry.rest)
-        falls = fails | ~(grows | (_cost(following, proposal) <= DEARER * adaptive))
-        return carry._replace(
-            span=moved[0],
-            known=jnp.asarray(True),
-            error=moved[1],
-            proposal=proposal,
-            usual=jnp.where(accepted, length, carry.usual),
-            fastest=fastest,
-            rejected=rejected,
-            resting=jnp.where(fails, carry.rest, jnp.where(falls, REST, 0)),
-            rest=jnp.where(fails, jnp.minimum(2 * carry.rest, LONGEST_REST), rested),
-            gradients=carry.gradients + (plan.stages + 1 + ~carry.known).astype(length.dtype),
+    def _evaluate(self, optimizer: OptimizerMap, carry: Carry) -> Carry:
+        """One evaluation of the field, the only one in the program, and what follows from it."""
+        end = carry.span.end
+        point = choose(
+            carry.purpose == PROBE,
+            stiff.beside(end, carry.fastest),
+            combine((1, end), (1, carry.step.change)),
         )
+        velocity = stiff.velocity_of(optimizer, point)
+        carry = carry._replace(gradients=carry.gradients + 1)
+        carry = jax.lax.switch(
+            carry.purpose,
+            [
+                lambda c, f: c._replace(step=stiff.raised(optimizer, c.span, c.step, f)),
+                lambda c, f: self._judge(optimizer, c, f),
+                lambda c, f: _probed(optimizer, c, f),
+            ],
+            carry,
+            velocity,
+        )
+        carry = jax.lax.cond(
+            (carry.purpose == STAGE) & (carry.step.number == 0),
+            lambda c: _begun(optimizer, c),
+            lambda c: c,
+            carry,
+        )
+        last = (carry.purpose == STAGE) & (carry.step.number == carry.step.plan.stages)
+        return carry._replace(purpose=jnp.where(last, END, carry.purpose))
 
-    def _fall_back(self, optimizer: OptimizerMap, carry: Carry) -> Carry:
-        """The flow at the whole time that comes next, by the adaptive method.
+    def _judge(self, optimizer: OptimizerMap, carry: Carry, velocity_end: State) -> Carry:
+        """The step that was tried, if it errs by no more than it may; else the one before, and a shorter one to try.
 
-        Its step size says how fast the fastest mode can be, and so what a stabilised step would cost. At the end of a
-        rest the flow goes back to these if they are cheaper.
+        A short step may err by the tolerance number by number. It is not made shorter for the sake of the other.
         """
-        time = carry.span.passed - carry.span.length
-        state, part, stages = follow_unit(
-            lambda z: jax.tree.map(lambda v: time * v, velocity_of(optimizer, z)),
-            carry.span.end,
-            jnp.minimum(carry.dt / time, 1),
-            diffrax.PIDController(rtol=self.rtol, atol=self.atol),
-            self.max_steps,
+        length, short = carry.step.length, carry.step.short
+        span, error = stiff.ended(carry.span, carry.step, velocity_end)
+        size = _finite(self._size(error, span.start))
+        by_number = _finite(self._size_by_number(error, span))
+        fine = size <= 1
+        accepted = fine | (short & (by_number <= 1))
+        reach = stiff.reach_of(optimizer, carry.fastest.rate)
+        limit = jnp.minimum(
+            stiff.SHORT / reach, jnp.where(short, _scaled(length, by_number), length / 2)
         )
-        dt = part * time
-        last = carry.resting == 1
-        rate = jnp.where(last, STABLE / dt, carry.fastest.rate)
-        longest = jnp.minimum(HOPE * carry.usual, self._longest(optimizer))
-        usual = jnp.where(last, longest, carry.usual)
-        worth = _cost(stiff.planned(optimizer, usual, rate), usual) <= 1 + 3 / dt
-        nothing, none = jax.tree.map(jnp.zeros_like, state), jnp.zeros_like(time)
+        longest = LONGEST_WITH_MOMENTUM if stiff.has_momentum(optimizer) else LONGEST
+        proposal = jnp.clip(_scaled(length, size), limit, longest)
+        unseen = carry.unseen + jnp.where(accepted, length, 0)
+        looks = fine | ~short | (unseen >= 1)
+        still = jax.tree.map(jnp.zeros_like, error)
         return carry._replace(
-            span=Span(state, nothing, nothing, nothing, none, none),
-            known=jnp.asarray(False),
-            error=nothing,
-            fastest=carry.fastest._replace(rate=rate),
-            dt=dt,
-            proposal=jnp.minimum(usual, GENTLE / rate),
-            usual=usual,
-            rejected=jnp.zeros_like(carry.rejected),
-            resting=jnp.where(last & ~worth, REST, carry.resting - 1),
-            gradients=carry.gradients + stages,
+            span=choose(accepted, span, carry.span),
+            error=choose(accepted, choose(short, still, error), carry.error),
+            coarse=jnp.where(accepted, ~fine, carry.coarse),
+            step=carry.step._replace(number=jnp.zeros_like(carry.step.number)),
+            purpose=jnp.where(looks, PROBE, STAGE),
+            proposal=jnp.where(length > 0, proposal, carry.proposal),
+            unseen=unseen,
+            tries=carry.tries + 1,
         )
-
-    def _longest(self, optimizer: OptimizerMap) -> float:
-        return LONGEST_WITH_MOMENTUM if stiff.has_momentum(optimizer) else LONGEST
 
     def _size(self, error: State, state: State) -> Float[Array, ""]:
         """The error over its tolerance: mean absolute values, leaf by leaf, and the largest of them.
@@ -246,11 +225,38 @@ class StableFlow(Process):
         sizes = jax.tree.leaves(jax.tree.map(of_memory, error.memory, state.memory))
         return jnp.max(jnp.stack([of_weights, *sizes])) / SHARE
 
+    def _size_by_number(self, error: State, span: Span) -> Float[Array, ""]:
+        """The error over its tolerance as adaptive methods have it: root mean square over all numbers alike."""
 
-def _cost(plan: Scheme, length: Array) -> Array:
-    """Gradients a unit of time of stabilised steps, infinite if it is not known."""
-    cost = (plan.stages + 1) / length
-    return jnp.where(jnp.isfinite(cost), cost, jnp.inf)
+        def square(e: Array, before: Array, after: Array) -> Array:
+            larger = jnp.maximum(jnp.abs(before), jnp.abs(after))
+            return jnp.sum((e / (self.atol + self.rtol * larger)) ** 2)
+
+        squares = jax.tree.leaves(jax.tree.map(square, error, span.start, span.end))
+        return jnp.sqrt(sum(squares) / sum(leaf.size for leaf in jax.tree.leaves(error)))
+
+
+def _begun(optimizer: OptimizerMap, carry: Carry) -> Carry:
+    step = stiff.begun(optimizer, carry.span, carry.proposal, carry.fastest.rate, carry.error)
+    return carry._replace(step=step)
+
+
+def _probed(optimizer: OptimizerMap, carry: Carry, there: State) -> Carry:
+    end, velocity = carry.span.end, carry.span.velocity_end
+    return carry._replace(
+        fastest=stiff.sharpened(optimizer, end, velocity, there, carry.fastest),
+        unseen=jnp.zeros_like(carry.unseen),
+        purpose=jnp.full_like(carry.purpose, STAGE),
+    )
+
+
+def _finite(size: Array) -> Float[Array, ""]:
+    return jnp.where(jnp.isfinite(size), size, 1e9)
+
+
+def _scaled(length: Array, size: Array) -> Float[Array, ""]:
+    """The length at which the error would be what it may be."""
+    return length * jnp.clip(0.8 * (size + 1e-9) ** (-1 / 3), 0.2, 2)
 
 
 def while_finite(
