@@ -161,7 +161,7 @@ def follow(results: Path, path: str, method: str, kept: Path) -> None:
         steps=found.snapshot_steps,
         gradients=found.series["gradients"],
         loss=found.series["loss"],
-        coarse=found.series.get("coarse", np.zeros(0)),
+        adaptive=found.series.get("adaptive", np.zeros(0)),
     )
     said = {"seconds": used, "wall": seconds, "status": found.status}
     print(json.dumps(said))
@@ -206,7 +206,7 @@ def row(folder: Path, path: str) -> list[str]:
             "away": f"{away.mean():.1e} ({away.max():.1e})",
             "mean": away.mean(),
             "seconds": best["seconds"],
-            "coarse": f"{int(found['coarse'].sum())} of {count + 1}",
+            "adaptive": f"{int(found['adaptive'].sum())} of {count + 1}",
             "total": len(found["weights"]),
             "status": best["status"],
         }
@@ -227,7 +227,7 @@ def row(folder: Path, path: str) -> list[str]:
         a["away"],
         b["away"],
         f"{len(reference['weights'])} of {b['total']}",
-        b["coarse"],
+        b["adaptive"],
         f"{a['seconds']:.1f}",
         f"{b['seconds']:.1f}",
         ", ".join(fails) or "none",
@@ -238,7 +238,7 @@ def table(folder: Path, paths: Iterable[str]) -> None:
     """Markdown, and the sum of the seconds."""
     heads = (
         *("run", "gradients before", "after", "distance before", "distance after"),
-        *("snapshots", "coarse", "seconds before", "after", "fails"),
+        *("snapshots", "adaptive", "seconds before", "after", "fails"),
     )
     print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
     rows = [row(folder, path) for path in paths]

@@ -24,8 +24,6 @@ FORGETTING = 0.9
 """What is kept of the fastest rate when an iteration finds less: where modes turn, one sees less than is there."""
 DISC = 2.0
 """The largest rate of momentum's turning modes, |x| for |1 + x| <= 1."""
-SHORT = 2.3
-"""Rate times length up to which a step is short: the method is stable down to -2.51, and in a disc of radius 1.25."""
 
 
 class Span(NamedTuple):
@@ -93,9 +91,12 @@ def has_momentum(optimizer: OptimizerMap) -> bool:
     return sum(optimizer.oscillating) > 1
 
 
-def reach_of(optimizer: OptimizerMap, rate: Array) -> Float[Array, ""]:
-    """How far the spectrum may reach if this is the fastest rate that is known."""
-    return jnp.maximum(rate * (1 + MARGIN), DISC if has_momentum(optimizer) else 0)
+def planned(optimizer: OptimizerMap, length: Array, rate: Array) -> Scheme:
+    """The long step of this length that is stable for a spectrum with this fastest rate."""
+    reach = rate * (1 + MARGIN)
+    if has_momentum(optimizer):
+        return scheme_around_disc(length, jnp.maximum(reach, DISC))
+    return scheme(length, length, reach)
 
 
 def standing(optimizer: OptimizerMap, state: State) -> Step:
@@ -104,28 +105,33 @@ def standing(optimizer: OptimizerMap, state: State) -> Step:
     zero, none = jnp.zeros([], state.weights.dtype), jnp.asarray(0)
     plan = Scheme(none, zero + 1, zero, zero, zero)
     kept = optimizer.decay(state)
-    long = jnp.asarray(False)
-    return Step(plan, long, zero, nothing, kept, none, nothing, nothing, zero + 1, zero + 1)
+    short = jnp.asarray(True)
+    return Step(plan, short, zero, nothing, kept, none, nothing, nothing, zero + 1, zero + 1)
 
 
-def begun(optimizer: OptimizerMap, before: Span, length: Array, rate: Array, back: State) -> Step:
+def begun(
+    optimizer: OptimizerMap,
+    before: Span,
+    length: Array,
+    *,
+    short: Array,
+    rate: Array,
+    back: State,
+) -> Step:
     """The step that comes after `before`, with its first stage made of the velocity that is known there.
 
     Args:
         optimizer: the map F.
         before: the step before.
         length: of time.
-        rate: the fastest.
+        short: whether it is a short one.
+        rate: the fastest, for which a long one is stable.
         back: the error of the step before. Where no mode turns it is taken back as a constant force, which leaves an
             error of fourth order. With turning modes this recurrence has roots outside the unit disc.
     """
-    start, reach = before.end, reach_of(optimizer, rate)
-    short = length * reach <= SHORT
-    around = has_momentum(optimizer)
-    plan = scheme_around_disc(length, reach) if around else scheme(length, length, reach)
-    plan = plan._replace(
-        stages=jnp.where(short, 3, plan.stages), cubic=jnp.where(short, length**3 / 6, plan.cubic)
-    )
+    start, around = before.end, has_momentum(optimizer)
+    plan = planned(optimizer, length, rate)
+    plan = plan._replace(stages=jnp.where(short, 3, plan.stages))
     forcing = jax.tree.map(lambda error: (0 if around else -1 / length) * error, back)
     first = jnp.where(short, length / 2, plan.b * plan.w1)
     change = combine((first, before.velocity_end), (first, forcing))

@@ -92,12 +92,12 @@ def test_it_solves_its_equation_to_the_tolerance(name):
 
 
 @pytest.mark.slow
-def test_a_rough_field_is_followed_to_the_coarse_tolerance():
+def test_a_rough_field_is_left_to_the_adaptive_method():
     optimizer, states = started("gd", ripple=1e-3)
     found = flown(optimizer, states)
-    coarse = int(found.series["coarse"].sum())
-    assert coarse > UNITS / 2
-    assert found.status == f"completed: coarse tolerance for {coarse} of {UNITS + 1} steps"
+    adaptive = int(found.series["adaptive"].sum())
+    assert adaptive > UNITS / 2
+    assert found.status == f"completed: adaptive method for {adaptive} of {UNITS + 1} steps"
     end = reference(optimizer, states)
     moved = np.linalg.norm(end - from_consecutive(optimizer, *states).centre.weights)
     assert np.linalg.norm(found.snapshots["weights"][-1] - end) < 0.02 * moved

@@ -3,8 +3,8 @@
 The baseline. It follows the optimizer below the threshold and goes on into sharper and sharper regions where the
 optimizer cannot follow.
 
-Curvature that grows makes the flow stiff, so it takes stabilised steps (`rodflow.dynamics.stiff`). Where the field is
-rough, an adaptive explicit method remains of them, which follows everything that is finite in short steps.
+Curvature that grows makes the flow stiff, so it takes stabilised steps (`rodflow.dynamics.stiff`). Where these do
+not do well, an adaptive explicit method takes over, which follows everything that is finite in short steps.
 """
 
 from collections.abc import Callable
@@ -15,11 +15,11 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float, Int
 
 from rodflow.config.declarations import GRADIENTS, Flow
 from rodflow.dynamics import stiff
-from rodflow.dynamics.chebyshev import choose, combine
+from rodflow.dynamics.chebyshev import Scheme, choose, combine
 from rodflow.dynamics.lifted import from_consecutive
 from rodflow.dynamics.process import Observation, Process, Snapshot
 from rodflow.dynamics.stiff import Fastest, Span, Step
@@ -35,12 +35,12 @@ FLOW = Flow(
     above=2.1,
     series={
         **GRADIENTS,
-        "coarse": "whether the step there stands by the coarser tolerance, number by number",
+        "adaptive": "whether the adaptive method has taken over from the stabilised steps",
     },
 )
 
-FIRST_STEP = 0.25
-"""The length of time of the first step."""
+FIRST_STEP = 1.0
+"""The length of time that is hoped for at first."""
 LONGEST = 10.0
 LONGEST_WITH_MOMENTUM = 4.0
 """The longest steps: with momentum the stages grow in proportion to the length, so that nothing is won by more."""
@@ -50,6 +50,22 @@ MEMORY = 30.0
 """How much more the memory may err than the weights, relative: it acts on their speed only."""
 LEAST_SQUARE = 1e-3
 """Squares of gradients below this fraction of their mean are not followed to the tolerance."""
+
+REJECTIONS = 5
+"""After so many tries in a row the adaptive method takes over."""
+DEARER = 1.3
+"""How much more than the adaptive method a long step may cost before that takes over."""
+STABLE = 2.5
+"""Rate times step up to which the adaptive method is stable."""
+REST = 5.0
+LONGEST_REST = 320.0
+"""For so much time it does at first, and twice as much each time again; at most so much."""
+HOPE = 1.5
+"""How much longer a step may be than at the last try, after a rest."""
+GENTLE = 1.0
+"""The first step after a rest, times the fastest rate: the adaptive method leaves fast modes undamped."""
+SMOOTHING = 0.2
+"""The weight of a step in the running mean of how many the adaptive method makes in a unit of time."""
 
 STAGE, END, PROBE = 0, 1, 2
 """What an evaluation of the field is for: a stage of the step, its end, or the fastest rate."""
@@ -61,24 +77,28 @@ class Carry(NamedTuple):
     Attributes:
         span: the last step.
         error: by which its end errs, estimated; the next step may take it back.
-        coarse: whether it stands by the tolerance number by number alone.
         step: the one in the making.
         purpose: of the evaluation of the field that comes next.
         proposal: the length to try next.
+        usual: the length of the last long step, by which it is judged after a rest whether another is worth its price.
         fastest: the fastest mode at the end of the last step.
-        unseen: time since it was last looked at.
-        tries: steps that were tried since the last whole time.
-        gradients: since then.
+        pace: steps of the adaptive method in a unit of time, a running mean.
+        rejected: tries of a long step since the last that stood.
+        resting: time that the adaptive method still has; `rest`, how much it gets next time.
+        tries, gradients: since the last whole time.
     """
 
     span: Span
     error: State
-    coarse: Bool[Array, ""]
     step: Step
     purpose: Int[Array, ""]
     proposal: Float[Array, ""]
+    usual: Float[Array, ""]
     fastest: Fastest
-    unseen: Float[Array, ""]
+    pace: Float[Array, ""]
+    rejected: Int[Array, ""]
+    resting: Float[Array, ""]
+    rest: Float[Array, ""]
     tries: Int[Array, ""]
     gradients: Float[Array, ""]
 
@@ -86,9 +106,10 @@ class Carry(NamedTuple):
 class StableFlow(Process):
     """dz/dt = F(z) - z, to the given tolerances.
 
-    The number of stages of a step follows the fastest rate, and its length the error alone. It may be longer than a
-    unit of time. Where no long step is exact enough, short ones stand by the coarser tolerance of an adaptive explicit
-    method. A flow that needs more than `max_steps` tries for a unit of time is given up as diverged.
+    The number of stages of a long step follows the fastest rate, and its length the error alone. It may be longer than
+    a unit of time. The method of Bogacki and Shampine takes over for some time where a step is rejected again and
+    again, or would be no cheaper. A flow that needs more than `max_steps` tries for a unit of time is given up as
+    diverged.
     """
 
     rtol: float = 1e-4
@@ -102,12 +123,15 @@ class StableFlow(Process):
         return Carry(
             span=Span(centre, nothing, nothing, nothing, zero, zero),
             error=nothing,
-            coarse=jnp.asarray(False),
             step=stiff.standing(optimizer, centre),
             purpose=none + END,
             proposal=zero + FIRST_STEP,
+            usual=zero + FIRST_STEP,
             fastest=stiff.anywhere(optimizer, centre),
-            unseen=zero,
+            pace=zero + 1,
+            rejected=none,
+            resting=zero + 1,  # so that the adaptive method says how fast the fastest mode can be
+            rest=zero + REST,
             tries=none,
             gradients=zero,
         )
@@ -128,11 +152,8 @@ class StableFlow(Process):
         )
         lost = ahead.tries >= self.max_steps
         start = jax.tree.map(lambda leaf: jnp.where(lost, jnp.nan, leaf), ahead.span.start)
-        seen = {
-            "loss": loss,
-            "gradients": ahead.gradients,
-            "coarse": ahead.coarse.astype(loss.dtype),
-        }
+        adaptive = (ahead.resting > 0).astype(loss.dtype)
+        seen = {"loss": loss, "gradients": ahead.gradients, "adaptive": adaptive}
         return ahead._replace(span=ahead.span._replace(start=start)), seen
 
     def snapshot(self, optimizer: OptimizerMap, carry: Carry) -> Snapshot:
@@ -140,8 +161,8 @@ class StableFlow(Process):
         return {"weights": state.weights, "memory": state.memory}
 
     def remark(self, series: dict[str, np.ndarray], steps: np.ndarray) -> str:
-        coarse = int(series["coarse"].sum()) if "coarse" in series else 0
-        return f"coarse tolerance for {coarse} of {steps.size} steps" if coarse else ""
+        count = int(series["adaptive"].sum()) if "adaptive" in series else 0
+        return f"adaptive method for {count} of {steps.size} steps" if count else ""
 
     def _evaluate(self, optimizer: OptimizerMap, carry: Carry) -> Carry:
         """One evaluation of the field, the only one in the program, and what follows from it."""
@@ -157,7 +178,7 @@ class StableFlow(Process):
             carry.purpose,
             [
                 lambda c, f: c._replace(step=stiff.raised(optimizer, c.span, c.step, f)),
-                lambda c, f: self._judge(optimizer, c, f),
+                lambda c, f: self._ended(optimizer, c, f),
                 lambda c, f: _probed(optimizer, c, f),
             ],
             carry,
@@ -172,38 +193,30 @@ class StableFlow(Process):
         last = (carry.purpose == STAGE) & (carry.step.number == carry.step.plan.stages)
         return carry._replace(purpose=jnp.where(last, END, carry.purpose))
 
-    def _judge(self, optimizer: OptimizerMap, carry: Carry, velocity_end: State) -> Carry:
-        """The step that was tried, if it errs by no more than it may; else the one before, and a shorter one to try.
-
-        A short step may err by the tolerance number by number. It is not made shorter for the sake of the other.
-        """
-        length, short = carry.step.length, carry.step.short
+    def _ended(self, optimizer: OptimizerMap, carry: Carry, velocity_end: State) -> Carry:
+        """After the last stage of a step: it stands if it errs by no more than it may. What comes next is told."""
+        short = carry.step.short
         span, error = stiff.ended(carry.span, carry.step, velocity_end)
-        size = _finite(self._size(error, span.start))
-        by_number = _finite(self._size_by_number(error, span))
-        fine = size <= 1
-        accepted = fine | (short & (by_number <= 1))
-        reach = stiff.reach_of(optimizer, carry.fastest.rate)
-        limit = jnp.minimum(
-            stiff.SHORT / reach, jnp.where(short, _scaled(length, by_number), length / 2)
-        )
-        longest = LONGEST_WITH_MOMENTUM if stiff.has_momentum(optimizer) else LONGEST
-        proposal = jnp.clip(_scaled(length, size), limit, longest)
-        unseen = carry.unseen + jnp.where(accepted, length, 0)
-        looks = fine | ~short | (unseen >= 1)
-        still = jax.tree.map(jnp.zeros_like, error)
-        return carry._replace(
-            span=choose(accepted, span, carry.span),
-            error=choose(accepted, choose(short, still, error), carry.error),
-            coarse=jnp.where(accepted, ~fine, carry.coarse),
+        by_leaf, by_number = self._by_leaf(error, span.start), self._by_number(error, span)
+        size = jnp.where(short, by_number, by_leaf)
+        size = jnp.where(jnp.isfinite(size), size, 1e9)
+        accepted = size <= 1
+        before = carry.span
+        ahead = carry._replace(
+            span=choose(accepted, span, before),
+            error=choose(accepted & ~short, error, jax.tree.map(jnp.zeros_like, error)),
             step=carry.step._replace(number=jnp.zeros_like(carry.step.number)),
-            purpose=jnp.where(looks, PROBE, STAGE),
-            proposal=jnp.where(length > 0, proposal, carry.proposal),
-            unseen=unseen,
+            purpose=jnp.where(short, STAGE, PROBE),
             tries=carry.tries + 1,
         )
+        return jax.lax.cond(
+            short,
+            lambda c: _after_short(optimizer, c, size),
+            lambda c: _after_long(optimizer, c, size),
+            ahead,
+        )
 
-    def _size(self, error: State, state: State) -> Float[Array, ""]:
+    def _by_leaf(self, error: State, state: State) -> Float[Array, ""]:
         """The error over its tolerance: mean absolute values, leaf by leaf, and the largest of them.
 
         Not root mean squares, nor number by number: some gradients are nothing but rounding (that of the bias of an
@@ -225,7 +238,7 @@ class StableFlow(Process):
         sizes = jax.tree.leaves(jax.tree.map(of_memory, error.memory, state.memory))
         return jnp.max(jnp.stack([of_weights, *sizes])) / SHARE
 
-    def _size_by_number(self, error: State, span: Span) -> Float[Array, ""]:
+    def _by_number(self, error: State, span: Span) -> Float[Array, ""]:
         """The error over its tolerance as adaptive methods have it: root mean square over all numbers alike."""
 
         def square(e: Array, before: Array, after: Array) -> Array:
@@ -237,26 +250,86 @@ class StableFlow(Process):
 
 
 def _begun(optimizer: OptimizerMap, carry: Carry) -> Carry:
-    step = stiff.begun(optimizer, carry.span, carry.proposal, carry.fastest.rate, carry.error)
+    """The next step, short during a rest."""
+    step = stiff.begun(
+        optimizer,
+        carry.span,
+        carry.proposal,
+        short=carry.resting > 0,
+        rate=carry.fastest.rate,
+        back=carry.error,
+    )
     return carry._replace(step=step)
 
 
-def _probed(optimizer: OptimizerMap, carry: Carry, there: State) -> Carry:
-    end, velocity = carry.span.end, carry.span.velocity_end
+def _after_short(optimizer: OptimizerMap, carry: Carry, size: Array) -> Carry:
+    """After a step of the adaptive method.
+
+    How many it makes says how fast the fastest mode can be, and so what a long step would cost. At the end of a rest
+    the flow goes back to these if they are cheaper.
+    """
+    length, accepted = carry.step.length, size <= 1
+    scaled = length * jnp.clip(0.9 * (size + 1e-9) ** (-1 / 3), 0.2, 5)
+    proposal = jnp.where(length > 0, jnp.minimum(scaled, 1), carry.proposal)
+    pace = jnp.where(
+        accepted & (length > 0), carry.pace + SMOOTHING * (1 / length - carry.pace), carry.pace
+    )
+    resting = carry.resting - jnp.where(accepted, length, 0)
+    last = resting <= 0
+    rate = STABLE * pace
+    usual = jnp.minimum(HOPE * carry.usual, _longest(optimizer))
+    worth = _cost(stiff.planned(optimizer, usual, rate), usual) <= 1 + 3 * pace
+    back = last & worth
     return carry._replace(
-        fastest=stiff.sharpened(optimizer, end, velocity, there, carry.fastest),
-        unseen=jnp.zeros_like(carry.unseen),
-        purpose=jnp.full_like(carry.purpose, STAGE),
+        proposal=jnp.where(back, jnp.minimum(usual, GENTLE / rate), proposal),
+        usual=jnp.where(last, usual, carry.usual),
+        fastest=carry.fastest._replace(rate=jnp.where(last, rate, carry.fastest.rate)),
+        pace=pace,
+        rejected=jnp.zeros_like(carry.rejected),
+        resting=jnp.where(last & ~worth, REST, resting),
     )
 
 
-def _finite(size: Array) -> Float[Array, ""]:
-    return jnp.where(jnp.isfinite(size), size, 1e9)
+def _after_long(optimizer: OptimizerMap, carry: Carry, size: Array) -> Carry:
+    """After a long step: how long the next one may be, and what is known of the fastest rate is to be looked at."""
+    length, accepted = carry.step.length, size <= 1
+    scaled = length * jnp.clip(0.8 * (size + 1e-9) ** (-1 / 3), 0.2, 2)
+    return carry._replace(
+        proposal=jnp.minimum(scaled, _longest(optimizer)),
+        usual=jnp.where(accepted, length, carry.usual),
+        rejected=jnp.where(accepted, 0, carry.rejected + 1),
+    )
 
 
-def _scaled(length: Array, size: Array) -> Float[Array, ""]:
-    """The length at which the error would be what it may be."""
-    return length * jnp.clip(0.8 * (size + 1e-9) ** (-1 / 3), 0.2, 2)
+def _probed(optimizer: OptimizerMap, carry: Carry, there: State) -> Carry:
+    """After a look at the fastest rate: whether the next step, now that its cost is known, is a long one again."""
+    end, velocity = carry.span.end, carry.span.velocity_end
+    fastest = stiff.sharpened(optimizer, end, velocity, there, carry.fastest)
+    accepted = carry.rejected == 0
+    grows = accepted & (carry.proposal > 1.5 * carry.step.length)
+    adaptive = 1 + 3 * jnp.maximum(carry.pace, fastest.rate / (2 * STABLE))
+    cost = _cost(stiff.planned(optimizer, carry.proposal, fastest.rate), carry.proposal)
+    fails = carry.rejected >= REJECTIONS
+    falls = fails | ~(grows | (cost <= DEARER * adaptive))
+    rested = jnp.where(accepted, jnp.maximum(0.9 * carry.rest, REST), carry.rest)
+    resting = jnp.where(fails, carry.rest, jnp.where(falls, REST, 0))
+    return carry._replace(
+        fastest=fastest,
+        purpose=jnp.full_like(carry.purpose, STAGE),
+        proposal=jnp.where(falls, jnp.minimum(1 / carry.pace, 1), carry.proposal),
+        resting=resting.astype(carry.rest.dtype),
+        rest=jnp.where(fails, jnp.minimum(2 * carry.rest, LONGEST_REST), rested),
+    )
+
+
+def _longest(optimizer: OptimizerMap) -> float:
+    return LONGEST_WITH_MOMENTUM if stiff.has_momentum(optimizer) else LONGEST
+
+
+def _cost(plan: Scheme, length: Array) -> Array:
+    """Gradients a unit of time of long steps, infinite if it is not known."""
+    cost = (plan.stages + 1) / length
+    return jnp.where(jnp.isfinite(cost), cost, jnp.inf)
 
 
 def while_finite(
