@@ -1,7 +1,7 @@
 """The stable flow against its solution and against the method that it had before, over the runs of a results folder.
 
-    python benchmarks/stable_flow.py reference build/stable results/digits [RUN ...]
-    python benchmarks/stable_flow.py measure build/stable results/digits [RUN ...] [--rounds 2]
+    python benchmarks/stable_flow.py reference build/stable results/digits [--runs RUN ...]
+    python benchmarks/stable_flow.py measure build/stable results/digits [--runs RUN ...]
     python benchmarks/stable_flow.py table build/stable
 
 A run is named by its folder, `mlp/adam/seed1`; without a name all that have a stable flow are taken. The reference
@@ -172,7 +172,17 @@ def measure(results: Path, path: str, folder: Path, methods: list[str], rounds: 
     for _ in range(rounds):
         for method in methods:
             kept = folder / path / f"{method}.npz"
-            command = [sys.executable, __file__, "follow", kept, results, path, "--method", method]
+            command = [
+                sys.executable,
+                __file__,
+                "follow",
+                kept,
+                results,
+                "--runs",
+                path,
+                "--method",
+                method,
+            ]
             own = {name: value for name, value in os.environ.items() if "JAX_" not in name}
             done = subprocess.run(
                 [*map(str, command)], env=own, check=True, capture_output=True, text=True
@@ -254,7 +264,7 @@ def main() -> None:
     parser.add_argument("do", choices=["reference", "measure", "follow", "table"])
     parser.add_argument("folder", type=Path, help="where what is found is kept")
     parser.add_argument("results", type=Path, nargs="?", help="the folder of an experiment")
-    parser.add_argument("runs", nargs="*", help="which of its runs")
+    parser.add_argument("--runs", nargs="*", default=[], help="which of its runs")
     parser.add_argument("--method", choices=METHODS, default="present")
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     parser.add_argument("--rounds", type=int, default=2)

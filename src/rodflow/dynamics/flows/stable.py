@@ -62,6 +62,8 @@ LONGEST_REST = 320.0
 """For so much time it does at first, and twice as much each time again; at most so much."""
 HOPE = 1.5
 """How much longer a step may be than at the last try, after a rest."""
+GRACE = 6
+"""So many long steps are made after a rest, whatever they cost: they damp the fast modes that it has left."""
 GENTLE = 1.0
 """The first step after a rest, times the fastest rate: the adaptive method leaves fast modes undamped."""
 SMOOTHING = 0.2
@@ -83,7 +85,7 @@ class Carry(NamedTuple):
         usual: the length of the last long step, by which it is judged after a rest whether another is worth its price.
         fastest: the fastest mode at the end of the last step.
         pace: steps of the adaptive method in a unit of time, a running mean.
-        rejected: tries of a long step since the last that stood.
+        rejected: tries of a long step since the last that stood; `since`, tries since the last rest.
         resting: time that the adaptive method still has; `rest`, how much it gets next time.
         tries, gradients: since the last whole time.
     """
@@ -97,6 +99,7 @@ class Carry(NamedTuple):
     fastest: Fastest
     pace: Float[Array, ""]
     rejected: Int[Array, ""]
+    since: Int[Array, ""]
     resting: Float[Array, ""]
     rest: Float[Array, ""]
     tries: Int[Array, ""]
@@ -130,6 +133,7 @@ class StableFlow(Process):
             fastest=stiff.anywhere(optimizer, centre),
             pace=zero + 1,
             rejected=none,
+            since=none,
             resting=zero + 1,  # so that the adaptive method says how fast the fastest mode can be
             rest=zero + REST,
             tries=none,
@@ -286,6 +290,7 @@ def _after_short(optimizer: OptimizerMap, carry: Carry, size: Array) -> Carry:
         fastest=carry.fastest._replace(rate=jnp.where(last, rate, carry.fastest.rate)),
         pace=pace,
         rejected=jnp.zeros_like(carry.rejected),
+        since=jnp.zeros_like(carry.since),
         resting=jnp.where(last & ~worth, REST, resting),
     )
 
@@ -298,6 +303,7 @@ def _after_long(optimizer: OptimizerMap, carry: Carry, size: Array) -> Carry:
         proposal=jnp.minimum(scaled, _longest(optimizer)),
         usual=jnp.where(accepted, length, carry.usual),
         rejected=jnp.where(accepted, 0, carry.rejected + 1),
+        since=carry.since + 1,
     )
 
 
@@ -309,10 +315,11 @@ def _probed(optimizer: OptimizerMap, carry: Carry, there: State) -> Carry:
     grows = accepted & (carry.proposal > 1.5 * carry.step.length)
     adaptive = 1 + 3 * jnp.maximum(carry.pace, fastest.rate / (2 * STABLE))
     cost = _cost(stiff.planned(optimizer, carry.proposal, fastest.rate), carry.proposal)
-    fails = carry.rejected >= REJECTIONS
-    falls = fails | ~(grows | (cost <= DEARER * adaptive))
+    dear = ~grows & (cost > DEARER * adaptive) & (carry.since >= GRACE)
+    fails = (carry.rejected >= REJECTIONS) | (dear & (carry.since == GRACE))
     rested = jnp.where(accepted, jnp.maximum(0.9 * carry.rest, REST), carry.rest)
-    resting = jnp.where(fails, carry.rest, jnp.where(falls, REST, 0))
+    resting = jnp.where(fails, carry.rest, jnp.where(dear, REST, 0))
+    falls = fails | dear
     return carry._replace(
         fastest=fastest,
         purpose=jnp.full_like(carry.purpose, STAGE),
