@@ -31,7 +31,7 @@ import numpy as np
 from jax import Array
 
 from rodflow.config.catalogue import FLOWS
-from rodflow.dynamics.flows.stable import follow_unit
+from rodflow.dynamics.adaptive import follow_unit
 from rodflow.dynamics.integration import integrate
 from rodflow.dynamics.lifted import from_consecutive
 from rodflow.dynamics.process import Observation, Process, Snapshot
