@@ -24,6 +24,8 @@ FORGETTING = 0.9
 """What is kept of the fastest rate when an iteration finds less: where modes turn, one sees less than is there."""
 DISC = 2.0
 """The largest rate of momentum's turning modes, |x| for |1 + x| <= 1."""
+SHORT = 2.3
+"""Rate times length up to which a short step is stable: down to -2.51, and in a disc of radius 1.25."""
 
 
 class Span(NamedTuple):
@@ -91,11 +93,16 @@ def has_momentum(optimizer: OptimizerMap) -> bool:
     return sum(optimizer.oscillating) > 1
 
 
+def reach_of(optimizer: OptimizerMap, rate: Array) -> Float[Array, ""]:
+    """How far the spectrum may reach if this is the fastest rate that is known."""
+    return jnp.maximum(rate * (1 + MARGIN), DISC if has_momentum(optimizer) else 0)
+
+
 def planned(optimizer: OptimizerMap, length: Array, rate: Array) -> Scheme:
     """The long step of this length that is stable for a spectrum with this fastest rate."""
-    reach = rate * (1 + MARGIN)
+    reach = reach_of(optimizer, rate)
     if has_momentum(optimizer):
-        return scheme_around_disc(length, jnp.maximum(reach, DISC))
+        return scheme_around_disc(length, reach)
     return scheme(length, length, reach)
 
 
@@ -131,6 +138,7 @@ def begun(
     """
     start, around = before.end, has_momentum(optimizer)
     plan = planned(optimizer, length, rate)
+    short = short | (length * reach_of(optimizer, rate) <= SHORT)
     plan = plan._replace(stages=jnp.where(short, 3, plan.stages))
     forcing = jax.tree.map(lambda error: (0 if around else -1 / length) * error, back)
     first = jnp.where(short, length / 2, plan.b * plan.w1)

@@ -42,7 +42,7 @@ FIRST_STEP = 1.0
 LONGEST = 10.0
 LONGEST_WITH_MOMENTUM = 4.0
 """The longest steps: with momentum the stages grow in proportion to the length, so that nothing is won by more."""
-SHARE = 0.3
+SHARE = 0.05
 """Of the tolerance, for the error of a step: those of many steps add up."""
 MEMORY = 30.0
 """How much more the memory may err than the weights, relative: it acts on their speed only."""
@@ -197,22 +197,21 @@ class StableFlow(Process):
 
     def _ended(self, optimizer: OptimizerMap, carry: Carry, velocity_end: State) -> Carry:
         """After the last stage of a step: it stands if it errs by no more than it may. What comes next is told."""
-        short = carry.step.short
+        short, resting = carry.step.short, carry.resting > 0
         span, error = stiff.ended(carry.span, carry.step, velocity_end)
         by_leaf, by_number = self._by_leaf(error, span.start), self._by_number(error, span)
-        size = jnp.where(short, by_number, by_leaf)
+        size = jnp.where(resting, by_number, by_leaf)
         size = jnp.where(jnp.isfinite(size), size, 1e9)
         accepted = size <= 1
-        before = carry.span
         ahead = carry._replace(
-            span=choose(accepted, span, before),
+            span=choose(accepted, span, carry.span),
             error=choose(accepted & ~short, error, jax.tree.map(jnp.zeros_like, error)),
             step=carry.step._replace(number=jnp.zeros_like(carry.step.number)),
-            purpose=jnp.where(short, STAGE, PROBE),
+            purpose=jnp.where(resting, STAGE, PROBE),
             tries=carry.tries + 1,
         )
         return jax.lax.cond(
-            short,
+            resting,
             lambda c: _after_short(optimizer, c, size),
             lambda c: _after_long(optimizer, c, size),
             ahead,
