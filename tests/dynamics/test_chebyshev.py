@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from rodflow.dynamics.chebyshev import advance, scheme, scheme_around_disc
+from rodflow.dynamics.chebyshev import advance, scheme
 from small import double_precision, jit
 
 
@@ -119,16 +119,3 @@ def test_a_force_moves_what_stands_still_by_its_sum_over_the_step():
         )
     )()
     assert float(done.change[0]) == pytest.approx(12)
-
-
-@pytest.mark.parametrize("reach", [2.0, 4.0, 40.0, 200.0])
-@pytest.mark.parametrize("length", [0.05, 0.5, 1.0, 2.0, 4.0])
-def test_a_step_around_the_disc_damps_what_momentum_turns(length, reach):
-    plan = jit(scheme_around_disc)(jnp.asarray(length), jnp.asarray(reach))
-    turning = 0.95 * np.exp(1j * np.linspace(0, np.pi, 400)) - 1
-    for x in (turning, turning * 0.7 - 0.3, -np.linspace(1e-3, reach, 2000) + 0j):
-        w = float(plan.w0) + float(plan.w1) * x
-        coefficients = [*np.zeros(int(plan.stages)), 1]
-        top = np.polynomial.chebyshev.chebval(float(plan.w0), coefficients)
-        p = 1 + float(plan.b) * (np.polynomial.chebyshev.chebval(w, coefficients) - top)
-        assert np.abs(p).max() <= 1

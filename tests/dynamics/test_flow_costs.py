@@ -135,15 +135,19 @@ def test_flows_of_fixed_steps_cost_what_they_say(process, name, gradients, produ
     assert multiplied == said["hessian_products"] == 3 * products
 
 
+# The start of each unit is so short a step that none is rejected before the first is accepted: that forms one gradient
+# more than is said, because diffrax evaluates the field at the start again.
+
+
 @pytest.mark.parametrize("rate", [0.2, 6.0], ids=["smooth", "stiff"])
-@pytest.mark.parametrize("name", ["gd", "adam"])
-def test_stable_flow_counts_its_stages_and_power_iterations(name, rate):
+def test_stable_flow_counts_the_stages_of_its_integrator(rate):
     process = FLOWS.load("stable").process()
-    rest = ADAM if name == "adam" else {}
-    optimizer, counts, carry = start(process, name, **(rest | {"learning_rate": rate}))
-    formed, multiplied, said, _ = counted(process, optimizer, counts, carry, units=10)
-    assert formed == said["gradients"] > 0
+    optimizer, counts, carry = start(process, learning_rate=rate)
+    carry = carry._replace(dt=jnp.asarray(1e-3))
+    formed, multiplied, said, _ = counted(process, optimizer, counts, carry, units=1)
+    assert formed == said["gradients"]
     assert multiplied == said["hessian_products"] == 0
+    assert formed > (13 if rate < 1 else 130)
 
 
 @pytest.mark.parametrize("length", [1e-9, 1.0], ids=["closed", "open"])

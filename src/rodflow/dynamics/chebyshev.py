@@ -50,24 +50,7 @@ def scheme(first: Array, second: Array, reach: Array, damping: float = _LEAST_DA
     stages = jnp.ceil(jnp.sqrt(1 + wide / (1 - 2 / 15 * damping)))
     stages = jnp.maximum(stages, 2)
     chosen = jnp.minimum(7.5 * (1 - wide / (stages**2 - 1)), _MOST_DAMPING)
-    return _with_second_order(stages, 1 + chosen / stages**2, first, second)
-
-
-def scheme_around_disc(length: Array, reach: Array) -> Scheme:
-    """The step over a time in which the disc |x + 1| <= 1 and the axis down to -reach are stable.
-
-    Momentum fills that disc: its modes turn, with |J| <= 1 for J = 1 + x. Damping by T_s(w0) = cosh(d) widens the
-    stable strip to a parabola, Im^2 = 2 (d coth d - 1) |Re| for the rates times the time h. It holds the disc, which
-    is within Im^2 = 2 h |Re|, if d coth d >= 1 + h, and d^2 = h (h + 3) is a little more than that.
-    """
-    damped = jnp.sqrt(length * (length + 3))
-    wide = length * reach * damped**2 / (2 * (damped / jnp.tanh(damped) - 1))
-    stages = jnp.maximum(jnp.ceil(jnp.sqrt(1 + wide)), 2)
-    return _with_second_order(stages, jnp.cosh(damped / stages), length, length)
-
-
-def _with_second_order(stages: Array, w0: Array, first: Array, second: Array) -> Scheme:
-    """The step of so many stages with p'(0) = first and p''(0) = first * second."""
+    w0 = 1 + chosen / stages**2
     one, none = jnp.ones_like(w0), jnp.zeros_like(w0)
 
     def raise_degree(_: Array, both: tuple[Array, Array]) -> tuple[Array, Array]:

@@ -21,7 +21,7 @@ import optax
 from jaxtyping import Array, Float
 
 from rodflow.config.declarations import GRADIENTS, Flow, of
-from rodflow.dynamics.adaptive import follow_unit, while_finite
+from rodflow.dynamics.flows.stable import follow_unit, while_finite
 from rodflow.dynamics.process import Observation, Process, Snapshot
 from rodflow.optimizers.library import adam, adamw
 from rodflow.optimizers.optimizer_map import OptimizerError, OptimizerMap, State

@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from rodflow.config.declarations import GRADIENTS, PRODUCTS, ROD, Flow, of
-from rodflow.dynamics.adaptive import follow_unit
+from rodflow.dynamics.flows.stable import follow_unit
 from rodflow.dynamics.lifted import Rod, from_consecutive, seed
 from rodflow.dynamics.process import Observation, Process, Snapshot
 from rodflow.linalg.eigensolver import largest_eigenpairs, random_guess
