@@ -1,14 +1,15 @@
-"""The stable flow against its solution and against the method that it had before, over the runs of a results folder.
+"""How far the stable flow is from the solution of its equation, and what it takes, over the runs of a results folder.
 
-    python benchmarks/stable_flow.py reference build/stable results/digits [--runs RUN ...]
-    python benchmarks/stable_flow.py measure build/stable results/digits [--runs RUN ...]
-    python benchmarks/stable_flow.py table build/stable
+    python benchmarks/stable_flow.py reference build/stable --results results/digits [--runs RUN ...]
+    python benchmarks/stable_flow.py measure build/stable --results results/digits --label before [--runs RUN ...]
+    python benchmarks/stable_flow.py table build/stable --labels before after
 
-A run is named by its folder, `mlp/adam/seed1`; without a name all that have a stable flow are taken. The reference
-solves dz/dt = F(z) - z from the stored states in float64 by Tsit5, as far as a budget of gradients reaches. It is kept.
-Each method runs in processes of its own without compiled programs. Its seconds are those of the processor for the
-whole run, tracing and compilation included, so that what else the machine does matters little. The distance from the
-reference is taken over the distance that this one has travelled, and averaged over the snapshots behind the start.
+A method is measured from a checkout of the code that has it, under a label of its own. A run is named by its folder,
+`mlp/adam/seed1`; without a name all that have a stable flow are taken. The reference solves dz/dt = F(z) - z from the
+stored states in float64 by Tsit5, as far as a budget of gradients reaches. It is kept. Each measurement is a process
+of its own without compiled programs. Its seconds are those of the processor for the whole run, tracing and compilation
+included, so that what else the machine does matters little. The distance from the reference is taken over the distance
+that this one has travelled, and averaged over the snapshots behind the start.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
@@ -30,11 +31,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from rodflow.config.catalogue import FLOWS
-from rodflow.dynamics.adaptive import follow_unit
 from rodflow.dynamics.integration import integrate
 from rodflow.dynamics.lifted import from_consecutive
-from rodflow.dynamics.process import Observation, Process, Snapshot
 from rodflow.optimizers.optimizer_map import OptimizerMap, State
 from rodflow.stages.run import Prepared, prepare
 from rodflow.store import artifact
@@ -42,43 +40,7 @@ from rodflow.store import artifact
 BUDGET = 150_000
 """Gradients of a reference."""
 RTOL, ATOL = 1e-8, 1e-12
-METHODS = ("former", "present")
-
-
-class Former(Process):
-    """The method of Bogacki and Shampine with an adaptive step, in every unit of time."""
-
-    rtol: float = 1e-4
-    atol: float = 1e-6
-    max_steps: int = eqx.field(static=True, default=10_000)
-
-    def begin(
-        self, optimizer: OptimizerMap, before: State, now: State, after: State
-    ) -> tuple[State, Array]:
-        centre = from_consecutive(optimizer, before, now, after).centre
-        return centre, jnp.ones([], centre.weights.dtype)
-
-    def advance(
-        self, optimizer: OptimizerMap, carry: tuple[State, Array], key: Array
-    ) -> tuple[tuple[State, Array], Observation]:
-        loss = optimizer.loss(carry[0].weights)
-
-        def unit(carry: tuple[State, Array]) -> tuple[tuple[State, Array], Array]:
-            state, dt, stages = follow_unit(
-                lambda z: jax.tree.map(jnp.subtract, optimizer(z), z),
-                *carry,
-                diffrax.PIDController(rtol=self.rtol, atol=self.atol),
-                self.max_steps,
-            )
-            return (state, dt), stages
-
-        carry, stages = jax.lax.cond(
-            jnp.isfinite(loss), unit, lambda c: (c, jnp.zeros([], c[1].dtype)), carry
-        )
-        return carry, {"loss": loss, "gradients": stages}
-
-    def snapshot(self, optimizer: OptimizerMap, carry: tuple[State, Array]) -> Snapshot:
-        return {"weights": carry[0].weights, "memory": carry[0].memory}
+WHAT = ("gradients a step", "distance", "seconds")
 
 
 def begun(results: Path, path: str) -> tuple[Prepared, tuple[State, State, State]]:
@@ -139,13 +101,12 @@ def _double(leaf: object) -> object:
     return leaf.astype(jnp.float64) if floating else leaf
 
 
-def follow(results: Path, path: str, method: str, kept: Path) -> None:
-    """One method in this process: its snapshots, gradients and seconds."""
+def follow(results: Path, path: str, kept: Path) -> None:
+    """The stable flow in this process: its snapshots, gradients and seconds."""
     run, states = begun(results, path)
-    process = Former() if method == "former" else FLOWS.load("stable").process()
     began, used = time.perf_counter(), time.process_time()
     found = integrate(
-        process,
+        "stable",
         run.optimizer,
         states,
         start=run.settings["start"],
@@ -155,42 +116,20 @@ def follow(results: Path, path: str, method: str, kept: Path) -> None:
     )
     used, seconds = time.process_time() - used, time.perf_counter() - began
     kept.parent.mkdir(parents=True, exist_ok=True)
-    np.savez(
-        kept,
-        weights=found.snapshots["weights"],
-        steps=found.snapshot_steps,
-        gradients=found.series["gradients"],
-        loss=found.series["loss"],
-        adaptive=found.series.get("adaptive", np.zeros(0)),
-    )
-    said = {"seconds": used, "wall": seconds, "status": found.status}
-    print(json.dumps(said))
+    np.savez(kept, weights=found.snapshots["weights"], gradients=found.series["gradients"])
+    print(json.dumps({"seconds": used, "wall": seconds, "status": found.status}))
 
 
-def measure(results: Path, path: str, folder: Path, methods: list[str], rounds: int) -> None:
-    """The methods by turns, each in a new process."""
-    for _ in range(rounds):
-        for method in methods:
-            kept = folder / path / f"{method}.npz"
-            command = [
-                sys.executable,
-                __file__,
-                "follow",
-                kept,
-                results,
-                "--runs",
-                path,
-                "--method",
-                method,
-            ]
-            own = {name: value for name, value in os.environ.items() if "JAX_" not in name}
-            done = subprocess.run(
-                [*map(str, command)], env=own, check=True, capture_output=True, text=True
-            )
-            said = json.loads(done.stdout.splitlines()[-1])
-            print(f"{path:<46} {method:<8} {said}", flush=True)
-            with (folder / path / f"{method}.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(said) + "\n")
+def measure(results: Path, path: str, folder: Path, label: str) -> None:
+    """Once more in a new process; of several times the fastest counts."""
+    kept = folder / path / f"{label}.npz"
+    command = [sys.executable, __file__, "follow", kept, "--results", results, "--runs", path]
+    own = {name: value for name, value in os.environ.items() if "JAX_" not in name}
+    done = subprocess.run([*map(str, command)], env=own, check=True, capture_output=True, text=True)
+    said = json.loads(done.stdout.splitlines()[-1])
+    print(f"{path:<46} {label:<8} {said}", flush=True)
+    with kept.with_suffix(".jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(said) + "\n")
 
 
 def distance(found: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> np.ndarray:
@@ -201,86 +140,74 @@ def distance(found: dict[str, np.ndarray], reference: dict[str, np.ndarray]) -> 
     return np.linalg.norm(found["weights"][:count] - true, axis=1)[1:] / travelled
 
 
-def row(folder: Path, path: str) -> list[str]:
-    """What was measured of a run."""
-    reference = np.load(folder / path / "reference.npz")
-    numbers = {}
-    for method in METHODS:
-        found = np.load(folder / path / f"{method}.npz")
-        lines = (folder / path / f"{method}.jsonl").read_text().splitlines()
-        best = min((json.loads(line) for line in lines), key=lambda said: said["seconds"])
-        away = distance(found, reference)
-        count = len(found["gradients"]) - 1
-        numbers[method] = {
-            "cost": found["gradients"].sum() / count,
-            "away": f"{away.mean():.1e} ({away.max():.1e})",
-            "mean": away.mean(),
-            "seconds": best["seconds"],
-            "adaptive": f"{int(found['adaptive'].sum())} of {count + 1}",
-            "total": len(found["weights"]),
-            "status": best["status"],
-        }
-    a, b = (numbers[method] for method in METHODS)
-    fails = []
-    if b["mean"] > max(a["mean"], 1e-4):
-        fails.append("distance")
-    if b["cost"] > a["cost"]:
-        fails.append("gradients")
-    if b["seconds"] > 1.1 * a["seconds"] + 0.3:
-        fails.append("time")
-    if not b["status"].startswith("completed"):
-        fails.append(b["status"])
-    return [
-        path.replace("/seed1", "").replace("sweeps/adam/", ""),
-        f"{a['cost']:.1f}",
-        f"{b['cost']:.1f}",
-        a["away"],
-        b["away"],
-        f"{len(reference['weights'])} of {b['total']}",
-        b["adaptive"],
-        f"{a['seconds']:.1f}",
-        f"{b['seconds']:.1f}",
-        ", ".join(fails) or "none",
-    ]
+@dataclass(frozen=True)
+class Found:
+    """What was measured of a run under a label: gradients a step, distances, seconds and the status."""
+
+    cost: float
+    away: np.ndarray
+    seconds: float
+    status: str
+
+    @classmethod
+    def of(cls, folder: Path, label: str) -> "Found":
+        """From the files in the folder of a run."""
+        kept = np.load(folder / f"{label}.npz")
+        lines = (folder / f"{label}.jsonl").read_text(encoding="utf-8").splitlines()
+        best = min(map(json.loads, lines), key=lambda said: said["seconds"])
+        return cls(
+            cost=float(kept["gradients"].sum()) / (len(kept["gradients"]) - 1),
+            away=distance(kept, np.load(folder / "reference.npz")),
+            seconds=best["seconds"],
+            status=best["status"],
+        )
 
 
-def table(folder: Path, paths: Iterable[str]) -> None:
-    """Markdown, and the sum of the seconds."""
-    heads = (
-        *("run", "gradients before", "after", "distance before", "distance after"),
-        *("snapshots", "adaptive", "seconds before", "after", "fails"),
-    )
+def table(folder: Path, labels: list[str]) -> None:
+    """In Markdown: the runs that were measured under all labels, one a line, and the sum of their seconds."""
+    heads = ["run", *(f"{what}, {label}" for what in WHAT for label in labels), "snapshots"]
     print(f"| {' | '.join(heads)} |\n{'|---' * len(heads)}|")
-    rows = [row(folder, path) for path in paths]
-    for cells in rows:
-        print(f"| {' | '.join(cells)} |")
-    print(
-        f"\nSeconds in all: {sum(float(c[7]) for c in rows):.0f}, {sum(float(c[8]) for c in rows):.0f}"
-    )
+    total = dict.fromkeys(labels, 0.0)
+    for kept in sorted(folder.rglob("reference.npz")):
+        if not all(kept.with_name(f"{label}.jsonl").exists() for label in labels):
+            continue
+        found = {label: Found.of(kept.parent, label) for label in labels}
+        for label in labels:
+            total[label] += found[label].seconds
+        cells = [
+            str(kept.parent.relative_to(folder).parent),
+            *(f"{one.cost:.2f}" for one in found.values()),
+            *(f"{one.away.mean():.1e} ({one.away.max():.1e})" for one in found.values()),
+            *(f"{one.seconds:.1f}" for one in found.values()),
+            str(len(found[labels[0]].away)),
+        ]
+        ended = {one.status for one in found.values() if not one.status.startswith("completed")}
+        print(f"| {' | '.join(cells)} |", *sorted(ended))
+    print("\nSeconds in all:", ", ".join(f"{label} {total[label]:.0f}" for label in labels))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("do", choices=["reference", "measure", "follow", "table"])
     parser.add_argument("folder", type=Path, help="where what is found is kept")
-    parser.add_argument("results", type=Path, nargs="?", help="the folder of an experiment")
+    parser.add_argument("--results", type=Path, help="the folder of an experiment")
     parser.add_argument("--runs", nargs="*", default=[], help="which of its runs")
-    parser.add_argument("--method", choices=METHODS, default="present")
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
-    parser.add_argument("--rounds", type=int, default=2)
+    parser.add_argument("--label", default="now", help="of what is measured")
+    parser.add_argument("--labels", nargs="+", default=["now"], help="of what is listed")
     options = parser.parse_args()
-    if options.do == "follow":
-        follow(options.results, options.runs[0], options.method, options.folder)
-        return
     if options.do == "table":
-        found = sorted(options.folder.rglob("present.npz"))
-        table(options.folder, [str(p.parent.relative_to(options.folder)) for p in found])
+        table(options.folder, options.labels)
+        return
+    if options.results is None:
+        parser.error("--results is missing: the folder of an experiment")
+    if options.do == "follow":
+        follow(options.results, options.runs[0], options.folder)
         return
     stored = sorted(options.results.glob("**/seed*/stable.nc"))
     known = [str(path.parent.relative_to(options.results)) for path in stored]
     for path in options.runs or known:
         if options.do == "measure":
-            measure(options.results, path, options.folder, options.methods, options.rounds)
+            measure(options.results, path, options.folder, options.label)
         elif not (kept := options.folder / path / "reference.npz").exists():
             refer(options.results, path, kept)
 
