@@ -182,6 +182,11 @@ def error_words(value: float) -> str:
     return f"{mantissa}e{int(exponent)}"
 
 
+def two_digits(value: float) -> str:
+    """A number in two digits, from 100 to 99999 as a whole number: 0.0012, 3.4, 6100."""
+    return f"{float(f'{value:.2g}'):.0f}" if 100 <= abs(value) < 1e5 else f"{value:.2g}"
+
+
 def times_words(value: float) -> str:
     """A ratio of step times in two digits or as a whole number, as 1.5×."""
     return f"{value:.2g}×" if value < 10 else f"{value:.0f}×"
