@@ -127,7 +127,7 @@ def test_every_figure_has_a_caption_that_names_its_model_and_table(name: str) ->
     entry = FIGURES[name]
     part = "" if entry.per in ("experiment", "sweeps") else "vit"
     claim, reading, source = entry.captioned(part, "All runs do.").strip().split("\n\n")
-    assert claim.endswith("All runs do.")
+    assert claim.startswith("*Claim*") and claim.endswith("All runs do.")
     assert ("``vit``" in claim + reading) == (entry.per == "model")
     assert f"``{name}{'_' if part else ''}{part}.csv``" in source
     assert not re.search(r"{{|{%|{part}", claim + reading + source)

@@ -57,6 +57,9 @@ THIN: Look = {"color": FAINT, "linewidth": 0.7, "zorder": 1}
 REFERENCE: Look = {"color": INK, "linewidth": 0.8, "zorder": 1}
 """Lines across panels: one that stands back, and one to compare with."""
 
+WHITE: Look = {"facecolor": "white", "linewidth": 0, "pad": 1}
+"""The box of words that stand on lines."""
+
 DPI = 180
 """Resolution of the PNG."""
 
@@ -148,6 +151,14 @@ def process_style(process: str) -> ProcessStyle:
     flow = FLOWS[process]
     color = INK if flow.color == "ink" else PALETTE[flow.color]
     return _style(flow.label, flow.short, color, 1.2, flow.dashes, flow.above)
+
+
+_MARKERS = {"stable": "^", "rod": "D", "rod_unit_step": "s", "rod_macro": "P", "closure": "v"}
+
+
+def process_marker(process: str) -> str:
+    """The mark of a process where it is a point, the same in every figure: see `matplotlib.markers`."""
+    return "o" if process == DISCRETE else _MARKERS.get(process, "X")
 
 
 def optimizer_label(optimizer: str) -> str:

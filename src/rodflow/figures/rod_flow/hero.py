@@ -26,6 +26,7 @@ from rodflow.figures.core.rows import (
 from rodflow.figures.core.style import (
     DASHED,
     REFERENCE,
+    WHITE,
     Drawing,
     Look,
     Numbers,
@@ -114,7 +115,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         key(figure, handles, title=_name(runs[0]) if len(runs) == 1 else "")
         fit(figure, [row[0] for row in rows], tall)
     table = numbers.table()
-    return Drawing(figure, table, medians(table, "tracking_error", "the last tracking error"))
+    shows = medians(table, "tracking_error", "the last tracking error")
+    return Drawing(figure, table, shows)
 
 
 def _problem(run: StoredRun) -> str:
@@ -162,6 +164,5 @@ def _show_threshold(axes: Axes, run: StoredRun, curves: Curves, numbers: Numbers
     for line, (process, last) in enumerate(leaving):
         style = process_style(process)
         text = f"{style.short} ends at {last / limit * run.threshold:.3g}{unit} ↑"
-        look: Look = {"color": style.text_color, "ha": "right", "room": False, **_LETTERS}
-        look["bbox"] = {"facecolor": "white", "linewidth": 0, "pad": 1}
-        note(axes, text, (1, 0), shift=(-1, 3 + 9 * line), **look)
+        look: Look = {"color": style.text_color, "ha": "right", "bbox": WHITE, "room": False}
+        note(axes, text, (1, 0), shift=(-1, 3 + 9 * line), **look, **_LETTERS)

@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from rodflow.config.declarations import FigureEntry, one_of_each_kind
+from rodflow.figures.core.findings import medians
 from rodflow.figures.core.panels import fit, page, rows_of_panels
 from rodflow.figures.core.rows import onset
 from rodflow.figures.core.style import (
@@ -95,7 +96,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
                     lower.set_ylabel(_HEIGHTS[ASIDE])
         _key(figure, runs)
         fit(figure, [row[0] for row in panels], tall)
-    return Drawing(figure, numbers.table())
+    table = numbers.table()
+    shows = medians(table, "distance_to_midpoint", "the distance to the midpoint in the end")
+    return Drawing(figure, table, shows)
 
 
 def _draw_run(upper: Axes, lower: Axes, run: StoredRun, numbers: Numbers) -> None:
@@ -241,14 +244,14 @@ def _name_sharpness(axes: Axes, view: View, numbers: Numbers) -> None:
             place = float(places[ALONG][at]), float(places[ASIDE][at])
             style = process_style(process)
             axes.plot(*place, marker="o", markersize=3.5, color=style.text_color, zorder=4)
-            below = process == DISCRETE and end != ends[0]
+            run, below = process == DISCRETE, process == DISCRETE and end != ends[0]
             note(
                 axes,
                 f"{value:.2f}",
                 place,
                 coordinates=("data", "data"),
                 shift=(1, -3) if below else (-3, 4),
-                ha="left" if below else "center" if process == DISCRETE else "right",
+                ha="left" if run else "right",
                 va="top" if below else "bottom",
                 color=style.text_color,
             )
