@@ -94,7 +94,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         key(figure, lines_of(dict.fromkeys(p for run in runs for p in run.processes)))
         fit(figure, columns[0], _TALL)
     table = numbers.table()
-    shows = medians(table, "median_tracking_error", "the median tracking error from the onset on")
+    shows = medians(
+        table, "median_tracking_error", "each run's median tracking error from the onset on"
+    )
     return Drawing(figure, table, shows)
 
 

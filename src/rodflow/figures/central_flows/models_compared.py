@@ -87,7 +87,7 @@ _PANEL, _LINE = 1.05, 0.145  # inches: height of a row, and of a line of the tab
 
 _QUANTITIES: dict[str, tuple[str, Callable[[StoredRun, str], xr.DataArray]]] = {
     "loss": ("loss of the run", own_loss),
-    "loss_difference": ("difference of loss", loss_difference),
+    "loss_difference": ("|loss / run's loss \N{MINUS SIGN} 1|", loss_difference),
     "sharpness_over_threshold": ("sharpness / threshold", sharpness),
     "tracking_error": ("tracking error", tracking_error),
 }

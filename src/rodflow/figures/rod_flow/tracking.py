@@ -97,7 +97,7 @@ class _Quantity:
 _QUANTITIES = (
     _Quantity("loss", "loss of the run", own_loss, "log", False),
     _Quantity(
-        "loss_difference", "|loss / loss of the run \N{MINUS SIGN} 1|", loss_difference, "log", True
+        "loss_difference", "|loss / run's loss \N{MINUS SIGN} 1|", loss_difference, "log", True
     ),
     _Quantity("sharpness_over_threshold", "sharpness / threshold", sharpness, "linear", True),
     _Quantity("tracking_error", "tracking error", tracking_error, "log", True),

@@ -73,6 +73,7 @@ _HEIGHTS = {
 
 _COLUMNS = 3
 _PANEL = 1.75  # inches
+_AHEAD = 10  # steps
 _PALE = 0.15  # opacity of the area between the ends of the rods
 
 
@@ -244,14 +245,16 @@ def _name_sharpness(axes: Axes, view: View, numbers: Numbers) -> None:
             place = float(places[ALONG][at]), float(places[ASIDE][at])
             style = process_style(process)
             axes.plot(*place, marker="o", markersize=3.5, color=style.text_color, zorder=4)
-            run, below = process == DISCRETE, process == DISCRETE and end != ends[0]
+            below = process == DISCRETE and end != ends[0]
+            ahead = places[ASIDE][min(at + _AHEAD, len(places[ASIDE]) - 1)]
+            falls = process == DISCRETE and ahead < place[1]  # words beside a path, not on it
             note(
                 axes,
                 f"{value:.2f}",
                 place,
                 coordinates=("data", "data"),
-                shift=(1, -3) if below else (-3, 4),
-                ha="left" if run else "right",
+                shift=(1, -3) if below else (0 if falls else -3, 4),
+                ha="left" if below or falls else "right",
                 va="top" if below else "bottom",
                 color=style.text_color,
             )
