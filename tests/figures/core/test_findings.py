@@ -50,3 +50,8 @@ def test_of_one_run_its_number_is_no_median() -> None:
     numbers.add(OfNoRun("mlp", "gd"), "rod", "error", 0.123)
     said = medians(numbers.table(), "error", "the last error")
     assert said == "In this experiment the last error: rod flow 0.12."
+
+
+def test_of_an_empty_figure_nothing_is_said() -> None:
+    assert medians(Numbers().table(), "error", "the error") == ""
+    assert share_within(Numbers().table(), "error", 0, 1, "it is") == ""

@@ -13,7 +13,7 @@ _RUN = ["model", "optimizer", "seed", "process", "quantity"]
 
 def _rows(table: pd.DataFrame, quantity: str) -> pd.DataFrame:
     """The numbers of a quantity; in a sweep its name ends with what the run changes, in brackets."""
-    names = table["quantity"].astype(str).str.partition("[")[0]
+    names = table["quantity"].astype(str).str.split("[", n=1).str[0]
     return table[names == quantity].dropna(subset="value")
 
 
