@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 from drawn import assert_drawn, lines, rows_of, words
-from rodflow.figures.core.style import Drawing
+from rodflow.figures.core.style import Drawing, two_digits
 from rodflow.figures.rod_flow import predictability
 from rodflow.store.results import StoredRun
 from synthetic_results import FLOWS, LEVEL, write_run
@@ -83,7 +83,7 @@ def test_every_line_is_in_the_table(runs: list[StoredRun], drawing: Drawing) -> 
             assert mark.get_xdata()[0] == own["error_last_over_median_floor"]
             ends = [own[f"error_last_over_{end}_floor"] for end in ("highest", "lowest")]
             np.testing.assert_array_equal(bar.get_xdata(), ends)
-            assert f"{mark.get_xdata()[0]:.3g}" in words(drawing)
+            assert two_digits(mark.get_xdata()[0]) in words(drawing)
             drawn += 3
     assert drawn == len(drawing.table)
 

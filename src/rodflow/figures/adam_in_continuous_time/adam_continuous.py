@@ -18,6 +18,7 @@ from matplotlib.ticker import NullLocator
 
 from rodflow.analysis.convergence import below_edge, order, rate, series
 from rodflow.config.declarations import FigureEntry, with_flow
+from rodflow.figures.core.findings import medians
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import (
     at_snapshots,
@@ -60,10 +61,10 @@ FIGURE = FigureEntry(
     order=23,
     runs=with_flow("adam_continuous"),
     caption=r"""
-With decays fixed, :math:`\eta\tau_i` shrinks with the learning rate and both descriptions tend to a descent
-along the sign of the gradient; with :math:`\eta\tau_i` fixed they tend to the same differential equation, of
-which Adam is a step of first order. The flow has no threshold: at the edge of stability it goes on to ever
-larger sharpness, and the distance no longer shrinks.
+*Claim* (after Gould and Tanaka, arXiv 2411.05746): with decays fixed, :math:`\eta\tau_i` shrinks with the
+learning rate and both descriptions tend to a descent along the sign of the gradient; with :math:`\eta\tau_i`
+fixed they tend to the same differential equation, of which Adam is a step of first order. The flow has no
+threshold: at the edge of stability it goes on to ever larger sharpness, and the distance no longer shrinks.
 
 Adam and AdamW (dots, at most twelve a curve) beside their form in continuous time (lines), one row a series of
 runs that train for the same learning rate times steps, one colour a learning rate, everything dimensionless.
@@ -165,7 +166,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         fit(figure, [row[0] for row in grid], tall)
         for row, ends in zip(rows, weights, strict=True):
             end_labels(row.panels[0], ends)
-    return Drawing(figure, numbers.table())
+    table = numbers.table()
+    shows = medians(table, "order", "the order in the learning rate")
+    return Drawing(figure, table, shows)
 
 
 def _has_flow(run: StoredRun) -> bool:

@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.figures.core.findings import LATE, medians
 from rodflow.figures.core.marks import (
     cross,
     curve,
@@ -58,9 +59,9 @@ FIGURE = FigureEntry(
     needs=ALONG_RUNS,
     order=21,
     caption=r"""
-*Expected*: where the motion alternates the sharpness settles at the threshold and the rod flow follows; where
-it rotates the second moments, which the threshold takes to be at rest, turn with it, the sharpness lies above,
-and a rod, which is a motion of period two, does not describe it. After Gould and Tanaka (arXiv 2411.05746).
+*Claim* (after Gould and Tanaka, arXiv 2411.05746): where the motion alternates the sharpness settles at the
+threshold and the rod flow follows; where it rotates the second moments, which the threshold takes to be at
+rest, turn with it, the sharpness lies above, and a rod, which is a motion of period two, does not describe it.
 
 k-Adam, Adam's rescaling :math:`k` times over, on each model; one colour a :math:`k`, seeds as further lines,
 against the optimizer step; everything is dimensionless. *Top*: the training loss with its oscillation averaged
@@ -146,7 +147,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         ]
         key(figure, [*color_key(_K, colors), threshold_key(color=FAINT), *flows])
         fit(figure, panels[0], _TALL)
-    return Drawing(figure, numbers.table())
+    table = numbers.table()
+    shows = medians(table, "late_mean_over_threshold", LATE)
+    return Drawing(figure, table, shows)
 
 
 def _draw_loss(column: _Column, numbers: Numbers) -> None:

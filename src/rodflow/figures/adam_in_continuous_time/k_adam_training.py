@@ -43,10 +43,10 @@ FIGURE = FigureEntry(
     needs=("comparison", "trajectories"),
     order=22,
     caption=r"""
-*To be seen*: whether 2-Adam without normalisation layers ends at or below Adam with and without them; that with
-equal decays :math:`k \ge 3` trains badly at any of the rates; and that under squared error, whose minimum lies
-at finite weights, every further rescaling costs accuracy, for it keeps the steps as long as the learning rate
-where those of Adam shrink. After Gould and Tanaka (arXiv 2411.05746).
+*Claim* (after Gould and Tanaka, arXiv 2411.05746): 2-Adam without normalisation layers ends at or below Adam with
+and without them; with equal decays :math:`k \ge 3` trains badly at any of the rates; and under squared error, whose
+minimum lies at finite weights, every further rescaling costs accuracy, for it keeps the steps as long as the
+learning rate where those of Adam shrink.
 
 k-Adam, Adam's rescaling :math:`k` times over, at the best of a few learning rates for each :math:`k`; one
 column a problem (a network, a loss, full batches or small ones, how the rescalings decay), one colour a

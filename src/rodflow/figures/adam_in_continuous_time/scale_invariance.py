@@ -19,6 +19,7 @@ from matplotlib.ticker import FormatStrFormatter, NullFormatter
 
 from rodflow.analysis import scale_invariance
 from rodflow.config.declarations import FigureEntry, normalised
+from rodflow.figures.core.findings import medians
 from rodflow.figures.core.marks import cross, curve, diverged, ending
 from rodflow.figures.core.panels import columns_of_panels, fit
 from rodflow.figures.core.rows import by_row, show_on_log_scale
@@ -126,7 +127,14 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             _head(column, members, several=several)
         _key(figure, runs)
         fit(figure, panels[0], _TALL)
-    return Drawing(figure, numbers.table())
+    table = numbers.table()
+    shows = medians(
+        table,
+        "gradient_cosine_largest",
+        "the largest cosine of gradient and weights",
+        by="optimizer",
+    )
+    return Drawing(figure, table, shows)
 
 
 def _steps(run: StoredRun) -> np.ndarray:

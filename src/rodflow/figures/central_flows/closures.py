@@ -45,21 +45,20 @@ FIGURE = FigureEntry(
     order=7,
     runs=with_flow("closure"),
     caption=r"""
-*Expected*: up to the threshold both models agree with the run. The closure's rod is then half the drift of a
-step, longer than the oscillation, so that beyond the threshold it does not lengthen (or lengthens late) and its
-sharpness goes on rising, where the rod of the rod flow lengthens with that of the run and turns back. The
-closure's rod below the threshold is no error: half a step is what it measures, while the lifted rod's length is
-the oscillation alone.
+*Claim* (this project's): up to the threshold both models agree with the run. Beyond it the rod of the rod flow
+lengthens with that of the run and the sharpness turns back, while the closure's rod does not lengthen, or late, and
+its sharpness goes on rising.
 
 Two continuous-time models that both keep a rod, for the runs that have both. The rod flow, as an ODE and in
 unit steps, lifts the optimizer's map to the centre and a signed half-extent. The covariance closure of Regis
 and Chewi (arXiv 2602.01480) keeps :math:`\Sigma`, the covariance of half the difference of consecutive
-iterates, and reads the rod off its leading eigenvector. Against the optimizer step: preconditioned sharpness
-over the stability threshold, the distance of the centre from the midpoint of the iterates over the distance
-travelled since :math:`t_0`, and the length of the rod; all dimensionless. Dotted: :math:`t_0`, where the flows
-start; dashed: where the discrete run reaches its threshold. On the right: the step at which the sharpness first
-reaches the threshold, geometric mean and last value of the tracking error, and the gradients (:math:`\nabla L`)
-and Hessian-vector products (:math:`Hv`) that a unit of time takes.
+iterates, and reads the rod off its leading eigenvector. Below the threshold that is half the drift of a step,
+which is what it measures and no error; the lifted rod's length is the oscillation alone. Against the optimizer
+step: preconditioned sharpness over the stability threshold, the distance of the centre from the midpoint of the
+iterates over the distance travelled since :math:`t_0`, and the length of the rod; all dimensionless. Dotted:
+:math:`t_0`, where the flows start; dashed: where the discrete run reaches its threshold. On the right: the step
+at which the sharpness first reaches the threshold, geometric mean and last value of the tracking error, and the
+gradients (:math:`\nabla L`) and Hessian-vector products (:math:`Hv`) that a unit of time takes.
 
 Read from ``comparison.nc`` and the trajectories; ``closures.csv`` has every number drawn.
 """,
@@ -133,7 +132,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         key(figure, lines_of(sorted(compared, key=_PROCESSES.index)))
         fit(figure, [row[0] for row in rows], tall)
     table = numbers.table()
-    return Drawing(figure, table, medians(table, "error_last", "the last tracking error"))
+    shows = medians(table, "error_last", "the last tracking error")
+    return Drawing(figure, table, shows)
 
 
 def _compared(run: StoredRun) -> list[str]:

@@ -54,8 +54,8 @@ FIGURE = FigureEntry(
     order=8,
     runs=with_flow("central"),
     caption=r"""
-*Expected*: all models agree with the run up to the threshold. Beyond it the stable flow leaves, and those that
-model the oscillation stay, at very different cost.
+*Claim* (this project's): all models agree with the run up to the threshold. Beyond it the stable flow leaves,
+and those that model the oscillation stay, at very different cost.
 
 Every continuous-time model of the run, on the model ``{part}``: the stable flow, the central flow of Cohen et
 al. (arXiv 2410.24206) with and without its curvature term :math:`\frac12 \nabla^3 L : \Sigma`, the edge flow of
@@ -87,7 +87,7 @@ _PANEL, _LINE = 1.05, 0.145  # inches: height of a row, and of a line of the tab
 
 _QUANTITIES: dict[str, tuple[str, Callable[[StoredRun, str], xr.DataArray]]] = {
     "loss": ("loss of the run", own_loss),
-    "loss_difference": ("difference of loss", loss_difference),
+    "loss_difference": ("|loss / run's loss \N{MINUS SIGN} 1|", loss_difference),
     "sharpness_over_threshold": ("sharpness / threshold", sharpness),
     "tracking_error": ("tracking error", tracking_error),
 }
@@ -183,7 +183,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         key(figure, drawn)
         fit(figure, [row[0] for row in rows], tall)
     table = numbers.table()
-    return Drawing(figure, table, medians(table, "error_last", "the last tracking error"))
+    shows = medians(table, "error_last", "the last tracking error")
+    return Drawing(figure, table, shows)
 
 
 def _told(run: StoredRun) -> list[str]:

@@ -1,36 +1,56 @@
 """Sentences for captions on what the runs of a figure show, from the numbers that it draws."""
 
+from typing import Literal
+
 import pandas as pd
 
-from rodflow.figures.core.style import process_style
+from rodflow.figures.core.style import optimizer_label, process_style, two_digits
 
-_RUN = ["model", "optimizer", "seed", "process"]
+LATE = "sharpness over threshold in the last quarter"
+
+_RUN = ["model", "optimizer", "seed", "process", "quantity"]
 
 
-def medians(table: pd.DataFrame, quantity: str, what: str) -> str:
-    """For each process the median over the runs, and the range, of a number of a run, or of the last of a curve.
+def _rows(table: pd.DataFrame, quantity: str) -> pd.DataFrame:
+    """The numbers of a quantity; in a sweep its name ends with what the run changes, in brackets."""
+    names = table["quantity"].astype(str).str.split("[", n=1).str[0]
+    return table[names == quantity].dropna(subset="value")
+
+
+def medians(
+    table: pd.DataFrame,
+    quantity: str,
+    what: str,
+    by: Literal["process", "optimizer"] = "process",
+) -> str:
+    """For each process or optimizer the median over the runs, and the range, of a number or of the last of a curve.
+
+    Of one with one run it is that run's number.
 
     Args:
         table: of a `rodflow.figures.core.style.Drawing`.
         quantity: which of its numbers.
         what: the same in words.
+        by: what has a median each.
 
     Returns:
         One sentence; "" where the figure has no such number.
     """
-    rows = table[table["quantity"] == quantity].dropna(subset="value")
-    of_runs = rows.groupby(_RUN, sort=False)["value"].last()
-    parts = []
-    for process, values in of_runs.groupby("process", sort=False):
-        median, low, high = values.median(), values.min(), values.max()
-        several = f" ({low:.2g} to {high:.2g} in {len(values)} runs)" if len(values) > 1 else ""
-        parts.append(f"{process_style(str(process)).label} {median:.2g}{several}")
-    return f"In this experiment the median of {what}: {'; '.join(parts)}." if parts else ""
+    of_runs = _rows(table, quantity).groupby(_RUN, sort=False)["value"].last()
+    parts, most = [], 0
+    for key, values in of_runs.groupby(by, sort=False):
+        median, low, high = map(two_digits, (values.median(), values.min(), values.max()))
+        most = max(most, len(values))
+        several = f" ({low} to {high} in {len(values)} runs)" if len(values) > 1 else ""
+        label = process_style(str(key)).label if by == "process" else optimizer_label(str(key))
+        parts.append(f"{label} {median}{several}")
+    of = "the median of " if most > 1 else ""
+    return f"In this experiment {of}{what}: {'; '.join(parts)}." if parts else ""
 
 
 def share_within(table: pd.DataFrame, quantity: str, low: float, high: float, what: str) -> str:
     """How many runs have a number between two limits, which count; "" where the figure has no such number."""
-    values = table.loc[table["quantity"] == quantity, "value"].dropna()
+    values = _rows(table, quantity)["value"]
     if values.empty:
         return ""
     inside = int(values.between(low, high).sum())

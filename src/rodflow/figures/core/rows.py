@@ -148,6 +148,7 @@ def draw_processes(
     name: str,
     of: Callable[[StoredRun, str], xr.DataArray],
     numbers: Numbers,
+    among: Sequence[str] | None = None,
 ) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """One curve a process of the finite values of a quantity at its snapshots, over the run; entered in the table.
 
@@ -157,12 +158,15 @@ def draw_processes(
         name: of the quantity in the table.
         of: its values, [snapshot], of a process.
         numbers: the table.
+        among: the processes that are drawn, where the run has them; None for all.
 
     Returns:
         Process, steps and values of each curve.
     """
     curves = []
     for process in run.processes:
+        if among is not None and process not in among:
+            continue
         values = of(run, process)
         values = values.where(np.isfinite(values), drop=True)
         steps, heights = values["snapshot"].values, values.values.astype(float)

@@ -57,6 +57,9 @@ THIN: Look = {"color": FAINT, "linewidth": 0.7, "zorder": 1}
 REFERENCE: Look = {"color": INK, "linewidth": 0.8, "zorder": 1}
 """Lines across panels: one that stands back, and one to compare with."""
 
+WHITE: Look = {"facecolor": "white", "linewidth": 0, "pad": 1}
+"""The box of words that stand on lines."""
+
 DPI = 180
 """Resolution of the PNG."""
 
@@ -150,6 +153,14 @@ def process_style(process: str) -> ProcessStyle:
     return _style(flow.label, flow.short, color, 1.2, flow.dashes, flow.above)
 
 
+_MARKERS = {"stable": "^", "rod": "D", "rod_unit_step": "s", "rod_macro": "P", "closure": "v"}
+
+
+def process_marker(process: str) -> str:
+    """The mark of a process where it is a point, the same in every figure: see `matplotlib.markers`."""
+    return "o" if process == DISCRETE else _MARKERS.get(process, "X")
+
+
 def optimizer_label(optimizer: str) -> str:
     """An optimizer's name for people."""
     return OPTIMIZERS[optimizer].label if optimizer in OPTIMIZERS else optimizer.replace("_", " ")
@@ -180,6 +191,11 @@ def error_words(value: float) -> str:
         return "none"
     mantissa, exponent = f"{value:.1e}".split("e")
     return f"{mantissa}e{int(exponent)}"
+
+
+def two_digits(value: float) -> str:
+    """A number in two digits, from 100 to 99999 as a whole number: 0.0012, 3.4, 6100."""
+    return f"{float(f'{value:.2g}'):.0f}" if 100 <= abs(value) < 1e5 else f"{value:.2g}"
 
 
 def times_words(value: float) -> str:

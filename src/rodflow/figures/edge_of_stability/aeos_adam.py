@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.figures.core.findings import LATE, medians
 from rodflow.figures.core.marks import (
     band_key,
     cross,
@@ -138,7 +139,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         limit = [threshold_key(), band_key(), *not_reached_key(runs)]
         key(figure, [*color_key(_RATE, colors), *limit])
         fit(figure, [row[0] for rows in panels for row in rows], _TALL * len(groups))
-    return Drawing(figure, numbers.table())
+    table = numbers.table()
+    shows = medians(table, "late_mean_over_threshold", LATE)
+    return Drawing(figure, table, shows)
 
 
 def _figure(blocks: int, count: int) -> tuple[Figure, list[list[list[Axes]]]]:

@@ -19,6 +19,7 @@ from matplotlib.ticker import MaxNLocator
 
 from rodflow.analysis import equilibrium
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry, of_optimizers
+from rodflow.figures.core.findings import medians
 from rodflow.figures.core.marks import (
     NOT_REACHED,
     band_key,
@@ -146,7 +147,14 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             _head(column[0], members[0], several=several)
         _key(figure)
         fit(figure, panels[0], _TALL)
-    return Drawing(figure, numbers.table())
+    table = numbers.table()
+    shows = medians(
+        table,
+        "raw_sharpness_growth",
+        "the factor by which the curvature changes after the onset",
+        by="optimizer",
+    )
+    return Drawing(figure, table, shows)
 
 
 def _draw_sharpness(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> list[_Curve]:

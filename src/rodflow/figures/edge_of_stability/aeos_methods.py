@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry, except_optimizers
+from rodflow.figures.core.findings import LATE, medians
 from rodflow.figures.core.marks import (
     NO_THRESHOLD,
     band_key,
@@ -105,7 +106,14 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         _key(figure, runs)
         column = panels[::_COLUMNS]
         fit(figure, column, [_TALL] * len(column))
-    return Drawing(figure, numbers.table())
+    table = numbers.table()
+    shows = medians(
+        table,
+        "late_mean_over_threshold",
+        LATE,
+        by="optimizer",
+    )
+    return Drawing(figure, table, shows)
 
 
 def _figure(count: int) -> tuple[Figure, list[Axes]]:

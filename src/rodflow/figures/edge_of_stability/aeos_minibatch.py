@@ -21,6 +21,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 
 from rodflow.analysis.equilibrium import mean_and_error
 from rodflow.config.declarations import ALONG_RUNS, SYMBOLS, FigureEntry
+from rodflow.figures.core.findings import LATE, medians
 from rodflow.figures.core.marks import cross, curve, diverged, late, threshold_key
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import by_row, describe_row, onset, sharpness
@@ -146,7 +147,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         fit(figure, [along for along, _ in panels], tall)
         for (along, _), (_, batches) in zip(panels, rows, strict=True):
             _name_batches(along, batches)
-    return Drawing(figure, numbers.table())
+    table = numbers.table()
+    shows = medians(table, "late_mean", LATE)
+    return Drawing(figure, table, shows)
 
 
 def _rows(runs: Sequence[StoredRun]) -> list[tuple[list[str], list[_Batch]]]:

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from rodflow.analysis.comparison import last_quarter
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.figures.core.findings import LATE, medians
 from rodflow.figures.core.marks import (
     TOLERANCE,
     band_key,
@@ -49,14 +50,13 @@ FIGURE = FigureEntry(
     needs=ALONG_RUNS,
     order=20,
     caption=r"""
-The threshold depends neither on :math:`\beta_2` nor on :math:`\epsilon`; what changes is how fast, and how far,
-the preconditioner can answer: :math:`\beta_2` is the length of its memory, and an :math:`\epsilon` above the
-root of the second moment makes it constant, so that Adam becomes heavy ball. *Expected* (after Cohen et al.
-(arXiv 2207.14484)): whether the mean stays in the band, how the range changes with :math:`\beta_2` and
-:math:`\epsilon`, and which runs stay below the threshold until their end.
+*Claim* (after Cohen et al., arXiv 2207.14484): the mean stays in the band whatever :math:`\beta_2` and
+:math:`\epsilon` are, for the threshold depends on neither; how tightly it is held depends on both.
 
 What the decay :math:`\beta_2` of the second moment (columns) and :math:`\epsilon` (rows, colours) do to how
-tightly Adam holds its sharpness; everything is dimensionless. *Grid*: sharpness over threshold, :math:`\eta S
+tightly Adam holds its sharpness; everything is dimensionless. :math:`\beta_2` is the length of the
+preconditioner's memory, and an :math:`\epsilon` above the root of the second moment makes it constant, so that Adam
+becomes heavy ball. *Grid*: sharpness over threshold, :math:`\eta S
 (1-\beta_1)/(2+2\beta_1)` with :math:`S` the largest eigenvalue of :math:`P^{-1/2} H P^{-1/2}`, along the
 discrete run against the optimizer step. The dashed line is the threshold, the band ±10% of it; "s.d." is the
 standard deviation over the last quarter of the run (mean of the seeds). *Below, left*: mean and range (bar) in
@@ -133,7 +133,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         key(figure, [*color_key(_EPS, colors), *limits])
         first = [row[0] for panels, summary in places_of for row in (*panels, summary)]
         fit(figure, first, [height for block in blocks for height in _tall(block)])
-    return Drawing(figure, numbers.table())
+    table = numbers.table()
+    shows = medians(table, "late_mean_over_threshold", LATE)
+    return Drawing(figure, table, shows)
 
 
 def deviation(run: StoredRun) -> float:

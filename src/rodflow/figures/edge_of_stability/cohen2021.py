@@ -6,6 +6,7 @@ from itertools import chain
 import numpy as np
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.figures.core.findings import medians
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import mark_end, onset, sharpness
 from rodflow.figures.core.style import (
@@ -77,7 +78,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             row[0].set_ylabel("sharpness /\nthreshold")
         key(figure, lines_of(dict.fromkeys(p for run in runs for p in run.processes)))
         fit(figure, [row[0] for row in rows], [_TALL] * lines)
-    return Drawing(figure, numbers.table())
+    table = numbers.table()
+    shows = medians(table, "sharpness", "the last sharpness over threshold")
+    return Drawing(figure, table, shows)
 
 
 def _words(run: StoredRun) -> list[str]:

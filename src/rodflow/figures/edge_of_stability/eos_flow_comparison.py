@@ -16,6 +16,7 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry, with_flow
 from rodflow.errors import RodflowError
+from rodflow.figures.core.findings import medians
 from rodflow.figures.core.marks import NOT_REACHED
 from rodflow.figures.core.panels import columns_of_panels, fit, page
 from rodflow.figures.core.rows import (
@@ -121,7 +122,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             _write_numbers(column, own)
         _key(figure, "" if several else problem_label(shown[0]))
         fit(figure, grid[0], _TALL)
-    return Drawing(figure, numbers.table())
+    table = numbers.table()
+    shows = medians(table, "error_last", "the last tracking error")
+    return Drawing(figure, table, shows)
 
 
 def _columns(shown: Sequence[StoredRun]) -> list[list[StoredRun]]:

@@ -23,6 +23,7 @@ from rodflow.analysis.equilibrium import (
 )
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
 from rodflow.errors import RodflowError
+from rodflow.figures.core.findings import medians
 from rodflow.figures.core.marks import NOT_REACHED, cross, curve, diverged, ending
 from rodflow.figures.core.panels import columns_of_panels, fit
 from rodflow.figures.core.rows import at_snapshots, sharpness, show_on_log_scale
@@ -168,7 +169,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             axes.set_ylabel(title)
         _key(figure)
         fit(figure, grid[0], _TALL)
-    return Drawing(figure, numbers.table())
+    table = numbers.table()
+    shows = medians(table, "mean_at_edge", "sharpness over threshold at the edge")
+    return Drawing(figure, table, shows)
 
 
 def _lines(group: Sequence[StoredRun], shown: Sequence[StoredRun]) -> list[_Line]:

@@ -23,6 +23,7 @@ from rodflow.analysis.equilibrium import mean_and_error
 from rodflow.analysis.minibatches import late_mean, modelled_loss, run_loss, trend
 from rodflow.config.catalogue import FLOWS
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.figures.core.findings import LATE, medians
 from rodflow.figures.core.marks import threshold_key
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import (
@@ -56,8 +57,8 @@ FIGURE = FigureEntry(
     needs=ALONG_RUNS,
     order=20,
     caption=r"""
-A flow with noise predicts the level at which minibatch training holds its sharpness; without noise it settles at
-the full-batch threshold, or where full-batch training does.
+*Claim* (this project's): a flow with noise predicts the level at which minibatch training holds its sharpness;
+without noise it settles at the full-batch threshold, or where full-batch training does.
 
 One row an optimizer. *Left*: the full-batch preconditioned sharpness over its threshold, averaged over the last
 quarter of the run, against the batch size (logarithmic); marks are means over seeds, bars their standard errors.
@@ -159,7 +160,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         fit(figure, [row[0] for row in panels], tall)
         for (_, along, _), batches in zip(panels, rows, strict=True):
             _name_batches(along, batches)
-    return Drawing(figure, numbers.table())
+    table = numbers.table()
+    shows = medians(table, "level", LATE)
+    return Drawing(figure, table, shows)
 
 
 def _batches(runs: Sequence[StoredRun]) -> list[_Batch]:

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from rodflow.config.declarations import FigureEntry, tested
+from rodflow.figures.core.findings import medians
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import (
     describe_run,
@@ -25,8 +26,8 @@ FIGURE = FigureEntry(
     order=25,
     runs=tested,
     caption="""
-*Expected*: a flow that stays near the iterates ends with their test loss and accuracy, and one that leaves them at
-the edge of stability need not.
+*Claim* (this project's): a flow that stays near the iterates ends with their test loss and accuracy, and one
+that leaves them at the edge of stability need not.
 
 Every process of the model ``{part}`` on images that nothing is trained on. One row an optimizer, against the
 optimizer step: full-batch training loss with its oscillation averaged out; loss on the test set; and the share of
@@ -82,4 +83,6 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         share_steps(rows)
         key(figure, lines_of(dict.fromkeys(p for run in runs for p in run.processes)))
         fit(figure, [row[0] for row in rows], tall)
-    return Drawing(figure, numbers.table())
+    table = numbers.table()
+    shows = medians(table, "test_loss", "the last test loss")
+    return Drawing(figure, table, shows)

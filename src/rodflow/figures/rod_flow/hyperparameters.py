@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.figures.core.findings import medians, share_within
 from rodflow.figures.core.marks import TOLERANCE, mark_threshold
 from rodflow.figures.core.panels import empty_figure, fit, page
 from rodflow.figures.core.style import (
@@ -27,6 +28,7 @@ from rodflow.figures.core.style import (
     model_label,
     note,
     optimizer_label,
+    process_marker,
     process_style,
     styled,
 )
@@ -73,9 +75,9 @@ all of them, each named after what its run changes.
 )
 
 
+_AVERAGE = "the time average of the run is within 10% of the threshold"
 _DECAYS = ("momentum", "b1", "b2")
 _ROWS = ("tracking error", "sharpness / threshold", "onset [optimizer step]")
-_MARKERS = {DISCRETE: "o", STABLE: "^"}
 _HIGHEST = 1.4  # of the stable flow's sharpness over threshold that has a mark, beyond a number
 
 _ERRORS = {"error_last": True, "error_mean": False}  # which of them has filled marks
@@ -112,7 +114,13 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             draw_maps(row, pair, cells, flows)
         _head(figure, points, flows)
         fit(figure, [*columns[0], *(row[0] for row in below)], tall)
-    return Drawing(figure, numbers.table())
+    table, limits = numbers.table(), (1 - TOLERANCE, 1 + TOLERANCE)
+    errors = "the stable flow's last tracking error over that of the flow"
+    found = [
+        share_within(table[table["process"] == DISCRETE], "late_mean", *limits, _AVERAGE),
+        medians(table, "error_last_stable_over_flow", errors),
+    ]
+    return Drawing(figure, table, " ".join(filter(None, found)))
 
 
 def _figure(tall: Sequence[float], count: int) -> tuple[Figure, list[list[Axes]], list[list[Axes]]]:
@@ -237,7 +245,7 @@ def _plot(
         x,
         [number for _, number in marked],
         linestyle="none",
-        marker=_MARKERS.get(process, "s"),
+        marker=process_marker(process),
         markersize=4 if filled else 4.5,
         color=color,
         markerfacecolor=color if filled else "none",
@@ -317,7 +325,7 @@ def _head(figure: Figure, points: Sequence[Point], flows: Sequence[str]) -> None
             [],
             [],
             linestyle="none",
-            marker=_MARKERS.get(process, "s"),
+            marker=process_marker(process),
             markersize=4,
             color=process_style(process).text_color,
             label=process_style(process).label,

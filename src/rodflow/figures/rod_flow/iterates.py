@@ -53,7 +53,7 @@ neighbours, among those at which the iterates swing by at least 1/10000 of their
 restart. *Right*: the iterate error :math:`\|Z + (-1)^t X - w_t\| / \|X_w\|` (broad line), which is 1 for the
 centre alone (dots), the rod length over that at the restart (thin), and the line at 5%; above the panel for how
 many steps from the restart on the error stays below it without a break. Everything is dimensionless. A run that
-was below nine tenths of its threshold at the restart has nothing to predict and says so.
+never reached its threshold, or is below nine tenths of it at a restart that the config names, says so.
 
 All numbers are read from ``iterates.nc`` (replay stage); ``iterates_{part}.csv`` has every point drawn.
 """,
@@ -125,9 +125,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         _key(figure)
         fit(figure, [row[0] for row in rows], tall)
     table = numbers.table()
-    return Drawing(
-        figure, table, medians(table, "steps_predicted", "the number of steps predicted within 5%")
-    )
+    shows = medians(table, "steps_predicted", "the number of steps predicted within 5%")
+    return Drawing(figure, table, shows)
 
 
 def _has_steps(run: StoredRun) -> bool:

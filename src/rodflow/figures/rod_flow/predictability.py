@@ -29,8 +29,10 @@ from rodflow.figures.core.style import (
     lines_of,
     model_label,
     note,
+    process_marker,
     process_style,
     styled,
+    two_digits,
 )
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
@@ -66,7 +68,6 @@ _LINES: tuple[tuple[float, str, Dashes], ...] = ((1, "floor", "-"), (2, "twice",
 """Multiples of the floor with a line of their own, its name and dashes."""
 
 _FLOOR, _GREY = "#d9d9d9", "#595959"
-_MARKS = "os^D"
 _PANEL, _WIDE = 0.85, (2.2, 1)  # inches; the two panels of a row
 _VALUE = 42  # points: a column of numbers
 _BOX = {"facecolor": "white", "edgecolor": "none", "pad": 0.8}  # below words
@@ -146,15 +147,12 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         _key(figure, flows)
         fit(figure, [axes for axes, _ in grid], tall)
     table = numbers.table()
-    return Drawing(
-        figure,
+    shows = medians(
         table,
-        medians(
-            table,
-            "error_last_over_median_floor",
-            "the last tracking error over the median of the replicas'",
-        ),
+        "error_last_over_median_floor",
+        "the last tracking error over the median of the replicas'",
     )
+    return Drawing(figure, table, shows)
 
 
 def _draw_errors(
@@ -292,7 +290,7 @@ def _draw_ratios(
             axes.plot(
                 ratios["median"],
                 height,
-                marker=_MARKS[column % 4],
+                marker=process_marker(flow),
                 markersize=4,
                 linestyle="none",
                 color=style.color,
@@ -301,8 +299,7 @@ def _draw_ratios(
             )
             found.append(ratios["median"])
         if found:
-            mean = np.exp(np.mean(np.log(found)))
-            text = f"{mean:.3g}" if mean < 1000 else f"{mean:.0f}"
+            text = two_digits(np.exp(np.mean(np.log(found))))
             shift, color = (_VALUE * (column + 1), 0), style.text_color
             note(axes, text, (1, 0.5), shift=shift, ha="right", va="center", color=color)
     words = "\n".join(failures)

@@ -186,9 +186,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         _key(figure, [DISCRETE, *(p for p in shown if p != DISCRETE)])
         fit(figure, [row[0] for row in grid], tall)
     table = numbers.table()
-    return Drawing(
-        figure, table, medians(table, "alignment_median", "the median alignment of long rods")
-    )
+    shows = medians(table, "alignment_median", "each run's median of the cosine of long rods")
+    return Drawing(figure, table, shows)
 
 
 def _has_rod(run: StoredRun, process: str) -> bool:

@@ -33,7 +33,9 @@ from rodflow.figures.core.rows import (
 )
 from rodflow.figures.core.style import (
     THIN,
+    WHITE,
     Drawing,
+    Look,
     Numbers,
     end_labels,
     key,
@@ -50,8 +52,8 @@ FIGURE = FigureEntry(
     needs=("comparison", "trajectories"),
     order=1,
     caption=r"""
-*Claim*: from the onset on the sharpness of the discrete run stays at the threshold and the rod flows stay with
-it, while the stable flow, :math:`dz/dt = F(z) - z`, leaves it.
+*Claim* (Regis and Chewi, arXiv 2605.06821): from the onset on the sharpness of the discrete run stays at the
+threshold and the rod flows stay with it, while the stable flow, :math:`dz/dt = F(z) - z`, leaves it.
 
 Each row is one optimizer on the model ``{part}``; against the optimizer step are drawn the loss of the run, the
 relative difference of each flow's loss from it, the preconditioned sharpness over the stability threshold of
@@ -94,7 +96,9 @@ class _Quantity:
 
 _QUANTITIES = (
     _Quantity("loss", "loss of the run", own_loss, "log", False),
-    _Quantity("loss_difference", "difference of loss", loss_difference, "log", True),
+    _Quantity(
+        "loss_difference", "|loss / run's loss \N{MINUS SIGN} 1|", loss_difference, "log", True
+    ),
     _Quantity("sharpness_over_threshold", "sharpness / threshold", sharpness, "linear", True),
     _Quantity("tracking_error", "tracking error", tracking_error, "log", True),
 )
@@ -157,7 +161,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         for axes, curves in ends:
             _name_ends(axes, curves)
     table = numbers.table()
-    return Drawing(figure, table, medians(table, "tracking_error", "the last tracking error"))
+    shows = medians(table, "tracking_error", "the last tracking error")
+    return Drawing(figure, table, shows)
 
 
 def _draw_panel(
@@ -208,7 +213,8 @@ def _name_heights(axes: Axes, curves: Sequence[_Curve]) -> None:
         style = process_style(process)
         text = f"{style.short} ends at {curve.values[-1]:.2g} \u2191"
         shift = (-1, 3 + 8 * line)
-        note(axes, text, (1, 0), shift=shift, color=style.text_color, ha="right", room=False)
+        look: Look = {"color": style.text_color, "ha": "right", "bbox": WHITE, "room": False}
+        note(axes, text, (1, 0), shift=shift, **look)
 
 
 def _name_ends(axes: Axes, curves: Sequence[_Curve]) -> None:

@@ -12,9 +12,13 @@ from rodflow.figures.core.style import (
     FAINT,
     REFERENCE,
     Drawing,
+    Look,
     Numbers,
+    key,
+    process_marker,
     process_style,
     styled,
+    two_digits,
 )
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
@@ -27,7 +31,7 @@ FIGURE = FigureEntry(
 would be equally good.
 
 How many times closer to the discrete run a rod flow stays than the stable flow: the tracking error of the
-stable flow divided by that of the rod flow, as an ODE (circles) and in unit steps (squares). Filled marks, and
+stable flow divided by that of the rod flow, as an ODE (diamonds) and in unit steps (squares). Filled marks, and
 the numbers on the right, are at the last step; open marks divide the geometric means over the run. The ratio is
 dimensionless. A run in which one of the processes diverged has no mark but says so.
 
@@ -38,7 +42,10 @@ Errors come from ``comparison.nc``; ``tracking_summary.csv`` has every number dr
 
 _BASELINE = "stable"
 _FILLED = "error_last"
-_MARKS = {"error_last": "at the last step", "error_mean": "geometric mean over the run"}
+_MARKS = {
+    "error_last": "filled: at the last step",
+    "error_mean": "open: geometric mean over the run",
+}
 _APART = 0.62  # inches between columns of text
 
 
@@ -55,14 +62,14 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         axes.axvline(1, **REFERENCE)
         for line in chart.lines:
             _draw_line(chart, line, list(flows), numbers)
-        axes.set_xlabel("tracking error of the stable flow / of the rod flow")
+        axes.set_xlabel("tracking error of the stable flow / of the flow marked")
         for index, flow in enumerate(flows):
             style = process_style(flow)
             chart.write_head(_offset(index), style.short, color=style.color, fontweight="bold")
         if flows:
             heading = "at the last step"
             chart.write_head(_offset(len(flows) - 1), heading, color=FAINT, line=1)
-        _key(chart)
+        _key(chart, list(flows))
         chart.fit()
     table = numbers.table()
     return Drawing(
@@ -104,7 +111,7 @@ def _draw_line(chart: Forest, line: Line, flows: Sequence[str], numbers: Numbers
                 chart.axes.plot(
                     ratio,
                     height + shift,
-                    marker="os^D"[column % 4],
+                    marker=process_marker(flow),
                     markersize=4.5,
                     linestyle="none",
                     color=style.color,
@@ -115,34 +122,24 @@ def _draw_line(chart: Forest, line: Line, flows: Sequence[str], numbers: Numbers
                 if name == _FILLED:
                     last.append(ratio)
         if last:
-            text = f"{np.exp(np.mean(np.log(last))):.3g}"
+            text = two_digits(np.exp(np.mean(np.log(last))))
             chart.write(_offset(column), line.height, text, color=style.color)
     if failures:
         text = "; ".join(dict.fromkeys(failures))
         chart.write(-0.06, line.height, text, room=False, color="#595959")
 
 
-def _key(chart: Forest) -> None:
-    """What filled and open marks are, above the panel."""
+def _key(chart: Forest, flows: Sequence[str]) -> None:
+    """What the marks are, above the panel."""
+    look: Look = {"linestyle": "none", "markersize": 4.5}
+    marks = [(process_style(flow), process_marker(flow)) for flow in flows]
     handles = [
-        Line2D(
-            [],
-            [],
-            linestyle="none",
-            marker="o",
-            markersize=4.5,
-            color=FAINT,
-            markerfacecolor=FAINT if name == _FILLED else "white",
-            label=label,
-        )
-        for name, label in _MARKS.items()
+        Line2D([], [], color=style.color, marker=marker, label=style.label, **look)
+        for style, marker in marks
     ]
-    chart.axes.legend(
-        handles=handles,
-        loc="lower left",
-        bbox_to_anchor=(0, 1),
-        ncols=len(handles),
-        frameon=False,
-        handletextpad=0.1,
-        borderaxespad=0.2,
-    )
+    for name, label in _MARKS.items():
+        face = FAINT if name == _FILLED else "white"
+        handles.append(
+            Line2D([], [], color=FAINT, marker="o", markerfacecolor=face, label=label, **look)
+        )
+    key(chart.figure, handles)

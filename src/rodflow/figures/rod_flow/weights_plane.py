@@ -15,6 +15,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from rodflow.config.declarations import FigureEntry, one_of_each_kind
+from rodflow.figures.core.findings import medians
 from rodflow.figures.core.panels import fit, page, rows_of_panels
 from rodflow.figures.core.rows import onset
 from rodflow.figures.core.style import (
@@ -72,6 +73,7 @@ _HEIGHTS = {
 
 _COLUMNS = 3
 _PANEL = 1.75  # inches
+_AHEAD = 10  # steps
 _PALE = 0.15  # opacity of the area between the ends of the rods
 
 
@@ -95,7 +97,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
                     lower.set_ylabel(_HEIGHTS[ASIDE])
         _key(figure, runs)
         fit(figure, [row[0] for row in panels], tall)
-    return Drawing(figure, numbers.table())
+    table = numbers.table()
+    shows = medians(table, "distance_to_midpoint", "the distance to the midpoint in the end")
+    return Drawing(figure, table, shows)
 
 
 def _draw_run(upper: Axes, lower: Axes, run: StoredRun, numbers: Numbers) -> None:
@@ -242,13 +246,15 @@ def _name_sharpness(axes: Axes, view: View, numbers: Numbers) -> None:
             style = process_style(process)
             axes.plot(*place, marker="o", markersize=3.5, color=style.text_color, zorder=4)
             below = process == DISCRETE and end != ends[0]
+            ahead = places[ASIDE][min(at + _AHEAD, len(places[ASIDE]) - 1)]
+            falls = process == DISCRETE and ahead < place[1]  # words beside a path, not on it
             note(
                 axes,
                 f"{value:.2f}",
                 place,
                 coordinates=("data", "data"),
-                shift=(1, -3) if below else (-3, 4),
-                ha="left" if below else "center" if process == DISCRETE else "right",
+                shift=(1, -3) if below else (0 if falls else -3, 4),
+                ha="left" if below or falls else "right",
                 va="top" if below else "bottom",
                 color=style.text_color,
             )
