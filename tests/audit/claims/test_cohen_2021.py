@@ -120,6 +120,10 @@ def test_a_claim_is_silent_where_it_should(name: str) -> None:
     assert judged(name, make(**SILENT[name])).verdict == "not reached"
 
 
+def test_a_taylor_model_whose_loss_falls_without_limit_has_diverged() -> None:
+    assert judged("eos-taylor-diverges", make(taylor=-50.0)).verdict == "reproduced"
+
+
 def test_a_taylor_model_that_is_lost_has_diverged() -> None:
     run = make(taylor=0.1, lost="diverged at step 400")
     assert judged("eos-taylor-diverges", run).verdict == "reproduced"
