@@ -1,4 +1,4 @@
-"""Which curvature stays at a threshold: the loss's own for gradient descent, the preconditioned one for Adam.
+"""Which curvature stays at a threshold: the loss's own for gradient descent, the preconditioned one for the others.
 
 One column an optimizer (and model, if there are several), seeds on top of each other: the sharpness of the Hessian,
 that of the preconditioned Hessian over its threshold, and the preconditioner. How much the first and the last change
@@ -57,22 +57,23 @@ FIGURE = FigureEntry(
     per="model",
     needs=ALONG_RUNS,
     order=12,
-    runs=of_optimizers("gd", "adam"),
+    runs=of_optimizers("gd", "rmsprop", "adam", "adamw", "adam_frozen"),
     caption=r"""
-*Claim* (Cohen et al., arXiv 2207.14484): both optimizers are held at the threshold of the middle row. For
-gradient descent, where :math:`P = 1`, that also pins the curvature of the loss; under Adam it does not, because
-the preconditioner goes on changing, and the curvature of the loss may rise or fall (a factor away from 1). In
-the experiments of the paper it rises.
+*Claim* (Cohen et al., arXiv 2207.14484): each optimizer is held at the threshold of the middle row. For
+gradient descent, where :math:`P = 1`, that also pins the curvature of the loss; under RMSProp and Adam it does not,
+because the preconditioner goes on changing, and the curvature of the loss may rise or fall (a factor away from 1). In
+the experiments of the paper it rises. Once the preconditioner is frozen it is pinned too.
 
-Which curvature an optimizer holds, on the model ``{part}``: gradient descent and Adam, seeds on top of each
-other, against the optimizer step; everything is dimensionless. *Top*: the sharpness of the loss itself, the
+Which curvature an optimizer holds, on the model ``{part}``: gradient descent and adaptive methods, seeds on top of
+each other, against the optimizer step; everything is dimensionless. *Top*: the sharpness of the loss itself, the
 largest eigenvalue of its Hessian :math:`H`; for gradient descent the line is its threshold :math:`2/\eta`. The
 thick dashes are the straight line of least squares through its logarithms, from the onset (thin vertical
 dashes) to the end of the run, and the number is the factor by which that line grows. *Middle*: the largest
 eigenvalue of :math:`P^{-1/2} H P^{-1/2}` over its threshold, with the average over the last quarter of the run;
 the band is ±10%. *Bottom*: the preconditioner :math:`P`, one number a weight: geometric mean (line, with the
 factor by which it grows, taken as above) and quartiles over the weights. Weights whose second moment is 0
-throughout are left out, as the panel says. With several seeds the lowest and the highest number are written. A
+throughout are left out, as the panel says. Of AdamW and frozen Adam :math:`P` is the inverse of the alternating gain,
+which holds the learning rate. With several seeds the lowest and the highest number are written. A
 run that diverged (cross) or never reaches its threshold says so and has no factors.
 
 Sharpness is read from ``sharpness/``, the preconditioner from the second moment in the trajectory, onset and
