@@ -91,6 +91,22 @@ def galleries(place: Path) -> Iterator[Gallery]:
         yield Gallery(folder, str(made.get("config", "")), made.get("code", {}))
 
 
+def asking(root: Path) -> dict[str, list[str]]:
+    """Figure -> the experiments of a repository that draw it, by name.
+
+    Args:
+        root: of the repository, which has the configs.
+    """
+    found: dict[str, list[str]] = {}
+    for place in (root / "config.yaml", *sorted((root / "config").glob("*.yaml"))):
+        config = load(place)
+        sweeps = (config.get("sweeps") or {}).values()
+        parts = [config.get("figures") or [], *(sweep.get("figures") or [] for sweep in sweeps)]
+        for figure in dict.fromkeys(name for part in parts for name in part):
+            found.setdefault(figure, []).append(config["name"])
+    return found
+
+
 def _read(file: Path, content: bytes) -> dict[str, Any]:
     try:
         found = json.loads(content)

@@ -6,8 +6,10 @@ code is the present one.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
-from rodflow.audit.claims.catalogue import CLAIMS
+from rodflow.audit.claims.catalogue import CAUSES, CLAIMS
+from rodflow.audit.claims.cause import UNKNOWN
 from rodflow.audit.claims.claim import LISTS, TARGET, VERDICTS, Claim
 from rodflow.audit.committed import Entry, Gallery
 from rodflow.audit.markdown import escaped, table
@@ -197,36 +199,71 @@ def named_current(text: str) -> list[str]:
     return re.findall(rf"^\| `([^`/]+)/` \| [^|]+ \| {CURRENT} \|", text, re.M)
 
 
-def claims_by_paper(galleries: Sequence[Gallery], outdated: Mapping[str, Sequence[str]]) -> str:
-    """Every claim by paper, own targets last: what it was tested on, and the verdict with its range."""
+def claims_by_paper(quoted: Sequence[Gallery], asking: Mapping[str, Sequence[str]]) -> str:
+    """Every claim by paper, own targets last: what it was tested on, verdict and range, and the likeliest cause.
+
+    Args:
+        quoted: the galleries that are quoted.
+        asking: figure -> the experiments that have it, by which claims of no gallery are to be tested.
+    """
     papers = dict.fromkeys(claim.source for claim in CLAIMS if claim.listed == LISTS[0])
-    blocks = []
+    blocks = [
+        "# Claims by paper",
+        _MADE,
+        "Every claim that an audit judges. Verdicts and ranges are of the committed audits whose code is the "
+        "present one. A claim of which there is none names the experiments that test it. Of one that is not "
+        "reproduced the last column has the likeliest cause: size, seed, another setting, the paper or our own "
+        "target, or unknown; and the run that tells.",
+    ]
+    heads = ("claim", "our wording", "place", "tested on", "verdict and range", "likeliest cause")
     for source in (*papers, TARGET):
-        title = "Own targets" if source == TARGET else source
-        cells = [
-            (
-                f"`{one.id}`",
-                escaped(one.statement),
-                "" if source == TARGET else escaped(one.place),
-                _tested(one, galleries, outdated),
-            )
-            for one in CLAIMS
-            if one.source == source
-        ]
-        blocks += [f"## {title}", table(("claim", "our wording", "place", "tested on"), cells)]
-    return "\n\n".join(["# Claims by paper", *blocks]) + "\n"
+        claims = [one for one in CLAIMS if one.source == source]
+        own = source == TARGET
+        shown = [head for head in heads if not (own and head == "place")]
+        cells: list[tuple[str, ...]] = []
+        tested = 0
+        for one in claims:
+            found = _tested(one, quoted, asking)
+            tested += found.verdict != ""
+            place = () if own else (escaped(one.place),)
+            cells.append((f"`{one.id}`", escaped(one.statement), *place, *found))
+        title = "Own targets" if own else source
+        counted = f"{len(claims)} claims, {tested} with a current verdict."
+        blocks += [f"## {title}", counted, table(shown, cells)]
+    return "\n\n".join(blocks) + "\n"
+
+
+class _Tested(NamedTuple):
+    """What a claim was tested on, with which result, and why that is not the one claimed; each of several lines."""
+
+    where: str
+    verdict: str = ""
+    cause: str = ""
 
 
 def _tested(
-    claim: Claim, galleries: Sequence[Gallery], outdated: Mapping[str, Sequence[str]]
-) -> str:
-    found = []
-    for gallery in galleries:
-        for one in gallery.claims:
-            if one["id"] == claim.id and one["verdict"] != "not reached":
-                other = " (of other code)" if outdated[gallery.name] else ""
-                found.append(f"{gallery.name}{other}: {_verdict(one)}, {escaped(one['found'])}")
-    return "<br>".join(found) or "nothing yet"
+    claim: Claim, quoted: Sequence[Gallery], asking: Mapping[str, Sequence[str]]
+) -> _Tested:
+    """The galleries that say something about a claim; else which experiments would."""
+    rows = [
+        (
+            f"`{gallery.name}`",
+            f"{_verdict(entry)}: {escaped(entry['found'])}",
+            _cause(claim, gallery.name) if entry["verdict"] == "not reproduced" else "",
+        )
+        for gallery in quoted
+        for entry in gallery.claims
+        if entry["id"] == claim.id and entry["verdict"] != "not reached"
+    ]
+    if rows:
+        where, verdicts, causes = zip(*rows, strict=True)
+        return _Tested(*map("<br>".join, (where, verdicts, filter(None, causes))))
+    others = ", ".join(f"`{name}`" for name in asking.get(claim.figure, ()))
+    return _Tested(f"not yet; by {others}" if others else "nothing yet")
+
+
+def _cause(claim: Claim, experiment: str) -> str:
+    return escaped(str(CAUSES.get(claim.id, {}).get(experiment, UNKNOWN)))
 
 
 def brief(statement: str) -> str:

@@ -4,6 +4,7 @@ Each integrator of the flow has claims of its own, and its name is in theirs. Th
 macro step are this project's, and so are the claims about them.
 """
 
+from rodflow.audit.claims.cause import Cause, Causes
 from rodflow.audit.claims.claim import (
     MEDIAN,
     TARGET,
@@ -301,3 +302,52 @@ CLAIMS: tuple[Claim, ...] = (
     *_ON_DIGITS,
 )
 """In the order of the report."""
+
+_DIES_OUT = Cause(
+    "setting",
+    "replicas part from the run by rounding alone; where the oscillation dies out they come together again, and the "
+    "model's own error is left.",
+)
+
+CAUSES: Causes = {
+    "threshold-held-adaptive": {
+        "digits": Cause(
+            "setting",
+            "the first burst throws the sharpness to 0.49 of the threshold, and five of the 18 snapshots pass until it "
+            "is back. A longer run would say more.",
+            "vit/adam_scalar/seed1",
+        )
+    },
+    "rod-ode-at-floor": {"digits": _DIES_OUT},
+    "rod-unit-step-at-floor": {"digits": _DIES_OUT},
+    "rod-unit-step-tracks": {
+        "digits": Cause(
+            "setting",
+            "the one burst comes at step 241 of 300, so that the median of 13 snapshots falls between before and after "
+            "it. The rod flow opens a few steps early; after the burst it is five times nearer.",
+            "cnn/heavy_ball/seed1",
+        )
+    },
+    "rod-unit-step-without-momentum": {
+        "digits": Cause("target", "it was set for last errors, which are larger than those before.")
+    },
+    "rod-unit-step-iterates": {
+        "digits": Cause(
+            "setting",
+            "the oscillation comes in bursts and dies out; an error over the rod's length says nothing where there is "
+            "no rod (docs/theory.md, section 10).",
+            "mlp/gd/seed1",
+        )
+    },
+    "digits-rod-ode-rmsprop": {
+        "digits": Cause(
+            "target", "it was set for last errors, by which it is 37.", "mlp/rmsprop/seed1"
+        )
+    },
+    "digits-unit-step-matches-ode": {
+        "digits": Cause(
+            "unknown", "the median error of the unit step is 1.2 times the ODE's.", "mlp/adam/seed1"
+        )
+    },
+}
+"""Why single claims are not reproduced."""

@@ -1,6 +1,7 @@
 """Print every claim by paper, as Markdown.
 
-Beside each stands what it was tested on in the committed galleries, and the verdict with its range.
+Beside each stands what it was tested on in the committed galleries of the present code, the verdict with its range, and
+the likeliest cause where it is not reproduced. `rodflow results` writes the same to docs/claims.md.
 """
 
 import argparse
@@ -22,10 +23,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print them."""
-    from rodflow.audit.committed import galleries
+    from rodflow.audit.committed import asking, galleries
     from rodflow.audit.pages import claims_by_paper
 
-    found = list(galleries(args.audits))
-    outdated = {one.name: one.outdated(Path()) if one.code else [] for one in found}
-    print(claims_by_paper(found, outdated), end="")
+    found = galleries(args.audits)
+    current = [one for one in found if not one.code or not one.outdated(Path())]
+    print(claims_by_paper(current, asking(Path())), end="")
     return 0

@@ -1,4 +1,4 @@
-"""Write the pages that quote the committed galleries: docs/results.md, docs/gallery/README.md and README's table.
+"""Write the pages that quote the committed galleries: docs/results.md, docs/claims.md, their index, README's table.
 
 A gallery is quoted if the code and the settings that made it are the present ones. With --check nothing is written, and
 the exit status is 1 if a page says something else.
@@ -35,8 +35,8 @@ def run(args: argparse.Namespace) -> int:
 
 def pages(root: Path) -> dict[Path, str]:
     """Path -> what it should say."""
-    from rodflow.audit.committed import galleries
-    from rodflow.audit.pages import index, results, with_table
+    from rodflow.audit.committed import asking, galleries
+    from rodflow.audit.pages import claims_by_paper, index, results, with_table
 
     found = list(galleries(root / "docs/gallery"))
     outdated = {one.name: one.outdated(root) for one in found}
@@ -45,5 +45,6 @@ def pages(root: Path) -> dict[Path, str]:
     return {
         root / "docs/gallery/README.md": index(found, outdated),
         root / "docs/results.md": results(found, [one.name for one in current]),
+        root / "docs/claims.md": claims_by_paper(current, asking(root)),
         readme: with_table(readme.read_text(encoding="utf-8"), current),
     }
