@@ -5,7 +5,10 @@ import numpy as np
 import optax
 from jaxtyping import Array
 
+from rodflow.optimizers.alternation import alternating_gain, threshold
 from rodflow.optimizers.library import adam_frozen
+from rodflow.optimizers.optimizer_map import optimizer_map
+from rodflow.optimizers.thresholds import averaging_threshold
 
 FREEZE, RATE, B1, B2, EPS = 7, 0.1, 0.9, 0.99, 1e-8
 
@@ -56,3 +59,16 @@ def test_its_second_moment_stays_as_it_is_at_that_step() -> None:
         moments.append(np.asarray(optax.tree_utils.tree_get(state, "nu")))
     np.testing.assert_array_equal(moments[FREEZE - 1 :], [moments[FREEZE - 1]] * (21 - FREEZE))
     assert not np.array_equal(moments[FREEZE - 2], moments[FREEZE - 1])
+
+
+def test_its_threshold_is_that_of_adam_also_where_a_weight_never_has_a_gradient() -> None:
+    weights = jnp.zeros(5)
+    optimizer = optimizer_map(lambda w: jnp.sum(w**2), frozen(), weights)
+    state = optimizer.initial(weights)
+    for step in range(300):
+        state = optimizer.update(state, gradient(step).at[2].set(0))
+    moment = optax.tree_utils.tree_get(state.memory, "nu") / (1 - B2**FREEZE)
+    preconditioner = np.asarray(jnp.sqrt(moment) + EPS)
+    assert preconditioner[2] == np.float32(EPS)
+    found = threshold(alternating_gain(optimizer, state), preconditioner, RATE)
+    np.testing.assert_allclose(found, averaging_threshold(B1), rtol=1e-5)

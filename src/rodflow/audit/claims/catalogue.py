@@ -21,6 +21,7 @@ is known. No module here imports JAX.
 from rodflow.audit.claims import (
     adam_convergence,
     adam_in_continuous_time,
+    adam_levels,
     along_rod,
     central_flow,
     cohen_2021,
@@ -46,6 +47,7 @@ CLAIMS: tuple[Claim, ...] = (
     *cohen_2022.CLAIMS,
     *adam_in_continuous_time.CLAIMS,
     *adam_convergence.CLAIMS,
+    *adam_levels.CLAIMS,
     *scale_invariance.CLAIMS,
     *k_adam.CLAIMS,
 )

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from rodflow.analysis.equal_loss import curvature_at, equal_loss
 from rodflow.analysis.equilibrium import moving_average
@@ -42,8 +43,8 @@ the rate.
 
 Full-batch runs of each optimizer at several learning rates; everything is dimensionless. *Top*: sharpness of the
 preconditioned Hessian over its threshold, against the optimizer step; the band is ±10%. *Bottom*: sharpness of the
-Hessian against the training loss, averaged over 50 steps, on logarithmic axes; time goes to the right, where the loss
-is small. Dots are at equal loss, which is the largest of the last averages of a seed's runs: the geometric mean of the
+Hessian against the training loss, averaged over 50 steps, on a logarithmic axis; time goes to the right, where the
+loss is small. Dots are at equal loss, which is the largest of the last averages of a seed's runs: the geometric mean of the
 sharpness over the same 50 steps. Several lines of one colour are seeds. A cross ends the curve of a run that
 diverged.
 
@@ -135,7 +136,10 @@ def _dress(top: Axes, bottom: Axes, runs: Sequence[StoredRun], colors: dict[floa
     top.set_xlim(0, max(run.settings["steps"] for run in runs))
     top.set_xlabel("optimizer step")
     bottom.set_xscale("log")
-    bottom.set_yscale("log")
+    low, high = bottom.get_xlim()
+    bottom.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 30 * low else (1,)))
+    bottom.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    bottom.xaxis.set_minor_formatter(NullFormatter())
     bottom.invert_xaxis()
     bottom.set_xlabel("loss, 50-step average")
     title = f"{optimizer_label(runs[0].optimizer)}, {model_label(runs[0].model)}"

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Array
 
 from rodflow.config.declarations import ADAM, Optimizer, whole
 from rodflow.optimizers.tuned import Memory, Weights
@@ -27,6 +28,11 @@ def build(
     return optax.chain(scaling, optax.scale_by_learning_rate(learning_rate))
 
 
+def _root(moment: Array) -> Array:
+    """The square root, whose derivative at 0 is 0: a frozen moment of 0, of a weight without gradient, stays 0."""
+    return jnp.where(moment > 0, jnp.sqrt(jnp.where(moment > 0, moment, 1)), 0)
+
+
 def scale_by_frozen_adam(
     b1: float, b2: float, eps: float, freeze: int
 ) -> optax.GradientTransformation:
@@ -45,7 +51,7 @@ def scale_by_frozen_adam(
         nu = jax.tree.map(lambda new, old: jnp.where(count <= freeze, new, old), moved, state.nu)
         ahead = optax.tree.bias_correction(mu, b1, count)
         held = optax.tree.bias_correction(nu, b2, jnp.minimum(count, freeze))
-        updates = jax.tree.map(lambda m, v: m / (jnp.sqrt(v) + eps), ahead, held)
+        updates = jax.tree.map(lambda m, v: m / (_root(v) + eps), ahead, held)
         return updates, optax.ScaleByAdamState(count=count, mu=mu, nu=nu)
 
     return optax.GradientTransformation(init, update)
