@@ -31,7 +31,7 @@ from synthetic_results import EVERY_FLOW, FLOWS, STEPS
 
 NAMES = list(FIGURES)
 OF_RUNS = [name for name, entry in ((n, FIGURES[n]) for n in FIGURES) if not entry.of_no_run]
-OF_ONE = ("hyperparameters", "eos_gd", "eos_flow_comparison")  # optimizer
+OF_ONE = ("hyperparameters", "eos_gd", "eos_flow_comparison", "adam_levels")  # optimizer
 OF_MANY = [name for name in OF_RUNS if name not in OF_ONE]
 SAVED = now(NAMES, "thresholds")
 """Each, but in the quick tests only one, as to render a figure takes seconds."""

@@ -16,7 +16,7 @@ from synthetic_results import write_run
 LEVEL, SECOND = 0.2, (0.9, 0.95, 0.98)
 
 
-def tested(numbers: xr.Dataset) -> xr.Dataset:
+def with_test_loss(numbers: xr.Dataset) -> xr.Dataset:
     """A comparison with a test loss."""
     return numbers.assign(test_loss=numbers["sharpness_over_threshold"] * 0 + 0.5)
 
@@ -27,7 +27,7 @@ def write(
     decays = {"b1": 2 / (2 + LEVEL + (1 - b2) / b2), "b2": b2}
     return write_run(
         root / f"{b2}", "adam", "mlp", seed, flows=(), replicas=None, replays={},
-        hyperparameters=decays, compared=tested, diverged=diverged,
+        hyperparameters=decays, compared=with_test_loss, diverged=diverged,
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from rodflow.analysis.adam_bound import condition
 from rodflow.config.declarations import FigureEntry
 from rodflow.figures.core.panels import fit, rows_of_panels
-from rodflow.figures.core.style import Drawing, Look, Numbers, key, styled
+from rodflow.figures.core.style import Drawing, Look, Numbers, key, optimizer_label, styled
 from rodflow.figures.core.sweeps import hyperparameter, named, ordered_colors, varied
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
@@ -62,7 +62,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             Line2D([], [], color=color, label=rf"$\beta_2$ = {b2:g}", **_MARK)
             for b2, color in colors.items()
         ]
-        key(figure, handles)
+        key(figure, handles, title=optimizer_label(shown[0].optimizer) if shown else "")
         fit(figure, [left], _TALL)
     return Drawing(figure, numbers.table())
 

@@ -44,8 +44,8 @@ the rate.
 Full-batch runs of each optimizer at several learning rates; everything is dimensionless. *Top*: sharpness of the
 preconditioned Hessian over its threshold, against the optimizer step; the band is ±10%. *Bottom*: sharpness of the
 Hessian against the training loss, averaged over 50 steps, on a logarithmic axis; time goes to the right, where the
-loss is small. Dots are at equal loss, which is the largest of the last averages of a seed's runs: the geometric mean of the
-sharpness over the same 50 steps. Several lines of one colour are seeds. A cross ends the curve of a run that
+loss is small. Dots are at equal loss, which is the largest of the last averages of a seed's runs: the geometric mean
+of the sharpness over the same 50 steps. Several lines of one colour are seeds. A cross ends the curve of a run that
 diverged.
 
 Losses are read from the trajectories, sharpness from ``sharpness/`` and ``comparison.nc``; ``aeos_rates.csv`` has every
