@@ -53,5 +53,10 @@ CLAIMS: tuple[Claim, ...] = (
 )
 """Every claim that an audit judges, in the order of its report."""
 
-CAUSES: Causes = {**rod_flow.CAUSES, **few_weights.CAUSES, **edge_of_stability.CAUSES}
+CAUSES: Causes = {
+    **rod_flow.CAUSES,
+    **few_weights.CAUSES,
+    **edge_of_stability.CAUSES,
+    **cohen_2022.CAUSES,
+}
 """Why claims are not reproduced, as far as is known."""
