@@ -257,14 +257,15 @@ CAUSES: Causes = {
     "aeos-frozen-loses": {
         "cohen2022": Cause(
             "size",
-            "on the digits the raw sharpness falls under Adam, so that nothing is gained that could be lost; once frozen "
-            "the rod closes and the sharpness stays about where it is.",
+            "on the digits the raw sharpness falls under Adam, so that nothing is gained that could be lost; once "
+            "frozen the rod closes and the sharpness stays about where it is.",
         )
     },
     "aeos-small-rates-sharper-adam": {
         "cohen2022": Cause(
             "seed",
-            "between the two smaller rates seed 2 has 0.94; every other pair rises, the larger two rates by 1.3 to 1.9.",
+            "between the two smaller rates seed 2 has 0.94; every other pair rises, between the larger two rates by 1.3 "
+            "to 1.9.",
             "sweeps/rates/learning_rate=0.00256/mlp/adam/seed2",
         )
     },
