@@ -264,8 +264,8 @@ CAUSES: Causes = {
     "aeos-small-rates-sharper-adam": {
         "cohen2022": Cause(
             "seed",
-            "between the two smaller rates seed 2 has 0.94; every other pair rises, between the larger two rates by 1.3 "
-            "to 1.9.",
+            "between the two smaller rates seed 2 has 0.94; every other pair rises, the larger two rates by 1.3 to "
+            "1.9.",
             "sweeps/rates/learning_rate=0.00256/mlp/adam/seed2",
         )
     },
