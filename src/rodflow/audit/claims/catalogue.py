@@ -58,5 +58,6 @@ CAUSES: Causes = {
     **few_weights.CAUSES,
     **edge_of_stability.CAUSES,
     **cohen_2022.CAUSES,
+    **adam_levels.CAUSES,
 }
 """Why claims are not reproduced, as far as is known."""

@@ -266,7 +266,7 @@ CAUSES: Causes = {
             "seed",
             "between the two smaller rates seed 2 has 0.94; every other pair rises, the larger two rates by 1.3 to "
             "1.9.",
-            "sweeps/rates/learning_rate=0.00256/mlp/adam/seed2",
+            "sweeps/adam_rates/learning_rate=0.00256/mlp/adam/seed2",
         )
     },
 }
