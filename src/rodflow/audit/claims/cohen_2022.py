@@ -249,6 +249,14 @@ CLAIMS: tuple[Claim, ...] = (
 """In the order of the report."""
 
 CAUSES: Causes = {
+    "cross-entropy-rmsprop": {
+        "lee2026": Cause(
+            "setting",
+            "of theirs only the criterion is known here; the digits are fitted at once, and one seed of three stays at "
+            "its edge long enough to be judged.",
+            "mlp/rmsprop/seed1",
+        )
+    },
     "aeos-curvature-rmsprop": {
         "cohen2022": Cause(
             "seed", "it grows 1.3 and 1.2 times with the two others.", "mlp/rmsprop/seed1"
