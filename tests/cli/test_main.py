@@ -138,6 +138,17 @@ def test_tidy_follows_no_link_and_deletes_what_no_run_has(config, tmp_path, caps
     assert all(path.exists() for path in kept) and (outside / "mine.nc").exists()
 
 
+def test_before_a_run_the_files_are_named_by_which_its_audit_would_fail(config, tmp_path, capsys):
+    (tmp_path / "results/small/mlp/old").mkdir(parents=True)
+    (tmp_path / "results/small/mlp/old/discrete.nc").touch()
+    assert main(["check", "--quiet", "--workflow", "small.yaml"]) == 0
+    assert 'make tidy CONFIG="small.yaml" ARGS=--delete' in capsys.readouterr().out
+    main(["tidy", "--config", "small.yaml", "--delete"])
+    capsys.readouterr()
+    assert main(["check", "--quiet", "--workflow", "small.yaml"]) == 0
+    assert capsys.readouterr().out == ""
+
+
 def test_the_page_of_keys_is_that_of_the_schema(capsys):
     """After a change of a setting: rodflow keys > config/README.md."""
     assert keys.run(parser().parse_args(["keys"])) == 0

@@ -143,7 +143,10 @@ class _Auditor:
         found = self._missing(gone)
         found += [Problem(path, faults[path]) for path in sorted(faults.keys() - gone)]
         found += [
-            Problem(path, "belongs to no run or figure of the config: delete it")
+            Problem(
+                path,
+                "belongs to no run or figure of the config: delete it, as rodflow tidy --delete does",
+            )
             for path in sorted(self._stored() - expected)
         ]
         named = {problem.path for problem in found} | faults.keys()

@@ -8,6 +8,7 @@ import json
 from pathlib import Path
 
 from rodflow.cli import folders
+from rodflow.cli.commands.tidy import left_over
 from rodflow.config.overrides import changed
 from rodflow.config.settings import ConfigError, describe, load, resolve
 
@@ -22,7 +23,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--quiet", action="store_true", help="print nothing if it is right")
     parser.add_argument(
-        "--workflow", action="store_true", help="also whether Snakemake can be called here"
+        "--workflow",
+        action="store_true",
+        help="also whether Snakemake can be called here, and whether the results have files of no run",
     )
 
 
@@ -32,9 +35,16 @@ def run(args: argparse.Namespace) -> int:
         folders.refuse_without_cache()
     config = changed(load(args.config), args.overrides)
     try:
-        described = describe(resolve(config, args.config.parent))
+        experiment = resolve(config, args.config.parent)
     except ConfigError as error:
         raise ConfigError(f"{args.config}: {error}") from error
     if not args.quiet:
-        print(described)
+        print(describe(experiment))
+    root = Path("results", experiment.name)
+    if args.workflow and (left := left_over(root, experiment)):
+        # Said before the run, for the audit fails by it at the end.
+        print(
+            f"note: {root} has {len(left)} files of no run or figure of this config, which the audit will name as "
+            f'problems; delete them: make tidy CONFIG="{args.config}" ARGS=--delete'
+        )
     return 0

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from rodflow.config.experiment import Experiment
 from rodflow.config.plan import SUFFIXES, expected_files
 from rodflow.config.settings import load, resolve
 
@@ -29,7 +30,7 @@ def run(args: argparse.Namespace) -> int:
 
     experiment = resolve(load(args.config), args.config.parent)
     root = args.root or Path("results") / experiment.name
-    left = sorted(set(_stored(root)) - expected_files(experiment))
+    left = left_over(root, experiment)
     for place in left:
         print(root / place)
     if args.delete:
@@ -40,6 +41,11 @@ def run(args: argparse.Namespace) -> int:
     done = "deleted" if args.delete else "to delete: call it again with --delete"
     print(f"{len(left)} files {done}" if left else f"{root}: nothing to tidy")
     return 0
+
+
+def left_over(root: Path, experiment: Experiment) -> list[str]:
+    """Artifacts and figures of a results folder that no run or figure of the experiment has, relative to it, sorted."""
+    return sorted(set(_stored(root)) - expected_files(experiment))
 
 
 def _stored(root: Path) -> Iterator[str]:
