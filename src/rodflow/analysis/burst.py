@@ -1,4 +1,4 @@
-"""The first burst of a run: its sharpness from the onset of the threshold until it is below again, and as long on each side.
+"""The first burst of a run: its sharpness from the onset until below the threshold again, and as long on each side.
 
 A model that carries the oscillation overshoots the threshold as the run does, because an oscillation that has to grow
 first is late. One that takes it for settled does not.
