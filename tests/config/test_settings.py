@@ -547,6 +547,7 @@ EXIST = {
     "central": {"gd", "rmsprop_scalar", "rmsprop"},
     "central_unregularised": {"rmsprop_scalar", "rmsprop"},
     "edge": {"gd"},
+    "edge_unit_step": {"gd"},
     "adam_continuous": {"adam", "adamw"},
     "rod_macro": {"gd", "rmsprop_scalar", "rmsprop", "rmsprop_uncorrected", "adagrad"},
 }
@@ -554,6 +555,7 @@ WHY = {
     "central": "the central flow is built for gradient descent and RMSProp",
     "central_unregularised": "the central unregularised flow leaves the sharpness to a second moment",
     "edge": "the edge flow is written for gradient descent",
+    "edge_unit_step": "the edge unit step flow is written for gradient descent",
     "adam_continuous": "the adam continuous flow is written for Adam",
     "rod_macro": "the rod macro flow takes many steps at once only where no momentum rings and the step "
     "is linear in a small gradient",

@@ -9,6 +9,7 @@ import pytest
 from rodflow.config.catalogue import FLOWS
 from rodflow.dynamics.flows.central import CentralFlow
 from rodflow.dynamics.flows.closure import CovarianceClosure
+from rodflow.dynamics.flows.edge_unit_step import EdgeUnitStep
 from rodflow.dynamics.flows.rod import RodFlow
 from rodflow.optimizers.optimizer_map import optimizer_map
 from rodflow.optimizers.table import TABLE
@@ -170,6 +171,17 @@ def test_edge_flow_counts_the_stages_of_its_integrator():
     formed, multiplied, said, _ = counted(process, optimizer, counts, carry, units=1)
     assert said["gradients"] == 2 * said["hessian_products"] > 2 * 13
     assert multiplied == said["hessian_products"]
+    assert formed == said["gradients"] + said["hessian_products"]
+
+
+@pytest.mark.parametrize("substeps", [1, 3])
+def test_edge_flow_in_unit_steps_costs_two_gradients_and_a_product(substeps):
+    """As of the flow: the product goes with a backward pass at the centre."""
+    process = EdgeUnitStep(substeps=substeps)
+    optimizer, counts, carry = start(process)
+    formed, multiplied, said, _ = counted(process, optimizer, counts, carry)
+    assert said["gradients"] == 3 * 2 * substeps
+    assert multiplied == said["hessian_products"] == 3 * substeps
     assert formed == said["gradients"] + said["hessian_products"]
 
 

@@ -20,17 +20,28 @@ ERRORS = {
     "rod_unit_step": 1e-5,
     "rod_macro": 1e-4,
     "edge": 3e-3,
+    "edge_unit_step": 2e-5,
     "closure": 2.0,
     "central": 1e-2,
 }
 
 
-def make(kind: str = "one", square: float = 2 * EPS, **errors: float) -> MadeUpRun:
-    """A run at its threshold from ONSET on.
+def make(
+    kind: str = "one",
+    square: float = 2 * EPS,
+    overshoot: float = 0.05,
+    below: float = 0.99,
+    cost: float = 8.0,
+    **errors: float,
+) -> MadeUpRun:
+    """A run at its threshold from ONSET on, 5% above it in a first burst of 100 steps.
 
     Args:
         kind: of the toy.
-        square: of the rod from then on.
+        square: of the rod from the onset on.
+        overshoot: of the flows in that burst.
+        below: sharpness over threshold just after it.
+        cost: gradients of the edge flow in a unit of time.
         errors: flow -> its tracking error, in place of `ERRORS`.
     """
     flows = ERRORS | errors
@@ -45,13 +56,16 @@ def make(kind: str = "one", square: float = 2 * EPS, **errors: float) -> MadeUpR
         "steps": STEPS,
     }
     ratio = np.minimum(1, 0.9 + 0.1 * (at - START) / (ONSET - START))
+    burst = (at > ONSET) & (at < ONSET + 100)
+    heights = np.array([0.05, *[overshoot] * len(flows)])[:, None]
+    sharpness = np.where(at == ONSET + 100, below, np.where(burst, 1 + heights, ratio))
     error = np.outer([np.nan, *flows.values()], np.ones(at.size))
     comparison = xr.Dataset(
         {
-            "sharpness_over_threshold": (("process", "snapshot"), np.tile(ratio, (8, 1))),
+            "sharpness_over_threshold": (("process", "snapshot"), sharpness),
             "tracking_error": (("process", "snapshot"), error),
-            "status": ("process", ["completed"] * 8),
-            "onset": ("process", [float(ONSET)] * 8),
+            "status": ("process", ["completed"] * len(processes)),
+            "onset": ("process", [float(ONSET)] * len(processes)),
         },
         {"process": processes, "snapshot": at},
         {"settings": json.dumps(settings)},
@@ -61,6 +75,10 @@ def make(kind: str = "one", square: float = 2 * EPS, **errors: float) -> MadeUpR
     made_up = {
         "comparison": comparison,
         "discrete": xr.Dataset({"rod_length": ("step", rod)}, {"step": steps}),
+        "edge": xr.Dataset({"gradients": ("step", np.full(steps.size, cost))}, {"step": steps}),
+        "edge_unit_step": xr.Dataset(
+            {"gradients": ("step", np.full(steps.size, 2.0))}, {"step": steps}
+        ),
     }
     return MadeUpRun(Path("results/made/toy/gd/seed1"), made_up)
 
@@ -79,6 +97,11 @@ FAILURES: dict[str, dict[str, Any]] = {
     "toys-rod-unit-step-tracks": {"rod_unit_step": 4.0},
     "toys-rod-macro-step-tracks": {"rod_macro": 4.0},
     "toys-one-direction": {"edge": 5e-5, "kind": "two"},
+    "toys-edge-unit-step-tracks": {"edge_unit_step": 4.0},
+    "toys-edge-unit-step-nearer": {"edge_unit_step": 1e-3},
+    "toys-edge-unit-step-cost": {"cost": 5.0},
+    "toys-edge-flow-onset": {"overshoot": 0.0},
+    "toys-edge-unit-step-onset": {"overshoot": 0.06},
 }
 """Claim -> what a run is made with that disagrees with it."""
 
@@ -109,3 +132,8 @@ def test_another_problem_says_nothing(name: str) -> None:
 def test_two_curvatures_need_twice_the_square_of_the_oscillation() -> None:
     assert judged("toys-balance", make("two", square=4 * EPS)).verdict == "reproduced"
     assert judged("toys-balance", make("two")).verdict == "not reproduced"
+
+
+def test_a_run_that_does_not_leave_its_threshold_again_has_no_first_burst() -> None:
+    found = judged("toys-edge-unit-step-onset", make(below=1.0))
+    assert found.verdict == "not reached"

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from rodflow.analysis import edge
+from rodflow.analysis.burst import first_burst
+from rodflow.analysis.burst import overshoot as overshoot_of
 from rodflow.audit.claims.cause import Cause, Causes
 from rodflow.audit.claims.claim import (
     TARGET,
@@ -21,10 +23,12 @@ from rodflow.audit.claims.claim import (
 )
 from rodflow.audit.claims.measures import (
     MEDIAN_ERROR,
+    SHORTEST,
     demand,
     edge_error,
     edge_of,
     error_ratio,
+    failed,
     onset_of,
     over,
 )
@@ -88,7 +92,40 @@ def nearer(flow: str) -> Measure:
     return measure
 
 
+def overshoot(flow: str) -> Measure:
+    """How far a flow gets above the threshold in the first burst of the run, over how far the run does."""
+
+    def measure(run: StoredRun) -> Measured:
+        if failure := failed(run, flow):
+            return Measured(0.0, failure)
+        onset_of(run)
+        ratio = run.comparison["sharpness_over_threshold"]
+        burst = first_burst(ratio.sel(process=DISCRETE))
+        if burst is None:
+            raise NotApplicable("once reached, the threshold is not left")
+        if burst.above < SHORTEST:
+            raise NotApplicable(f"the first burst has {burst.above} snapshots above the threshold")
+        own, true = (overshoot_of(ratio.sel(process=name), burst) for name in (flow, DISCRETE))
+        where = f"steps {burst.first} to {burst.last}"
+        return Measured(own / true, f"{flow} {digits(own)}, run {digits(true)}, {where}")
+
+    return measure
+
+
+def cost_ratio(flow: str, reference: str) -> Measure:
+    """Gradients that a flow forms in a unit of time over those of another flow, both in the mean over the run."""
+
+    def measure(run: StoredRun) -> Measured:
+        demand(run, flow, reference)
+        own, other = (float(run.series(name)["gradients"].mean()) for name in (flow, reference))
+        return Measured(own / other, f"{flow} {digits(own)}, {reference} {digits(other)}")
+
+    return measure
+
+
 _BERTHIER = "Berthier 2026 (arXiv 2609.01034)"
+_MARION = "Marion 2026 (arXiv 2606.18080)"
+_UNIT = "edge flow (unit step)"
 _SLOW = toy("toys.py:one", eps=1e-3)
 
 CLAIMS: tuple[Claim, ...] = (
@@ -141,6 +178,7 @@ CLAIMS: tuple[Claim, ...] = (
             ("central", "central", "central flow"),
             ("rod_unit_step", "rod-unit-step", "rod flow (unit step)"),
             ("rod_macro", "rod-macro-step", "rod flow (macro step)"),
+            ("edge_unit_step", "edge-unit-step", _UNIT),
         )
     ),
     Claim(
@@ -155,6 +193,51 @@ CLAIMS: tuple[Claim, ...] = (
         allowed=at_least(10),
         about=toy("toys.py:two"),
         flow="edge",
+    ),
+    Claim(
+        id="toys-edge-unit-step-nearer",
+        source=TARGET,
+        statement=(
+            "On Berthier's toy at eps 1e-3 edge flow in its discrete form, one step a unit of time, is at least ten "
+            "times nearer to the run than in continuous time."
+        ),
+        quantity=over("edge flow", _UNIT),
+        measure=error_ratio("edge_unit_step")("edge"),
+        allowed=at_least(10),
+        about=_SLOW,
+        flow="edge_unit_step",
+    ),
+    Claim(
+        id="toys-edge-unit-step-cost",
+        source=TARGET,
+        statement="In its discrete form edge flow costs at most a third of what it costs in continuous time.",
+        quantity="gradients of the edge flow in a unit of time over those of the " + _UNIT,
+        measure=cost_ratio("edge", "edge_unit_step"),
+        allowed=at_least(3),
+        files=("comparison.nc", "edge.nc", "edge_unit_step.nc"),
+        about=toy(),
+        flow="edge_unit_step",
+    ),
+    *(
+        Claim(
+            id=f"toys-{stem}-onset",
+            source=_MARION,
+            statement=(
+                f"The {name} resolves the oscillation of the sharpness at the onset of the edge: in the first burst it "
+                "gets as far above the threshold as the run, within 10%."
+            ),
+            quantity="largest excess of sharpness over threshold in the run's first burst, flow over run",
+            measure=overshoot(flow),
+            allowed=Bound(0.9, 1.1),
+            about=toy(),
+            place="abstract",
+            flow=flow,
+            same_of=overshoot,
+        )
+        for flow, stem, name in (
+            ("edge", "edge-flow", "edge flow"),
+            ("edge_unit_step", "edge-unit-step", _UNIT),
+        )
     ),
 )  # fmt: skip
 """In the order of the report."""

@@ -7,6 +7,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from rodflow.analysis import edge
+from rodflow.analysis.burst import first_burst
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
 from rodflow.figures.core.findings import medians
 from rodflow.figures.core.panels import columns_of_panels, fit
@@ -45,8 +46,10 @@ near where one is unstable.
 Losses of a few weights, one column a run, against the optimizer step: preconditioned sharpness over the
 stability threshold (shown up to 1.6; line at 1); length of the rod, of the iterates and of the flows that have
 one, and of the central flow the root mean square of its oscillation; tracking error, the distance of a flow's
-centre from the midpoint of the iterates over the distance travelled since :math:`t_0`; and below, for each
-flow, the median of that error from the run's onset on. Dotted: :math:`t_0`; dashed: onset; a cross ends the
+centre from the midpoint of the iterates over the distance travelled since :math:`t_0`; the sharpness once more
+in the first burst of the run, from the onset of the threshold until it is below again and as long on each side,
+on which Marion 2026 (arXiv 2606.18080) judges the edge flow; and below, for each
+flow, the median of the tracking error from the run's onset on. Dotted: :math:`t_0`; dashed: onset; a cross ends the
 curve of a process that diverged. The toy of two weights is that of Berthier (arXiv 2609.01034); those with two
 unstable directions are our analogues.
 
@@ -54,7 +57,7 @@ Read from ``comparison.nc`` and the trajectories; ``few_weights.csv`` has every 
 """,
 )
 
-_TALL = [1.1, 1.1, 1.3, 1.2]  # inches
+_TALL = [1.1, 1.1, 1.3, 1.3, 1.3]  # inches
 _HIGHEST = 1.6  # of sharpness over threshold that is shown
 
 
@@ -80,6 +83,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     numbers = Numbers()
     with styled():
         figure, columns = columns_of_panels(_TALL, len(runs))
+        columns[0][-2].set_ylabel("sharpness / threshold,\nfirst burst")
         for column, run in zip(columns, runs, strict=True):
             for axes, (name, (title, of)) in zip(column, _QUANTITIES.items(), strict=False):
                 _panel(axes, run, name, of, numbers)
@@ -87,8 +91,10 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
                     axes.set_ylabel(title)
             column[0].set_title(f"{optimizer_label(run.optimizer)}, {run.model}", pad=12)
             mark_steps(column[:-1], run, named=False)
-            column[-2].set_xlabel("optimizer step")
-            for axes in column[:-2]:
+            _zoom(column[-2], run, numbers)
+            for axes in column[-3:-1]:
+                axes.set_xlabel("optimizer step")
+            for axes in column[:-3]:
                 axes.tick_params(labelbottom=False)
             _medians(column[-1], run, numbers, named=column is columns[0])
         key(figure, lines_of(dict.fromkeys(p for run in runs for p in run.processes)))
@@ -124,6 +130,23 @@ def _panel(
             axes.set_ylim(bottom=max(axes.get_ylim()[0], found.max() / 1e7))
     for process, step, height in lost:
         mark_end(axes, process, step, height)
+
+
+def _zoom(axes: Axes, run: StoredRun, numbers: Numbers) -> None:
+    """The sharpness in the first burst of the run; an empty panel where it has none."""
+    burst = first_burst(sharpness(run, DISCRETE))
+    if burst is None:
+        return
+
+    def inside(of: StoredRun, process: str) -> xr.DataArray:
+        return sharpness(of, process).sel(snapshot=slice(burst.first, burst.last))
+
+    draw_processes(axes, run, "sharpness_in_first_burst", inside, numbers)
+    axes.set_xlim(burst.first, burst.last)
+    shown = inside(run, DISCRETE).values
+    low, high = np.nanmin(shown), np.nanmax(shown)
+    axes.set_ylim(low - 0.3 * (high - low), high + 0.5 * (high - low))
+    axes.axhline(1, **THIN)
 
 
 def _medians(axes: Axes, run: StoredRun, numbers: Numbers, *, named: bool) -> None:
