@@ -35,7 +35,7 @@ def hyperparameters(name: str, decay: float = B1) -> dict[str, float]:
     """Those of a row, with values that all count within a few steps."""
     given = {"learning_rate": LEARNING_RATE, "momentum": decay, "b1": decay, "b2": B2, "eps": EPS}
     given |= {"weight_decay": 0.3, "initial_accumulator_value": 0.2, "beta": decay, "k": 2}
-    given |= {"trust_coefficient": 0.1, "decay_rate": 0.8, "factored_from": 2}
+    given |= {"trust_coefficient": 0.1, "decay_rate": 0.8, "factored_from": 2, "freeze": 2}
     return {key: given[key] for key in OPTIMIZERS[name].hyperparameters}
 
 

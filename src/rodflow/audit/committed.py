@@ -98,7 +98,7 @@ def asking(root: Path) -> dict[str, list[str]]:
         root: of the repository, which has the configs.
     """
     found: dict[str, list[str]] = {}
-    for place in (root / "config.yaml", *sorted((root / "config").glob("*.yaml"))):
+    for place in (*root.glob("config.yaml"), *sorted((root / "config").glob("*.yaml"))):
         config = load(place)
         sweeps = (config.get("sweeps") or {}).values()
         parts = [config.get("figures") or [], *(sweep.get("figures") or [] for sweep in sweeps)]

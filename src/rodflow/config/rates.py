@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from rodflow.config.messages import ConfigError
 
@@ -67,6 +67,13 @@ class Rate(BaseModel):
     )
     status: str = Field(description="Of the run, which ends with the window.")
     rule: str = Field(description="Digest of all that the onset depends on besides the rate.")
+
+    @field_validator("learning_rate", "onset", "highest", "length", mode="before")
+    @classmethod
+    def _number(cls, value: object) -> object:
+        if isinstance(value, bool):  # which Python takes for 0 or 1
+            raise ValueError("must be a number")
+        return value
 
     @property
     def part(self) -> float | None:

@@ -65,7 +65,8 @@ def varied(runs: Iterable[StoredRun], *always: str) -> list[str]:
     """
     found = [settings(run) for run in runs]
     names = dict.fromkeys(name for one in found for name in one)
-    several = [name for name in names if len({one.get(name) for one in found}) > 1]
+    # A schedule is a mapping, which no set takes.
+    several = [name for name in names if len({repr(one.get(name)) for one in found}) > 1]
     return [*dict.fromkeys([*always, *several])]
 
 
