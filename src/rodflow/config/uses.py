@@ -39,8 +39,8 @@ def code(
     """The digest of the code that decides what a stage gives.
 
     Args:
-        stage: "dataset", "train", "flow", "sharpness", "replay", "outputs", "comparison", "toy", "adam_region", "figure",
-            "manifest", or "audit".
+        stage: "dataset", "train", "flow", "sharpness", "replay", "outputs", "comparison", "toy", "adam_region",
+            "figure", "manifest", or "audit".
         settings: of the runs that it works on; of the data set for "dataset".
         flow: the flow that it integrates.
         figure: the figure that it draws.
