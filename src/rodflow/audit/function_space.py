@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import xarray as xr
 
-from rodflow.audit.curvature import losses_of
 from rodflow.audit import recompute
+from rodflow.audit.curvature import losses_of
 from rodflow.audit.recompute import OutputSample, Recomputed, relative_difference
 from rodflow.linalg.curvature import Loss
 from rodflow.problem.objective import Objective
