@@ -18,6 +18,7 @@ from rodflow.config.experiment import Experiment, Run
 from rodflow.figures.core.style import Drawing, save
 from rodflow.optimizers.table import TABLE
 from rodflow.problem import labelled, objective
+from rodflow.stages.outputs import outputs
 from rodflow.store import artifact
 from rodflow.store.manifest import write_manifest
 from rodflow.store.results import drawn_from
@@ -43,6 +44,8 @@ def write_results(
     hessian = jax.jit(jax.hessian(loss))
     for run in experiment.runs:
         store_run(root, run, experiment, np.asarray(weights), hessian)
+        if plan.has_outputs(run, experiment):
+            store_outputs(root, run, dataset)
     for kind, data in (("toy", toy()), ("adam_region", adam_region())):
         if f"{kind}.nc" in plan.expected_files(experiment):
             artifact.write(data, root / f"{kind}.nc", kind=kind, root=root)
@@ -85,6 +88,19 @@ def store_run(root: Path, run: Run, experiment: Experiment, weights: np.ndarray,
         options["settings"] = run.settings | own.get(kind, {})
         artifact.write(replayed, folder / f"{kind}.nc", kind=kind, inputs=inputs, **options)
     store_comparison(root, run, trajectories, sharpness, replays)
+
+
+def store_outputs(root: Path, run: Run, dataset: xr.Dataset) -> None:
+    paths = {process: root / run.path / f"{process}.nc" for process in run.processes}
+    loss, _ = objective.of_run(dataset, run.settings)
+    artifact.write(
+        outputs(loss, {name: artifact.read(path) for name, path in paths.items()}, 20),
+        root / run.path / "outputs.nc",
+        kind="outputs",
+        root=root,
+        settings=run.settings,
+        inputs={"dataset": root / "dataset.nc"} | paths,
+    )
 
 
 def store_comparison(

@@ -62,7 +62,7 @@ def write_run(
         learning_rate: step size.
         hyperparameters: other ones.
         replicas: the last tracking error of each replica, in units of LEVEL; None without replicas.
-        replays: "iterates" and "onset_window", those of `iterates` and `onset_window` unless given.
+        replays: "iterates", "onset_window" and "outputs", those of the functions of these names unless given.
         settings: others than usual.
         kernels: whether the discrete run is of a network with scale-invariant kernels.
         change: what to make of the trajectory of a process before it is stored.
@@ -109,7 +109,11 @@ def write_run(
         numbers = _with_floor(numbers, replicas)
     artifact.write(compared(numbers), folder / "comparison.nc", **where | {"kind": "comparison"})
     early = f"not started: discrete run diverged at step {diverged['discrete']}" if lost else ""
-    made = {"iterates": iterates(status=early), "onset_window": onset_window(status=early)}
+    made = {
+        "iterates": iterates(status=early),
+        "onset_window": onset_window(status=early),
+        "outputs": outputs(numbers),
+    }
     for kind, data in (made if replays is None else replays).items():
         path, status = folder / f"{kind}.nc", data.attrs["status"]
         artifact.write(data, path, **where | {"kind": kind}, status=status)
@@ -191,6 +195,13 @@ def onset_window(*, status: str = "", first: int = 70, last: int = 130) -> xr.Da
         attributes |= {"onset": np.nan}
         del attributes["centre"]
     return xr.Dataset(variables, {"step": steps}, attributes)
+
+
+def outputs(comparison: xr.Dataset, *, share: float = 0.5, status: str = "completed") -> xr.Dataset:
+    """Errors in function space that are a part of those in weights."""
+    flows = [process for process in comparison["process"].values if process != "discrete"]
+    error = share * comparison["tracking_error"].sel(process=flows)
+    return xr.Dataset({"output_error": error}, attrs={"status": status})
 
 
 def toy() -> xr.Dataset:

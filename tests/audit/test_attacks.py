@@ -39,7 +39,7 @@ CONFIG = {
     "flows": ["stable", "rod"],
     "figures": [
         *("tracking", "tracking_summary"),
-        *("iterates", "weights_plane", "toy", "adam_region"),
+        *("iterates", "weights_plane", "function_space", "toy", "adam_region"),
     ],
     "replicas": 2,
 }
@@ -53,6 +53,7 @@ ARTIFACTS = {
     "replicas": (f"{RUN}/replicas.nc", "adam_region.nc"),
     "iterates": (f"{RUN}/iterates.nc", f"{RUN}/onset_window.nc"),
     "onset_window": (f"{RUN}/onset_window.nc", f"{RUN}/iterates.nc"),
+    "outputs": (f"{RUN}/outputs.nc", f"{RUN}/replicas.nc"),
     "comparison": (f"{RUN}/comparison.nc", f"{RUN}/discrete.nc"),
     "toy": ("toy.nc", "dataset.nc"),
     "region of Adam": ("adam_region.nc", f"{RUN}/replicas.nc"),
@@ -300,6 +301,7 @@ FORGERIES = {
         f"{RUN}/comparison.nc": f"input replicas: {RUN}/replicas.nc is not the file it was made"
     },
     "iterates": {f"{RUN}/comparison.nc": f"input iterates: {RUN}/iterates.nc is not the file it"},
+    "outputs": {f"{RUN}/outputs.nc": "output_error is not output_distance over"},
     "comparison": {f"{RUN}/comparison.nc": "tracking_error["},
 }
 """Kind of the forged file, and who says so when the manifest is written again as well."""

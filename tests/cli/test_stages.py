@@ -26,7 +26,7 @@ EXPERIMENT = resolve(
         "snapshots": {"every": 5},
         "sharpness": {"count": 1, "tolerance": 0.1},
         "replicas": 1,
-        "figures": ["tracking", "toy"],
+        "figures": ["tracking", "function_space", "toy"],
     }
 )
 (RUN,) = EXPERIMENT.runs
@@ -106,6 +106,16 @@ CALLS = {
             output=[f"{FOLDER}/comparison.nc"],
         ),
         uses.modules("comparison", SETTINGS),
+    ),
+    "outputs": (
+        words(
+            "outputs",
+            settings=SETTINGS,
+            dataset=DATA,
+            trajectories=TRAJECTORIES,
+            output=f"{FOLDER}/outputs.nc",
+        ),
+        uses.modules("outputs", SETTINGS),
     ),
     "toy": (words("toy", output="stages/toy.nc"), uses.modules("toy")),
     "adam_region": (

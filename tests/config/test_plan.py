@@ -114,6 +114,15 @@ def test_only_what_is_drawn_is_run_again() -> None:
     assert close[SWEPT] == ()
 
 
+def test_a_run_is_measured_in_function_space_only_where_a_figure_shows_it() -> None:
+    experiment = resolve(CONFIG | {"figures": ["function_space"]})
+    assert {run.path for run in experiment.all_runs if plan.has_outputs(run, experiment)} == {
+        run.path for run in experiment.runs
+    }
+    assert "vit/gd/seed0/outputs.nc" in plan.expected_files(experiment)
+    assert "vit/gd/seed0/outputs.nc" not in plan.expected_files(resolve(CONFIG))
+
+
 def test_a_run_has_the_files_of_its_own_processes() -> None:
     experiment = resolve(CONFIG)
     files = plan.run_files(experiment.run("mlp/adam/seed0"), experiment)

@@ -5,7 +5,7 @@
 rule manifest:
     input:
         rules.dataset.output,
-        EXPERIMENT.files("trajectory", "sharpness", "replicas", "iterates", "onset_window", "comparison"),
+        EXPERIMENT.files("trajectory", "sharpness", "replicas", "iterates", "onset_window", "outputs", "comparison"),
         [f"{ROOT}/{path}" for figure in EXPERIMENT.figures for path in (*figure.sources, *figure.files)],
     output:
         update(f"{ROOT}/manifest.sha256"),

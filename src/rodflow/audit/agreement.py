@@ -70,7 +70,7 @@ _ERRORS = ("error_mean", "error_last")
 _NOT_JUDGED = (
     *("eigenvector", "residual", "raw_residual"),  # the sign is free; what is left of a search
     *("error", "raw_error", "missed_probability", "floor", "floor_mean", "floor_last"),  # random
-    *("tracking_error", "iterate_error"),  # by error_mean and error_last
+    *("tracking_error", "iterate_error", "output_error", "output_distance"),  # by _ERRORS
     # The oscillation, which is rounding until the rod opens; its size shows in loss_plus and loss_minus.
     *("rod_length", "half_extent", "gradient_norm", "actual", "predicted", "multiplier"),
     *("secant", "secant_over_threshold", "quotient", "quotient_over_threshold"),

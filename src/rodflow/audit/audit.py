@@ -29,7 +29,7 @@ import xarray as xr
 from rodflow.audit.claims.catalogue import CLAIMS
 from rodflow.audit.claims.claim import judge
 from rodflow.audit.pool import Map, pool
-from rodflow.audit.recompute import Recomputed, recompute_table
+from rodflow.audit.recompute import OutputSample, Recomputed, Sample, recompute_table
 from rodflow.audit.report import Report
 from rodflow.audit.runs import AGAIN, Found, check_run, lost_run
 from rodflow.config import plan
@@ -189,23 +189,29 @@ class _Auditor:
                 self._unchecked(f"{run.path}/comparison.nc", "not recomputed", run.path)
 
     def check_dataset(self, own_code: bool) -> None:
-        """Settings of the data set, and with it the eigenvectors of all runs."""
-        from rodflow.audit.curvature import check  # imports JAX
+        """Settings of the data set, and with it the eigenvectors and the outputs of all runs."""
+        from rodflow.audit import curvature, function_space  # import JAX
 
         settings = {k: v for k, v in self.experiment.dataset.items() if k != "archive"}
         faulty = frozenset(problem.path for problem in self.problems)
         dataset = self.found.read(self.root, "dataset.nc", "dataset", settings, faulty)
-        for one in self.found.samples if dataset is None else ():
-            self._unchecked(one.artifact, "eigenvectors not checked", "dataset.nc")
-        if dataset is not None:
-            left = [one for one in self.found.samples if not own_code and "own" in one.settings]
-            kept = [one for one in self.found.samples if own_code or "own" not in one.settings]
-            for checked in check(dataset, kept):
-                self.found.add(checked)
-            what = (
-                "eigenvectors not checked: the run uses code of the config's own, which was not run"
-            )
-            self.consequences += [Problem(one.artifact, what) for one in left]
+        of_eigenvectors, of_outputs = self.found.samples, self.found.outputs
+        unchecked = {one.artifact: "eigenvectors not checked" for one in of_eigenvectors}
+        unchecked |= {one.artifact: "outputs not checked" for one in of_outputs}
+        if dataset is None:
+            for path, what in unchecked.items():
+                self._unchecked(path, what, "dataset.nc")
+            return
+        samples: list[Sample | OutputSample] = [*of_eigenvectors, *of_outputs]
+        left = {one.artifact for one in samples if not own_code and "own" in one.settings}
+        found = (
+            *curvature.check(dataset, [s for s in of_eigenvectors if s.artifact not in left]),
+            *function_space.check(dataset, [s for s in of_outputs if s.artifact not in left]),
+        )
+        for checked in found:
+            self.found.add(checked)
+        why = "the run uses code of the config's own, which was not run"
+        self.consequences += [Problem(path, f"{unchecked[path]}: {why}") for path in sorted(left)]
 
     def draw_figures(self, each: Map) -> Iterator[tuple[plan.Figure, Recomputed | Problem]]:
         """The table of every figure, being drawn again from what it was drawn from, where that is sound so far."""

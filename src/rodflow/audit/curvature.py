@@ -12,7 +12,7 @@ Snapshots of all runs of a model go through one compiled program.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import equinox as eqx
@@ -23,6 +23,7 @@ import xarray as xr
 from jaxtyping import Array, Float
 
 from rodflow.audit.recompute import Recomputed, Sample
+from rodflow.config.values import Settings
 from rodflow.dynamics.amplitude import is_closed, quotient
 from rodflow.linalg.curvature import Loss
 from rodflow.problem import objective
@@ -58,17 +59,27 @@ class _Pair(NamedTuple):
         return f"{self.what} is {self.stored:.7g}, recomputed {self.expected:.7g}"
 
 
+def losses_of(dataset: xr.Dataset) -> Callable[[Settings], Loss]:
+    """The loss of the settings of a run, on one device; runs that share it get the same."""
+    losses: dict[str, Loss] = {}
+
+    def of(settings: Settings) -> Loss:
+        what = [settings.get(part) for part in ("dataset", "model", "criterion", "own")]
+        key = json.dumps(what, sort_keys=True)
+        if key not in losses:
+            on_one = {"compute": {**settings.get("compute", {}), "devices": 1}}
+            losses[key], _ = objective.of_run(dataset, {**settings, **on_one})
+        return losses[key]
+
+    return of
+
+
 def check(dataset: xr.Dataset, samples: Sequence[Sample]) -> Iterator[Recomputed]:
     """Verify the eigenpairs of samples of any models and optimizers on a data set."""
-    losses: dict[str, Loss] = {}
+    losses = losses_of(dataset)
     for one in samples:
-        what = [one.settings.get(part) for part in ("dataset", "model", "criterion", "own")]
-        key = json.dumps(what, sort_keys=True)
         try:
-            if key not in losses:
-                on_one = {"compute": {**one.settings.get("compute", {}), "devices": 1}}
-                losses[key], _ = objective.of_run(dataset, {**one.settings, **on_one})
-            pairs = list(_pairs(losses[key], one))
+            pairs = list(_pairs(losses(one.settings), one))
         except Exception as error:  # whatever a forged file may cause
             fault = f"cannot be checked: {error}"
             yield Recomputed(one.artifact, SOURCE, 0, float("inf"), ALLOWED, fault)

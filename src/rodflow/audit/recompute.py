@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 
@@ -74,6 +74,51 @@ def sample(
     beside = trajectory[names].sel(snapshot=vectors["snapshot"])
     numbers = sharpness.drop_dims("parameter")
     return Sample(path, settings, numbers, vectors.assign(beside.data_vars))
+
+
+@dataclass(frozen=True)
+class OutputSample:
+    """What is needed of a run to take a few of its outputs again.
+
+    Attributes:
+        artifact: the file with the errors in function space, relative to the results root.
+        settings: of the run.
+        stored: that file.
+        trajectories: process -> its weights at a few snapshots.
+    """
+
+    artifact: str
+    settings: Settings
+    stored: xr.Dataset
+    trajectories: Mapping[str, xr.Dataset]
+
+
+def output_sample(
+    path: str,
+    settings: Settings,
+    stored: xr.Dataset,
+    trajectories: Mapping[str, xr.Dataset],
+    count: int = 3,
+) -> OutputSample:
+    """Up to `count` snapshots of a run from t0 on, the first and the last among them.
+
+    Raises:
+        KeyError, ValueError: the file has not the processes and snapshots of the trajectories.
+    """
+    kept = trajectories["discrete"]["snapshot"].values
+    kept = kept[kept >= settings["start"]]
+    if stored["process"].values.tolist() != [one for one in trajectories if one != "discrete"]:
+        raise ValueError("it has other processes")
+    if stored["snapshot"].size and stored["snapshot"].values.tolist() != kept.tolist():
+        raise ValueError("it has other snapshots")
+    picked = kept[
+        np.unique(np.linspace(0, kept.size - 1, min(count, kept.size)).round().astype(int))
+    ]
+    few = {
+        process: data[["weights"]].sel(snapshot=np.intersect1d(picked, data["snapshot"]))
+        for process, data in trajectories.items()
+    }
+    return OutputSample(path, settings, stored, few)
 
 
 def relative_difference(stored: np.ndarray, fresh: np.ndarray) -> np.ndarray:

@@ -10,7 +10,14 @@ from typing import Any
 import xarray as xr
 
 from rodflow.analysis.comparison import compare
-from rodflow.audit.recompute import Recomputed, Sample, recompute, sample
+from rodflow.audit.recompute import (
+    OutputSample,
+    Recomputed,
+    Sample,
+    output_sample,
+    recompute,
+    sample,
+)
 from rodflow.config.experiment import Experiment, Run
 from rodflow.config.plan import run_files
 from rodflow.config.values import Settings
@@ -35,6 +42,7 @@ class Found:
     problems: list[Problem] = field(default_factory=list)
     recomputed: list[Recomputed] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    outputs: list[OutputSample] = field(default_factory=list)
     statuses: dict[str, str] = field(default_factory=dict)
 
     def add(self, one: Recomputed) -> None:
@@ -48,6 +56,7 @@ class Found:
         self.problems += other.problems
         self.recomputed += other.recomputed
         self.samples += other.samples
+        self.outputs += other.outputs
         self.statuses |= other.statuses
 
     def read(
@@ -93,6 +102,14 @@ def check_run(
             found.problems.append(Problem(path, f"does not fit its trajectory: {_words(error)}"))
         else:
             found.samples.append(one)
+    if "outputs" in data:
+        path = f"{run.path}/outputs.nc"
+        try:
+            found.outputs.append(
+                output_sample(path, run.settings, data["outputs"][""], trajectories)
+            )
+        except Exception as error:  # whatever a forged file may cause
+            found.problems.append(Problem(path, f"does not fit its trajectories: {_words(error)}"))
     complete = sum(map(len, data.values())) == len(run_files(run, experiment))
     if complete:
         path = f"{run.path}/comparison.nc"

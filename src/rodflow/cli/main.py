@@ -38,6 +38,7 @@ STAGES = (
     "flow",
     "sharpness",
     "replay",
+    "outputs",
     "comparison",
     "toy",
     "adam_region",

@@ -132,6 +132,12 @@ class Rules:
         return self.pattern([run for run in runs if plan.replays(run, self.experiment) == kinds])
 
     @property
+    def with_outputs(self) -> str:
+        """The pattern of the runs that are measured in function space."""
+        runs = self.experiment.all_runs
+        return self.pattern([run for run in runs if plan.has_outputs(run, self.experiment)])
+
+    @property
     def flow_pattern(self) -> str:
         """A pattern for the wildcard `flow`."""
         flows = dict.fromkeys(flow for run in self.experiment.all_runs for flow in run.flows)

@@ -455,7 +455,7 @@ class FigureEntry:
         per: what there is one figure for: the experiment, each model, each sweep that names it with the main runs it
             starts from, or all such sweeps together.
         needs: the artifacts of a run that it reads: "comparison", "trajectories", "sharpness", "iterates",
-            "onset_window"; or one of `OF_NO_RUN`.
+            "onset_window", "outputs"; or one of `OF_NO_RUN`.
         order: where it stands in the schema.
         runs: which of the runs are drawn.
         caption: reStructuredText in three paragraphs: the claim to look for, how to read the figure, and what it is

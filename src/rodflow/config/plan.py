@@ -78,15 +78,25 @@ def replays(run: Run, experiment: Experiment) -> tuple[str, ...]:
     """What is run again from the states of a run: "replicas", "iterates", "onset_window"."""
     if run.group:
         return ()
-    drawn = {
+    drawn = _needs(run, experiment)
+    wanted = {"replicas": experiment.replicas > 0, "iterates": "iterates" in drawn}
+    wanted["onset_window"] = "onset_window" in drawn
+    return tuple(kind for kind, yes in wanted.items() if yes)
+
+
+def has_outputs(run: Run, experiment: Experiment) -> bool:
+    """Whether a run is measured in function space, as a figure of it needs."""
+    return "outputs" in _needs(run, experiment)
+
+
+def _needs(run: Run, experiment: Experiment) -> set[str]:
+    """The kinds of artifacts that the figures of a run read."""
+    return {
         need
         for figure in figures(experiment)
         if run in figure.runs
         for need in FIGURES[figure.name].needs
     }
-    wanted = {"replicas": experiment.replicas > 0, "iterates": "iterates" in drawn}
-    wanted["onset_window"] = "onset_window" in drawn
-    return tuple(kind for kind, yes in wanted.items() if yes)
 
 
 MOST = 6
@@ -116,6 +126,8 @@ def run_files(run: Run, experiment: Experiment) -> dict[str, tuple[str, str]]:
         for path in _files(run, files)
     }
     found |= {f"{run.path}/{kind}.nc": (kind, "") for kind in replays(run, experiment)}
+    if has_outputs(run, experiment):
+        found[f"{run.path}/outputs.nc"] = ("outputs", "")
     return found | {f"{run.path}/comparison.nc": ("comparison", "")}
 
 

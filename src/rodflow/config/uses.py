@@ -39,8 +39,8 @@ def code(
     """The digest of the code that decides what a stage gives.
 
     Args:
-        stage: "dataset", "train", "flow", "sharpness", "replay", "comparison", "toy", "adam_region", "figure",
-            "manifest", or "audit".
+        stage: "dataset", "train", "flow", "sharpness", "replay", "outputs", "comparison", "toy", "adam_region",
+            "figure", "manifest", or "audit".
         settings: of the runs that it works on; of the data set for "dataset".
         flow: the flow that it integrates.
         figure: the figure that it draws.
@@ -66,6 +66,9 @@ def modules(
         own += [DATASETS.module(one["name"]) for one in settings if not is_own(one["name"])]
     if stage in _TRAINED:
         own += [module for one in settings for module in _named(one)]
+    if stage == "outputs":  # which takes no step
+        kinds = [one["model"]["kind"] for one in settings]
+        own += [MODELS.module(kind) for kind in kinds if not is_own(kind)]
     own += [f"rodflow.stages.{kind}" for kind in replays]
     own += [kind.module(name) for kind, name in _FIXED.get(stage, ())]
     own += [FLOWS.module(flow)] if flow else []
@@ -100,6 +103,8 @@ def of_experiment(experiment: Experiment) -> dict[str, str]:
     own["flow"] += tuple(flows)
     if replays:
         own["replay"] = modules("replay", *settings, replays=sorted(replays))
+    if with_outputs := [run.settings for run in runs if plan.has_outputs(run, experiment)]:
+        own["outputs"] = modules("outputs", *with_outputs)
     for source in sorted({path.removesuffix(".nc") for one in figures for path in one.sources}):
         if source in _FIXED:
             own[source] = modules(source)

@@ -101,6 +101,11 @@ class StoredRun:
         """Every iterate around the onset: see `rodflow.stages.onset_window`."""
         return self._artifact("onset_window", "onset_window")
 
+    @property
+    def outputs(self) -> xr.Dataset:
+        """How far the flows are in function space: see `rodflow.stages.outputs`."""
+        return self._artifact("outputs", "outputs")
+
     def series(self, process: str) -> xr.Dataset:
         """A trajectory without what is as long as the weights, which is not kept in memory."""
         return self._short(process, "trajectory")

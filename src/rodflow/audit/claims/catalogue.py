@@ -28,6 +28,7 @@ from rodflow.audit.claims import (
     cohen_2022,
     edge_of_stability,
     few_weights,
+    function_space,
     k_adam,
     minibatches,
     rod_flow,
@@ -38,6 +39,7 @@ from rodflow.audit.claims.claim import Claim
 
 CLAIMS: tuple[Claim, ...] = (
     *rod_flow.CLAIMS,
+    *function_space.CLAIMS,
     *along_rod.CLAIMS,
     *central_flow.CLAIMS,
     *few_weights.CLAIMS,

@@ -138,7 +138,7 @@ def _start(run: StoredRun) -> int:
     return artifact.settings(run.comparison)["start"]
 
 
-def _ratio(above: float, below: float) -> float:
+def ratio(above: float, below: float) -> float:
     """A quotient; inf above 0 and NaN for 0 over 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.float64(above) / np.float64(below))
@@ -222,7 +222,7 @@ def stable_over(flow: str, which: Literal["median", "largest"] = "median") -> Me
         demand(run, "stable")
         stable, own = _errors(run, "stable"), _errors(run, flow)
         note = f"{_words('stable', stable)}; {_words(flow, own)}"
-        return Measured(_ratio(getattr(stable, which), getattr(own, which)), note)
+        return Measured(ratio(getattr(stable, which), getattr(own, which)), note)
 
     return measure
 
@@ -249,7 +249,7 @@ def error_ratio(reference: str) -> Callable[[str], Measure]:
             demand(run, reference)
             own, other = _errors(run, flow), _errors(run, reference)
             note = f"{_words(flow, own)}; {_words(reference, other)}"
-            return Measured(_ratio(own.median, other.median), note)
+            return Measured(ratio(own.median, other.median), note)
 
         return measure
 
@@ -320,7 +320,7 @@ def over_floor(flow: str) -> Measure:
             raise NotApplicable("the experiment has no replicas")
         floor = float(run.comparison["floor_last"].median())
         own = _of(run, "error_last", flow)
-        return Measured(_ratio(own, floor), f"{flow} {digits(own)}, floor {digits(floor)}")
+        return Measured(ratio(own, floor), f"{flow} {digits(own)}, floor {digits(floor)}")
 
     return measure
 

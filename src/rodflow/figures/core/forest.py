@@ -6,10 +6,21 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.transforms import blended_transform_factory
 
 from rodflow.figures.core.panels import fit, rows_of_panels
-from rodflow.figures.core.style import BAND, Look, model_label, note, optimizer_label
+from rodflow.figures.core.style import (
+    BAND,
+    FAINT,
+    Look,
+    key,
+    model_label,
+    note,
+    optimizer_label,
+    process_marker,
+    process_style,
+)
 from rodflow.store.results import StoredRun
 
 _LINE, _APART = 0.2, 0.1  # inches
@@ -65,6 +76,20 @@ class Forest:
         """A heading of a column of text: as `write`, above the panel, in this line from below."""
         shift = (72 * offset, 6 + 12 * line)
         note(self.axes, text, (1, 1), shift=shift, ha="right", **font)
+
+    def key(self, flows: Sequence[str], filled: str, empty: str) -> None:
+        """Above the panel: the mark of each flow, and what filled and open ones are."""
+        look: Look = {"linestyle": "none", "markersize": 4.5}
+        marks = [(process_style(flow), process_marker(flow)) for flow in flows]
+        handles = [
+            Line2D([], [], color=style.color, marker=marker, label=style.label, **look)
+            for style, marker in marks
+        ]
+        handles += [
+            Line2D([], [], color=FAINT, marker="o", markerfacecolor=face, label=label, **look)
+            for label, face in ((filled, FAINT), (empty, "white"))
+        ]
+        key(self.figure, handles)
 
 
 def forest(runs: Sequence[StoredRun]) -> Forest:

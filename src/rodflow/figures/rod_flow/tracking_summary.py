@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.lines import Line2D
 
 from rodflow.config.declarations import FigureEntry
 from rodflow.figures.core.findings import medians
@@ -12,9 +11,7 @@ from rodflow.figures.core.style import (
     FAINT,
     REFERENCE,
     Drawing,
-    Look,
     Numbers,
-    key,
     process_marker,
     process_style,
     styled,
@@ -69,7 +66,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         if flows:
             heading = "at the last step"
             chart.write_head(_offset(len(flows) - 1), heading, color=FAINT, line=1)
-        _key(chart, list(flows))
+        chart.key(list(flows), _MARKS["error_last"], _MARKS["error_mean"])
         chart.fit()
     table = numbers.table()
     return Drawing(
@@ -127,19 +124,3 @@ def _draw_line(chart: Forest, line: Line, flows: Sequence[str], numbers: Numbers
     if failures:
         text = "; ".join(dict.fromkeys(failures))
         chart.write(-0.06, line.height, text, room=False, color="#595959")
-
-
-def _key(chart: Forest, flows: Sequence[str]) -> None:
-    """What the marks are, above the panel."""
-    look: Look = {"linestyle": "none", "markersize": 4.5}
-    marks = [(process_style(flow), process_marker(flow)) for flow in flows]
-    handles = [
-        Line2D([], [], color=style.color, marker=marker, label=style.label, **look)
-        for style, marker in marks
-    ]
-    for name, label in _MARKS.items():
-        face = FAINT if name == _FILLED else "white"
-        handles.append(
-            Line2D([], [], color=FAINT, marker="o", markerfacecolor=face, label=label, **look)
-        )
-    key(chart.figure, handles)
