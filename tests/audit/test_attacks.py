@@ -53,7 +53,7 @@ ARTIFACTS = {
     "replicas": (f"{RUN}/replicas.nc", "adam_region.nc"),
     "iterates": (f"{RUN}/iterates.nc", f"{RUN}/onset_window.nc"),
     "onset_window": (f"{RUN}/onset_window.nc", f"{RUN}/iterates.nc"),
-    "outputs": (f"{RUN}/outputs.nc", f"{RUN}/replicas.nc"),
+    "outputs": (f"{RUN}/outputs.nc", f"{RUN}/sharpness/discrete.nc"),
     "comparison": (f"{RUN}/comparison.nc", f"{RUN}/discrete.nc"),
     "toy": ("toy.nc", "dataset.nc"),
     "region of Adam": ("adam_region.nc", f"{RUN}/replicas.nc"),

@@ -187,6 +187,10 @@ class _Auditor:
             _KNOWN[stored.folder] = stored
             if not complete:
                 self._unchecked(f"{run.path}/comparison.nc", "not recomputed", run.path)
+                outputs = f"{run.path}/outputs.nc"
+                checked = {one.artifact for one in found.outputs}
+                if plan.has_outputs(run, self.experiment) and outputs not in checked:
+                    self._unchecked(outputs, "outputs not checked", run.path)
 
     def check_dataset(self, own_code: bool) -> None:
         """Settings of the data set, and with it the eigenvectors and the outputs of all runs."""

@@ -102,7 +102,8 @@ def check_run(
             found.problems.append(Problem(path, f"does not fit its trajectory: {_words(error)}"))
         else:
             found.samples.append(one)
-    if "outputs" in data:
+    # Outputs are those of all trajectories: where one is missing or faulty, nothing can be said of them.
+    if "outputs" in data and len(trajectories) == 1 + len(run.flows):
         path = f"{run.path}/outputs.nc"
         try:
             found.outputs.append(
