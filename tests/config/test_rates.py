@@ -172,6 +172,10 @@ def test_a_run_that_does_not_reach_its_threshold_is_listed_and_left_out() -> Non
     assert [run.path for run in experiment.all_runs] == ["mlp/sgd/seed1"]
 
 
+def test_where_no_run_reaches_its_threshold_there_is_nothing_to_run() -> None:
+    assert refusal(with_table(CONFIG, 1e9)).startswith("optimizers has nothing to run: ")
+
+
 def test_a_missing_table_is_refused_with_the_command_that_makes_it() -> None:
     assert refusal(CONFIG) == (
         "optimizers.gd.learning_rate is by_onset; the table has no complete search for mlp with these settings: "

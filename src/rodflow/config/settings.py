@@ -51,7 +51,7 @@ def resolve(config: Mapping[str, object], folder: str | Path = "") -> Experiment
     rates = scans.found(given, searches)
     chosen = scans.with_rates(options(given), rates)
     runs = main_runs(given, chosen)
-    return Experiment(
+    experiment = Experiment(
         name=given.name,
         dataset=dataset(given),
         criterion=criterion(given),
@@ -63,6 +63,12 @@ def resolve(config: Mapping[str, object], folder: str | Path = "") -> Experiment
         sharpness=given.sharpness.model_dump(),
         figures=tuple(given.figures),
     )
+    if not experiment.all_runs:
+        raise ConfigError(
+            "optimizers has nothing to run: by the table no rate of the grid reaches its threshold in time; write a "
+            "number for learning_rate, or give the models more steps and run rodflow choose"
+        )
+    return experiment
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
