@@ -153,8 +153,6 @@ def _head(axes: Axes, runs: Sequence[StoredRun], *, several: bool) -> None:
     name = optimizer_label(run.optimizer)
     axes.set_title(name, loc="left", pad=19, fontsize=7, fontweight="bold")
     own = [text.replace(" ", "") for text in hyperparameters(run)]
-    if decay := run.settings["optimizer"].get("weight_decay"):
-        own.append(f"decay={decay:g}")
     if several:
         own.insert(0, model_label(run.model))
     look: Look = {"room": False, "va": "bottom"}
