@@ -245,9 +245,9 @@ def _write_table(axes: Axes, lines: Sequence[_Line], numbers: Numbers) -> None:
     places = ((0.0, "left"), (0.5, "right"), (0.75, "right"), (1.0, "right"))
     heads = (
         "$\\eta$",
-        "mean of\n$S\\eta/2$",
-        "steps where\n$L$ rises",
-        "of these,\n$\\bar L$ falls",
+        "mean\n$S\\eta/2$",
+        "steps\n$L$ rises",
+        "of these\n$\\bar L$ falls",
     )
     for head, (place, side) in zip(heads, places, strict=True):
         note(axes, head, (place, 1), shift=(0, height + 6), ha=side)
@@ -281,7 +281,7 @@ def _describe(own: Sequence[_Line], numbers: Numbers) -> tuple[str, ...]:
                 numbers.add(line.run, DISCRETE, f"rising_while_falling[{line.name}]", move.falling)
     rising = [move.rising for move in moves]
     falling = [move.falling for move in moves if np.isfinite(move.falling)]
-    return f"{np.mean(means):.3f}", _percent(rising), _percent(falling)
+    return f"{np.mean(means):.2f}", _percent(rising), _percent(falling)
 
 
 def _percent(fractions: Sequence[float]) -> str:
