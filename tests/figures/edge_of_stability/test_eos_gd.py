@@ -115,7 +115,7 @@ def test_the_average_at_the_edge_is_written(drawing: Drawing, runs: list[StoredR
     mean = at_edge(ratio, "mse", 20).mean().item()
     table = rows_of(drawing.table, "discrete", f"mean_at_edge[{name(runs[1])}]")
     assert table["value"].item() == pytest.approx(mean)
-    assert f"{mean:.3f}" in words(drawing)
+    assert f"{mean:.2f}" in words(drawing)
 
 
 def test_a_diverged_run_is_said_in_words_and_ends_in_crosses(drawing: Drawing) -> None:
