@@ -11,6 +11,7 @@ from matplotlib.lines import Line2D
 
 from rodflow.analysis.adam_bound import condition
 from rodflow.config.declarations import FigureEntry
+from rodflow.figures.core.endings import note_endings
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.style import Drawing, Look, Numbers, key, optimizer_label, styled
 from rodflow.figures.core.sweeps import hyperparameter, named, ordered_colors, varied
@@ -58,6 +59,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             axes.set_yscale("log")
             axes.set_xlabel(r"$C(\beta_1, \beta_2)$")
             axes.set_ylabel(name.replace("_", " ") if name != "loss" else "training loss")
+        note_endings(left, runs)
         handles = [
             Line2D([], [], color=color, label=rf"$\beta_2$ = {b2:g}", **_MARK)
             for b2, color in colors.items()

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from rodflow.analysis import edge
 from rodflow.analysis.burst import first_burst
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.figures.core.endings import note_endings
 from rodflow.figures.core.findings import medians
 from rodflow.figures.core.panels import columns_of_panels, fit
 from rodflow.figures.core.rows import (
@@ -92,6 +93,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             column[0].set_title(f"{optimizer_label(run.optimizer)}, {run.model}", pad=12)
             mark_steps(column[:-1], run, named=False)
             _zoom(column[-2], run, numbers)
+            note_endings(column[0], [run])
             for axes in column[-3:-1]:
                 axes.set_xlabel("optimizer step")
             for axes in column[:-3]:

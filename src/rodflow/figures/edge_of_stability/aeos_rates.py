@@ -15,6 +15,7 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from rodflow.analysis.equal_loss import curvature_at, equal_loss
 from rodflow.analysis.equilibrium import moving_average
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.figures.core.endings import note_endings
 from rodflow.figures.core.marks import cross, curve, diverged, mark_threshold, threshold_key
 from rodflow.figures.core.panels import columns_of_panels, fit
 from rodflow.figures.core.rows import sharpness
@@ -74,6 +75,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
                 _draw_path(bottom, run, f"raw_sharpness[{name}]", color, numbers)
             _draw_equal(bottom, members, colors, numbers, names)
             _dress(top, bottom, members, colors)
+            note_endings(top, members)
         for axes, title in zip(
             grid[0], ("sharpness /\nthreshold", "sharpness of\nthe Hessian"), strict=True
         ):

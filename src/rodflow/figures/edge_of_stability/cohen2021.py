@@ -6,6 +6,7 @@ from itertools import chain
 import numpy as np
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.figures.core.endings import note_endings
 from rodflow.figures.core.findings import medians
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import mark_end, onset, sharpness
@@ -67,6 +68,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             if np.isfinite(reached := onset(run)):
                 axes.axvline(reached, **THIN, linestyle=DASHED)
             axes.set_xlim(0, run.settings["steps"])
+            note_endings(axes, [run])
             axes.set_title(f"{optimizer_label(run.optimizer)}, {run.model}", pad=10, fontsize=7)
             note(axes, ", ".join(_words(run)), (0.5, 1), shift=(0, 2), ha="center", va="bottom")
             axes.tick_params(labelleft=place % _COLUMNS == 0)
