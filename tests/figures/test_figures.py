@@ -329,7 +329,8 @@ def test_flows_may_be_missing_or_new(flows: tuple[str, ...], tmp_path: Path) -> 
 def test_several_models_and_seeds_are_told_apart(name: str, many: list[StoredRun]) -> None:
     drawing = draw(name, many)
     keys = drawing.table[["model", "optimizer", "seed"]].drop_duplicates()
-    assert len(keys) == len(many)
+    # Levels of minibatches are of the runs of one optimizer, its seeds in one mark.
+    assert len(keys) == len(many) or name == "minibatch_levels"
     text = "\n".join(words(drawing))
     assert "MLP" in text and "CNN" in text and "RMSProp" in text
 

@@ -28,6 +28,7 @@ from rodflow.figures.core.style import (
     Numbers,
     key,
     lines_of,
+    model_label,
     optimizer_label,
     process_style,
     styled,
@@ -90,7 +91,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
                 _panel(axes, run, name, of, numbers)
                 if column is columns[0]:
                     axes.set_ylabel(title)
-            column[0].set_title(f"{optimizer_label(run.optimizer)}, {run.model}", pad=12)
+            column[0].set_title(
+                f"{optimizer_label(run.optimizer)}, {model_label(run.model)}", pad=12
+            )
             mark_steps(column[:-1], run, named=False)
             _zoom(column[-2], run, numbers)
             note_endings(column[0], [run])
@@ -147,7 +150,8 @@ def _zoom(axes: Axes, run: StoredRun, numbers: Numbers) -> None:
     axes.set_xlim(burst.first, burst.last)
     shown = inside(run, DISCRETE).values
     low, high = np.nanmin(shown), np.nanmax(shown)
-    axes.set_ylim(low - 0.3 * (high - low), high + 0.5 * (high - low))
+    room = high - low or 1.0  # of a toy whose sharpness stays the same
+    axes.set_ylim(low - 0.3 * room, high + 0.5 * room)
     axes.axhline(1, **THIN)
 
 
@@ -161,7 +165,7 @@ def _medians(axes: Axes, run: StoredRun, numbers: Numbers, *, named: bool) -> No
             axes.plot(median, row, marker="o", markersize=4, color=color, label=flow)
             numbers.add(run, flow, "median_tracking_error", median)
     axes.set_xscale("log")
-    axes.set_ylim(len(flows) - 0.5, -0.5)
+    axes.set_ylim(max(len(flows), 1) - 0.5, -0.5)
     axes.set_yticks(
         range(len(flows)), [process_style(flow).short if named else "" for flow in flows]
     )

@@ -17,6 +17,7 @@ from rodflow.figures.core.style import (
     Numbers,
     key,
     lines_of,
+    model_label,
     note,
     optimizer_label,
     process_style,
@@ -69,7 +70,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
                 axes.axvline(reached, **THIN, linestyle=DASHED)
             axes.set_xlim(0, run.settings["steps"])
             note_endings(axes, [run])
-            axes.set_title(f"{optimizer_label(run.optimizer)}, {run.model}", pad=10, fontsize=7)
+            axes.set_title(
+                f"{optimizer_label(run.optimizer)}, {model_label(run.model)}", pad=10, fontsize=7
+            )
             note(axes, ", ".join(_words(run)), (0.5, 1), shift=(0, 2), ha="center", va="bottom")
             axes.tick_params(labelleft=place % _COLUMNS == 0)
             if place + _COLUMNS >= len(runs):

@@ -17,7 +17,7 @@ from rodflow.figures.core.rows import (
     show_on_log_scale,
     state_failures,
 )
-from rodflow.figures.core.style import Drawing, Numbers, key, lines_of, styled
+from rodflow.figures.core.style import Drawing, Numbers, key, lines_of, model_label, styled
 from rodflow.store.results import COMPLETED, StoredRun
 
 FIGURE = FigureEntry(
@@ -63,7 +63,7 @@ _QUANTITIES: dict[str, tuple[str, Callable[[StoredRun, str], xr.DataArray]]] = {
 def draw(runs: Sequence[StoredRun]) -> Drawing:
     """One row a run, one column a quantity, one line a process."""
     numbers = Numbers()
-    tall = [_PANEL] * len(runs)
+    tall, several = [_PANEL] * len(runs), len({run.model for run in runs}) > 1
     with styled():
         figure, rows = rows_of_panels(tall, len(_QUANTITIES))
         for line, run in zip(rows, runs, strict=True):
@@ -77,7 +77,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
                 if line is rows[0]:
                     axes.set_title(title, pad=12)
             mark_steps(line, run, named=line is rows[0])
-            describe_run(line[0], run)
+            describe_run(line[0], run, *([model_label(run.model)] if several else []))
             state_failures(line[0], [run])
         rows[-1][1].set_xlabel("optimizer step")
         share_steps(rows)
