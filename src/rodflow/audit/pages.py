@@ -20,6 +20,9 @@ from rodflow.store.results import rank
 BEGIN, END = "<!-- rodflow results: begin -->", "<!-- rodflow results: end -->"
 """Between these the table of README stands."""
 
+SHOWN = ("cifar10", "digits")
+"""The experiments whose claims README has one by one; of the others it has counts."""
+
 _MADE = "<!-- Made by `rodflow results` from the audits in docs/gallery; what is changed by hand is lost. -->"
 _HELD = "threshold-held-"
 _COLUMNS = {
@@ -51,11 +54,31 @@ def readme_table(quoted: Sequence[Gallery]) -> str:
             _verdict(one),
         )
         for gallery in quoted
+        if gallery.name in SHOWN
         for one in judged(gallery, LISTS[0])
     ]
     heads = ("claim", "paper", "ours", "the same of baselines", "verdict")
-    lines = [_counts(gallery) for gallery in quoted]
-    return "\n\n".join([table(heads, cells), *lines])
+    blocks = [table(heads, cells)] if cells else []
+    for listed in LISTS:
+        counts = ", ".join(f"{gallery.name} {_share(gallery, listed)}" for gallery in quoted)
+        blocks.append(f"{listed.capitalize()}s, reproduced of judged: {counts}.")
+    missed = dict.fromkeys(
+        f"`{one['id']}`"
+        for gallery in quoted
+        for one in judged(gallery, LISTS[0])
+        if _verdict(one).startswith("not reproduced")
+    )
+    if missed:
+        causes = "`docs/claims.md` has each with its likeliest cause"
+        blocks.append(f"Of papers, not reproduced somewhere: {', '.join(missed)}; {causes}.")
+    return "\n\n".join(blocks)
+
+
+def _share(gallery: Gallery, listed: str) -> str:
+    """How many of the claims of a list that could be judged are reproduced, such as "3/4"."""
+    verdicts = [_verdict(one) for one in judged(gallery, listed)]
+    decided = [word for word in verdicts if word.startswith(("reproduced", "not reproduced"))]
+    return f"{sum(word.startswith('reproduced') for word in decided)}/{len(decided)}"
 
 
 def with_table(readme: str, quoted: Sequence[Gallery]) -> str:
