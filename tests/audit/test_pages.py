@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from rodflow.audit import pages
 from rodflow.audit.claims.catalogue import CAUSES, CLAIMS
 from rodflow.audit.claims.claim import TARGET, Bound, Claim, Finding, Judgement, Measured
 from rodflow.audit.committed import Gallery, GalleryUnreadable, asking, galleries
@@ -101,18 +102,30 @@ def test_what_did_not_reproduce_keeps_its_place(gallery: Gallery) -> None:
     assert "`own` (own target)" in failed
 
 
-def test_the_table_of_readme_has_claim_paper_range_baselines_and_verdict(gallery: Gallery) -> None:
+def test_the_table_of_readme_has_claim_paper_range_baselines_and_verdict(
+    gallery: Gallery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "SHOWN", ("made",))
     text = readme_table([gallery])
     assert lines(text, "It is rod-ode-tracks") == [
         "| It is rod-ode-tracks | Anyone 2030 (arXiv 3001.00001), our reading | made: 0.70 to 3.3; 1 of 2 runs 0.5 to "
         "1 | central 0.60 to 0.80 | not reproduced; does not discriminate |"
     ]
-    assert "own targets: 0 reproduced, 1 not reproduced" in text
+
+
+def test_of_other_experiments_readme_has_counts_and_what_did_not_reproduce(
+    gallery: Gallery,
+) -> None:
+    text = readme_table([gallery])
+    assert not lines(text, "It is rod-ode-tracks")
+    assert "Claims of papers, reproduced of judged: made 1/2." in text
+    assert "Own targets, reproduced of judged: made 0/1." in text
+    assert "Of papers, not reproduced somewhere: `rod-ode-tracks`;" in text
 
 
 def test_readme_keeps_what_stands_around_its_table(gallery: Gallery) -> None:
     before = with_table(f"A\n{BEGIN}\nbefore\n<!-- rodflow results: end -->\nB\n", [gallery])
-    assert before.startswith(f"A\n{BEGIN}\n| claim") and before.endswith(
+    assert before.startswith(f"A\n{BEGIN}\nClaims of papers") and before.endswith(
         "<!-- rodflow results: end -->\nB\n"
     )
     assert "before" not in before and with_table(before, [gallery]) == before

@@ -59,9 +59,11 @@ def readme_table(quoted: Sequence[Gallery]) -> str:
     ]
     heads = ("claim", "paper", "ours", "the same of baselines", "verdict")
     blocks = [table(heads, cells)] if cells else []
-    for listed in LISTS:
-        counts = ", ".join(f"{gallery.name} {_share(gallery, listed)}" for gallery in quoted)
-        blocks.append(f"{listed.capitalize()}s, reproduced of judged: {counts}.")
+    for listed, name in zip(LISTS, ("Claims of papers", "Own targets"), strict=True):
+        shares = ((gallery.name, _share(gallery, listed)) for gallery in quoted)
+        counts = ", ".join(f"{of} {share}" for of, share in shares if share)
+        if counts:
+            blocks.append(f"{name}, reproduced of judged: {counts}.")
     missed = dict.fromkeys(
         f"`{one['id']}`"
         for gallery in quoted
@@ -75,10 +77,11 @@ def readme_table(quoted: Sequence[Gallery]) -> str:
 
 
 def _share(gallery: Gallery, listed: str) -> str:
-    """How many of the claims of a list that could be judged are reproduced, such as "3/4"."""
+    """How many of the claims of a list that could be judged are reproduced, such as "3/4"; "" where none could."""
     verdicts = [_verdict(one) for one in judged(gallery, listed)]
     decided = [word for word in verdicts if word.startswith(("reproduced", "not reproduced"))]
-    return f"{sum(word.startswith('reproduced') for word in decided)}/{len(decided)}"
+    held = sum(word.startswith("reproduced") for word in decided)
+    return f"{held}/{len(decided)}" if decided else ""
 
 
 def with_table(readme: str, quoted: Sequence[Gallery]) -> str:
