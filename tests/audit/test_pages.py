@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from rodflow.audit import pages
+from rodflow.audit import pages as written_pages
 from rodflow.audit.claims.catalogue import CAUSES, CLAIMS
 from rodflow.audit.claims.claim import TARGET, Bound, Claim, Finding, Judgement, Measured
 from rodflow.audit.committed import Gallery, GalleryUnreadable, asking, galleries
@@ -105,7 +105,7 @@ def test_what_did_not_reproduce_keeps_its_place(gallery: Gallery) -> None:
 def test_the_table_of_readme_has_claim_paper_range_baselines_and_verdict(
     gallery: Gallery, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pages, "SHOWN", ("made",))
+    monkeypatch.setattr(written_pages, "SHOWN", ("made",))
     text = readme_table([gallery])
     assert lines(text, "It is rod-ode-tracks") == [
         "| It is rod-ode-tracks | Anyone 2030 (arXiv 3001.00001), our reading | made: 0.70 to 3.3; 1 of 2 runs 0.5 to "
@@ -164,7 +164,7 @@ def test_claims_by_paper_say_what_they_were_tested_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "experiment", "words"),
     [
-        ("rod-unit-step-tracks", "digits", "| setting (cnn/heavy_ball/seed1): the one burst"),
+        ("rod-unit-step-tracks", "digits", "| setting (cnn/heavy_ball/seed1): at the rate"),
         ("rod-unit-step-tracks", "other", "| unknown: not looked into yet. |"),
         ("central-tracks", "digits", "| unknown: not looked into yet. |"),
     ],

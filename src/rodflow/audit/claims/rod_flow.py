@@ -315,8 +315,8 @@ CAUSES: Causes = {
     "rod-unit-step-tracks": {
         "digits": Cause(
             "setting",
-            "at the rate that the rule chooses, 2.6, the onset is at step 50 and the rod flow in unit steps diverges at "
-            "step 95. With momentum near 1 and so large a rate the rod moves far in a unit step.",
+            "at the rate that the rule chooses, 2.6, the onset is at step 50 and the rod flow in unit steps diverges "
+            "at step 95.",
             "cnn/heavy_ball/seed1",
         )
     },
