@@ -18,6 +18,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from audited_results import rewrite, seal, write_results
+from representatives import now
 from rodflow.audit import audit as audit_module
 from rodflow.audit import curvature
 from rodflow.audit.audit import audit
@@ -319,15 +320,7 @@ def said(root: Path, experiment: Experiment) -> Callable[[str], list[tuple[str, 
     return of
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        kind
-        if kind in ("discrete run", "comparison")
-        else pytest.param(kind, marks=pytest.mark.slow)
-        for kind in FORGERIES
-    ],
-)
+@pytest.mark.parametrize("kind", now(FORGERIES, "discrete run", "comparison"))
 def test_forged_file_and_manifest_are_named_by_what_was_made_from_it(kind, said):
     lines = said(kind)
     for place, words in FORGERIES[kind].items():

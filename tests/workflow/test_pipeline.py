@@ -421,7 +421,7 @@ def test_a_call_from_elsewhere_takes_the_clones_config(tree, tmp_path, snakefile
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("killed", ["all", pytest.param("snakemake", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("killed", ["all", "snakemake"])
 def test_a_killed_run_leaves_whole_files_and_the_next_call_finishes(
     killed, shared, tmp_path, monkeypatch
 ):

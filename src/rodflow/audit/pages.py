@@ -68,7 +68,7 @@ def readme_table(quoted: Sequence[Gallery]) -> str:
         f"`{one['id']}`"
         for gallery in quoted
         for one in judged(gallery, LISTS[0])
-        if _verdict(one).startswith("not reproduced")
+        if one["verdict"] == VERDICTS[1]
     )
     if missed:
         causes = "`docs/claims.md` has each with its likeliest cause"
@@ -78,10 +78,8 @@ def readme_table(quoted: Sequence[Gallery]) -> str:
 
 def _share(gallery: Gallery, listed: str) -> str:
     """How many of the claims of a list that could be judged are reproduced, such as "3/4"; "" where none could."""
-    verdicts = [_verdict(one) for one in judged(gallery, listed)]
-    decided = [word for word in verdicts if word.startswith(("reproduced", "not reproduced"))]
-    held = sum(word.startswith("reproduced") for word in decided)
-    return f"{held}/{len(decided)}" if decided else ""
+    held, missed = (gallery.summary["claims"][listed][verdict] for verdict in VERDICTS[:2])
+    return f"{held}/{held + missed}" if held + missed else ""
 
 
 def with_table(readme: str, quoted: Sequence[Gallery]) -> str:
