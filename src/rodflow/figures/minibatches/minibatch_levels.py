@@ -265,7 +265,17 @@ def _draw_batch_sharpness(axes: Axes, batches: Sequence[_Batch], numbers: Number
             axes.errorbar(batch.size, mean, error, fmt="none", ecolor=FAINT, elinewidth=0.9)
     if "momentum" in (given := batches[0].runs[0].settings["optimizer"]):
         b = given["momentum"]
-        axes.axhline((1 - b) / (1 + b), color=FAINT, linewidth=0.8, linestyle=DASHED)
+        small = (1 - b) / (1 + b)
+        axes.axhline(small, color=FAINT, linewidth=0.8, linestyle=DASHED)
+        below: Look = {"va": "top", "ha": "right", "color": FAINT, "room": False}
+        note(
+            axes,
+            r"$2(1-\beta)/\eta$",
+            (1, small),
+            coordinates=("axes fraction", "data"),
+            shift=(0, -1),
+            **below,
+        )
 
 
 def _draw_along(
@@ -308,7 +318,7 @@ def _name_batches(axes: Axes, batches: Sequence[_Batch]) -> None:
                 )
             )
     end_labels(axes, ends, apart=7)
-    note(axes, "batch size", (1, 0), shift=(4, 2), va="bottom", color=FAINT)
+    note(axes, "batch size", (1, 1), shift=(4, 0), va="center", color=FAINT)
 
 
 def _state_failures(axes: Axes, batches: Sequence[_Batch]) -> None:
