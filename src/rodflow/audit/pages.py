@@ -21,7 +21,7 @@ BEGIN, END = "<!-- rodflow results: begin -->", "<!-- rodflow results: end -->"
 """Between these the table of README stands."""
 
 SHOWN = ("cifar10", "digits")
-"""The experiments whose claims README has one by one; of the others it has counts."""
+"""README has the claims of the first of these that is quoted one by one; of the others it has counts."""
 
 _MADE = "<!-- Made by `rodflow results` from the audits in docs/gallery; what is changed by hand is lost. -->"
 _HELD = "threshold-held-"
@@ -45,6 +45,8 @@ def readme_table(quoted: Sequence[Gallery]) -> str:
     """What the papers claim and what these galleries have, for README."""
     if not quoted:
         return "No committed gallery is of the present code; `docs/gallery/README.md` says of which each is."
+    by_name = {gallery.name: gallery for gallery in quoted}
+    shown = [by_name[name] for name in SHOWN if name in by_name][:1]
     cells = [
         (
             brief(one["statement"]),
@@ -53,17 +55,16 @@ def readme_table(quoted: Sequence[Gallery]) -> str:
             _baselines(one),
             _verdict(one),
         )
-        for gallery in quoted
-        if gallery.name in SHOWN
+        for gallery in shown
         for one in judged(gallery, LISTS[0])
     ]
     heads = ("claim", "paper", "ours", "the same of baselines", "verdict")
     blocks = [table(heads, cells)] if cells else []
-    for listed, name in zip(LISTS, ("Claims of papers", "Own targets"), strict=True):
-        shares = ((gallery.name, _share(gallery, listed)) for gallery in quoted)
-        counts = ", ".join(f"{of} {share}" for of, share in shares if share)
-        if counts:
-            blocks.append(f"{name}, reproduced of judged: {counts}.")
+    for listed, name in zip(LISTS, ("claims of papers", "own targets"), strict=True):
+        held, found = map(sum, zip(*(_share(one, listed) for one in quoted), strict=True))
+        blocks.append(
+            f"Of {found} verdicts on {name}, over all experiments, {held} are *reproduced*."
+        )
     missed = dict.fromkeys(
         f"`{one['id']}`"
         for gallery in quoted
@@ -76,10 +77,10 @@ def readme_table(quoted: Sequence[Gallery]) -> str:
     return "\n\n".join(blocks)
 
 
-def _share(gallery: Gallery, listed: str) -> str:
-    """How many of the claims of a list that could be judged are reproduced, such as "3/4"; "" where none could."""
+def _share(gallery: Gallery, listed: str) -> tuple[int, int]:
+    """How many of the claims of a list are reproduced, and of how many that could be judged."""
     held, missed = (gallery.summary["claims"][listed][verdict] for verdict in VERDICTS[:2])
-    return f"{held}/{held + missed}" if held + missed else ""
+    return held, held + missed
 
 
 def with_table(readme: str, quoted: Sequence[Gallery]) -> str:
