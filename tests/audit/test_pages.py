@@ -118,14 +118,14 @@ def test_of_other_experiments_readme_has_counts_and_what_did_not_reproduce(
 ) -> None:
     text = readme_table([gallery])
     assert not lines(text, "It is rod-ode-tracks")
-    assert "Over all experiments, reproduced claims of papers: 1 of 2 verdicts." in text
-    assert "Own targets, reproduced of judged: made 0/1." in text
+    assert "Of 2 verdicts on claims of papers, over all experiments, 1 are *reproduced*." in text
+    assert "Of 1 verdicts on own targets, over all experiments, 0 are *reproduced*." in text
     assert "Of papers, not reproduced somewhere: `rod-ode-tracks`;" in text
 
 
 def test_readme_keeps_what_stands_around_its_table(gallery: Gallery) -> None:
     before = with_table(f"A\n{BEGIN}\nbefore\n<!-- rodflow results: end -->\nB\n", [gallery])
-    assert before.startswith(f"A\n{BEGIN}\nOver all experiments") and before.endswith(
+    assert before.startswith(f"A\n{BEGIN}\nOf 2 verdicts") and before.endswith(
         "<!-- rodflow results: end -->\nB\n"
     )
     assert "before" not in before and with_table(before, [gallery]) == before
