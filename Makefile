@@ -101,10 +101,10 @@ tidy: .venv ## list files that no run or figure of the config has; ARGS=--delete
 	@$(IN_VENV) $(RODFLOW) tidy $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
 
 test: .venv ## run the tests
-	@$(IN_VENV) pytest -n 2 --dist worksteal -q $(ARGS)
+	@$(IN_VENV) pytest -n 2 --dist loadfile --no-loadscope-reorder -q $(ARGS)
 
 test-slow: .venv ## run the tests that take minutes
-	@$(IN_VENV) pytest -n 2 --dist worksteal -q -m slow $(ARGS)
+	@$(IN_VENV) pytest -n 2 --dist loadfile --no-loadscope-reorder -q -m slow $(ARGS)
 
 lint: .venv ## check style, format and types
 	@$(IN_VENV) set -e; ruff check .; ruff format --check .; snakefmt --check Snakefile workflow; mypy

@@ -21,6 +21,11 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["XLA_FLAGS"] = os.environ["RODFLOW_XLA_FLAGS"] = QUICK
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The files that take longest first, so that no worker has to wait for them at the end."""
+    items.sort(key=lambda item: "workflow" not in item.path.parts)
+
+
 @pytest.fixture(autouse=True)
 def environment_as_before() -> Iterator[None]:
     """A command that is called in this process prepares the environment for itself, not for the tests after it."""

@@ -121,6 +121,24 @@ def test_runs_that_have_nothing_to_show_say_why(tmp_path: Path) -> None:
     assert drawing.table["step"].max() == 150
 
 
+def test_no_panel_covers_the_words_of_a_run_that_has_nothing_to_show(tmp_path: Path) -> None:
+    long = "not started: threshold not reached (0.87 of it at most)"
+    drawing = iterates.draw(
+        [run_with(tmp_path), run_with(tmp_path, "heavy_ball", status=long, last=0)]
+    )
+    drawing.figure.draw_without_rendering()
+    panels = drawing.figure.axes
+    place, text = next((a, t) for a in panels for t in a.texts if t.get_text() == long)
+    covering = [
+        panel
+        for panel in panels
+        if panel is not place
+        and panel.patch.get_visible()
+        and panel.get_window_extent().overlaps(text.get_window_extent())
+    ]
+    assert not covering
+
+
 def test_few_steps_are_drawn_in_both_windows(tmp_path: Path) -> None:
     run = run_with(tmp_path, status="diverged at step 81", last=RESTART)
     drawing = iterates.draw([run])

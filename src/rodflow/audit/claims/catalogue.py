@@ -61,5 +61,6 @@ CAUSES: Causes = {
     **edge_of_stability.CAUSES,
     **cohen_2022.CAUSES,
     **adam_levels.CAUSES,
+    **minibatches.CAUSES,
 }
 """Why claims are not reproduced, as far as is known."""

@@ -153,6 +153,7 @@ def _draw_row(line: Sequence[Axes], run: StoredRun, numbers: Numbers) -> None:
         failures.append(data.attrs["status"])
     if data is None or not data.sizes["step"]:
         for axes in line:
+            axes.patch.set_visible(False)  # the words go on over the next panel
             for spine in axes.spines.values():
                 spine.set_visible(False)
             axes.set_xticks([])
