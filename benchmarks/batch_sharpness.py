@@ -1,8 +1,9 @@
 """Batch sharpness of gradient descent by two definitions, and over all images.
 
-`python benchmarks/batch_sharpness.py` reads results/minibatch, made by `make reproduce CONFIG=config/minibatch.yaml`. It
-prints, in units of 2/eta and averaged over five snapshots of the last quarter of seed 1: the mean over batches of the
-quotient g.Hg / g.g of a batch's own gradient and Hessian, and the mean of its numerator over that of its denominator.
+`python benchmarks/batch_sharpness.py` reads results/minibatch, which `make reproduce CONFIG=config/minibatch.yaml`
+makes. It prints, in units of 2/eta and averaged over five snapshots of the last quarter of seed 1, the mean over the
+batches of the quotient g.Hg / g.g of a batch's own gradient and Hessian, and the mean of its numerator over that of its
+denominator.
 """
 
 import argparse
