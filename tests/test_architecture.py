@@ -3,6 +3,7 @@
 import ast
 import importlib
 import pkgutil
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -129,3 +130,19 @@ def test_the_test_tree_mirrors_the_package() -> None:
     folders = {path.name for path in Path(__file__).parent.iterdir() if path.is_dir()}
     assert rooms <= folders
     assert folders - rooms - {"__pycache__", "data"} <= {"workflow"}
+
+
+def test_the_page_of_the_house_names_only_what_exists() -> None:
+    """In a row a bare name stands beside the path before it."""
+    repository = SOURCE.parents[1]
+    rows = re.findall(
+        r"^\| (`.*?`) \|", (repository / "docs/architecture.md").read_text(encoding="utf-8"), re.M
+    )
+    assert len(rows) > 40
+    for row in rows:
+        folder = Path()
+        for name in re.findall(r"`([^`]+)`", row):
+            path = folder / name if "/" not in name.rstrip("/") else Path(name)
+            path = path if any(repository.glob(str(path))) else folder / name
+            assert any(repository.glob(str(path))), f"{name} in: {row}"
+            folder = path.parent
