@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from rodflow.problem import networks
-from rodflow.problem.layers import ModelError
+from rodflow.problem.layers import Linear, ModelError
 
 KINDS = [
     {"kind": "mlp", "hidden": [6, 5]},
@@ -231,3 +231,20 @@ def test_what_cannot_be_built_is_said_in_one_line(settings, message):
 def test_an_image_that_does_not_fit_is_said_in_one_line(settings, message):
     with pytest.raises(ModelError, match=re.escape(message)):
         networks.initialise(networks.build(settings, 10), images(), seed=0)
+
+
+def test_a_linear_layer_is_that_of_flax_with_the_same_parameters_and_derivatives():
+    x = jax.random.normal(jax.random.key(0), (7, 5))
+    own, theirs = Linear(3), nn.Dense(3)
+    parameters = own.init(jax.random.key(1), x)
+    assert jax.tree.all(
+        jax.tree.map(lambda a, b: (a == b).all(), parameters, theirs.init(jax.random.key(1), x))
+    )
+    mine, other = (
+        jax.value_and_grad(lambda p, x, layer=layer: jnp.sum(jnp.tanh(layer.apply(p, x))), (0, 1))(
+            parameters, x
+        )
+        for layer in (own, theirs)
+    )
+    for a, b in zip(jax.tree.leaves(mine), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)

@@ -275,6 +275,7 @@ class Flow:
         color: of its line, a name of `rodflow.figures.core.style.PALETTE`, or "ink".
         dashes: of its line, as matplotlib has them.
         above: the height of its line among those of other processes.
+        marker: where it is a point, as matplotlib has them.
         series: what it shows at every step besides what all do, by name, in words.
         supports: for which optimizers it exists.
         why: the reason where it does not, after "the ... flow".
@@ -289,6 +290,7 @@ class Flow:
     color: str
     dashes: str | tuple[float, tuple[float, ...]] = "-"
     above: float = 2.15
+    marker: str = "X"
     series: Mapping[str, str] = field(default_factory=dict, hash=False)
     supports: Support = any_optimizer
     why: str = ""
@@ -356,6 +358,7 @@ class DataSet:
 
     Attributes:
         title: a sentence for the schema.
+        label: its name for people.
         order: where it stands in the schema.
         settings: by name, in the order of the schema; `samples`, how many of them, is one of every data set.
         per_class: how many images each class has, where `classes` may be chosen.
@@ -364,6 +367,7 @@ class DataSet:
     """
 
     title: str
+    label: str
     order: int
     settings: Mapping[str, Setting] = field(hash=False)
     per_class: int | None = None

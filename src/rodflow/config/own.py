@@ -107,7 +107,13 @@ def data(text: str, found: Source) -> DataSet:
     files = value(list[str], "Files beside the config that it reads.", [])
     own = {"files": files} if "files" in found.takes else {}
     settings = {**_python(text), **own, **found.settings, "samples": SAMPLES}
-    return DataSet(title=f"{text}.", order=1000, settings=settings, places=("python",))
+    return DataSet(
+        title=f"{text}.",
+        label=text.rpartition(":")[2],
+        order=1000,
+        settings=settings,
+        places=("python",),
+    )
 
 
 SAMPLES = whole("How many of the samples, the first ones; null: all.", None, ge=1)

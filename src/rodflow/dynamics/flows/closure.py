@@ -55,6 +55,7 @@ FLOW = Flow(
     short="closure",
     order=4,
     color="indigo",
+    marker="v",
     dashes=(0, (5, 1.5, 1, 1.5)),
     series={**ROD, **GRADIENTS, **PRODUCTS},
 )

@@ -42,6 +42,7 @@ FLOW = Flow(
     short="rod",
     order=2,
     color="blue",
+    marker="D",
     above=2.2,
     series={**ROD, **GRADIENTS},
 )

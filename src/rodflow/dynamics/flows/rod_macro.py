@@ -48,6 +48,7 @@ FLOW = Flow(
     short="macro step",
     order=9,
     color="brown",
+    marker="P",
     dashes=(0, (5, 1, 1, 1)),
     above=2.34,
     series={

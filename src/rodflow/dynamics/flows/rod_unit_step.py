@@ -37,6 +37,7 @@ FLOW = Flow(
     short="unit step",
     order=3,
     color="purple",
+    marker="s",
     dashes=(0, (1, 1.2)),
     above=2.3,
     series={**ROD, **GRADIENTS},

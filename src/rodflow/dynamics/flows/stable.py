@@ -24,6 +24,7 @@ FLOW = Flow(
     short="stable",
     order=1,
     color="vermilion",
+    marker="^",
     dashes=(0, (4, 1.5)),
     above=2.1,
     series=GRADIENTS,

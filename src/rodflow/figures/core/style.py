@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import ArrayLike
 
-from rodflow.config.catalogue import FLOWS, MODELS, OPTIMIZERS
+from rodflow.config.catalogue import DATASETS, FLOWS, MODELS, OPTIMIZERS
 from rodflow.config.declarations import SYMBOLS
 from rodflow.store.files import write_bytes
 from rodflow.store.results import DISCRETE, StoredRun
@@ -153,12 +153,11 @@ def process_style(process: str) -> ProcessStyle:
     return _style(flow.label, flow.short, color, 1.2, flow.dashes, flow.above)
 
 
-_MARKERS = {"stable": "^", "rod": "D", "rod_unit_step": "s", "rod_macro": "P", "closure": "v"}
-
-
 def process_marker(process: str) -> str:
     """The mark of a process where it is a point, the same in every figure: see `matplotlib.markers`."""
-    return "o" if process == DISCRETE else _MARKERS.get(process, "X")
+    if process == DISCRETE:
+        return "o"
+    return FLOWS[process].marker if process in FLOWS else "X"
 
 
 def optimizer_label(optimizer: str) -> str:
@@ -169,6 +168,11 @@ def optimizer_label(optimizer: str) -> str:
 def model_label(model: str) -> str:
     """A model's name for people."""
     return MODELS[model].label if model in MODELS else model.replace("_", " ")
+
+
+def dataset_label(name: str) -> str:
+    """A data set's name for people; of one's own data that of the function which makes it."""
+    return DATASETS[name].label if name in DATASETS else name.rpartition(":")[2]
 
 
 def hyperparameters(run: StoredRun) -> list[str]:

@@ -30,6 +30,7 @@ from rodflow.figures.core.style import (
     Drawing,
     Look,
     Numbers,
+    dataset_label,
     hyperparameters,
     key,
     lines_of,
@@ -121,8 +122,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
 
 def _problem(run: StoredRun) -> str:
     """Model and data set, in words."""
-    data = str(run.settings["dataset"]["name"]).rpartition(":")[2]
-    return f"{model_label(run.model)} on {data}"
+    return f"{model_label(run.model)} on {dataset_label(run.settings['dataset']['name'])}"
 
 
 def _name(run: StoredRun) -> str:

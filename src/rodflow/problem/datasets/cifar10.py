@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 DATASET = DataSet(
     title="CIFAR-10, the training images.",
+    label="CIFAR-10",
     order=2,
     settings={
         "samples": whole(

@@ -13,6 +13,7 @@ from rodflow.problem.labelled import DatasetError, labelled, select, sha256_of, 
 
 DATASET = DataSet(
     title="scikit-learn's digits.",
+    label="digits",
     order=1,
     settings={
         "samples": whole(

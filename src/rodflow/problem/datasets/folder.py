@@ -15,6 +15,7 @@ from rodflow.problem.labelled import DatasetError, labelled, one_line, select
 
 DATASET = DataSet(
     title="PNG or JPEG images in a folder, each class in a folder of its name within.",
+    label="images",
     order=11,
     settings={
         "folder": value(str, "The folder, relative to the config.", min_length=1),

@@ -14,6 +14,7 @@ from rodflow.problem.labelled import DatasetError, one_line
 
 DATASET = DataSet(
     title="Arrays of a NumPy archive, as they are; whole numbers stay whole.",
+    label="arrays",
     order=10,
     settings={
         "npz": value(str, "The archive, relative to the config.", min_length=1),

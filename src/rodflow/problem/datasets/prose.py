@@ -17,6 +17,7 @@ from rodflow.problem.labelled import DatasetError
 
 DATASET = DataSet(
     title="Pages of the Python language reference: sequences of characters, the target of each the next one.",
+    label="prose",
     order=3,
     settings={
         "context": CONTEXT,

@@ -12,6 +12,7 @@ from rodflow.problem.labelled import DatasetError, one_line
 
 DATASET = DataSet(
     title="A text file: sequences of characters, the target of each the next one.",
+    label="text",
     order=12,
     settings={
         "text": value(str, "The file, UTF-8, relative to the config.", min_length=1),

@@ -3,7 +3,7 @@
 import flax.linen as nn
 
 from rodflow.config.declarations import Model, choice, widths
-from rodflow.problem.layers import ACTIVATIONS, Images, Logits, Normalised
+from rodflow.problem.layers import ACTIVATIONS, Images, Linear, Logits, Normalised
 
 MODEL = Model(
     title="Fully connected network.",
@@ -35,11 +35,13 @@ class MLP(nn.Module):
 
     @nn.compact
     def __call__(self, images: Images) -> Logits:
-        layer = Normalised if self.normalisation == "layer" else nn.Dense
+        normalised = self.normalisation == "layer"
         features = images.reshape(images.shape[0], -1)
-        for width in self.hidden:
-            features = ACTIVATIONS[self.activation](layer(width)(features))
-        return nn.Dense(self.classes)(features)
+        for k, width in enumerate(self.hidden):
+            layer = Normalised(width) if normalised else Linear(width, name=f"Dense_{k}")
+            features = ACTIVATIONS[self.activation](layer(features))
+        last = 0 if normalised else len(self.hidden)
+        return Linear(self.classes, name=f"Dense_{last}")(features)
 
     def scale_invariant(self) -> tuple[tuple[str, ...], ...]:
         """See `rodflow.problem.networks.scale_invariant`."""
