@@ -137,16 +137,19 @@ def _third_derivatives(loss: Call, weights: Array, vector: Array, count: int) ->
     return jax.lax.scan(step, vector, length=count)[0]
 
 
+def gradients(loss: Call, weights: Array, count: int) -> Call:
+    """`count` gradients of a loss in a row."""
+    return lambda: jax.block_until_ready(_gradients(loss, weights, jnp.asarray(1e-6), count))
+
+
 def derivatives(model: str, optimizer: str, order: int, count: int) -> Call:
     """`count` bare derivatives of the loss in a row: gradients, their products (2) or third derivatives (3)."""
     at = problem(model, optimizer)
     loss, weights = at.optimizer.loss, at.states[1].weights
     if order == 1:
-        work = functools.partial(_gradients, loss, weights, jnp.asarray(1e-6), count)
-    else:
-        function = _products if order == 2 else _third_derivatives
-        work = functools.partial(function, loss, weights, jnp.ones_like(weights), count)
-    return lambda: jax.block_until_ready(work())
+        return gradients(loss, weights, count)
+    function = _products if order == 2 else _third_derivatives
+    return lambda: jax.block_until_ready(function(loss, weights, jnp.ones_like(weights), count))
 
 
 def flops(loss: Call, weights: Array) -> float:
