@@ -97,7 +97,7 @@ def write_run(
         if kernels and process == "discrete":
             data = with_kernels(data)
         data = change(process, data)
-        limit = THRESHOLDS.get(optimizer, 2.0) / settings["optimizer"]["learning_rate"]
+        limit = THRESHOLDS.get(optimizer, 2.0) / learning_rate
         found = measured(process, _sharpness(process, data, limit, rng))
         status = data.attrs["status"]
         artifact.write(data, folder / f"{process}.nc", **where, status=status)

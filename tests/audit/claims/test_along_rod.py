@@ -70,16 +70,3 @@ def test_where_nothing_can_be_over_a_threshold_the_reason_is_given(
 def test_without_a_threshold_the_multiplier_is_judged(tmp_path: Path) -> None:
     one = found(write_run(tmp_path, "lion", **STATES["no threshold"]))
     assert one["multiplier-while-open"].verdict == "reproduced"
-
-
-@pytest.mark.parametrize(("rod", "verdict"), [(0.009, "reproduced"), (0.011, "not reproduced")])
-def test_the_rod_flow_of_muon_must_end_ten_times_nearer(
-    tmp_path: Path, rod: float, verdict: str
-) -> None:
-    def compared(data: xr.Dataset) -> xr.Dataset:
-        last = data["error_last"].copy()
-        last.loc["stable"], last.loc["rod_unit_step"] = 0.1, rod
-        return data.assign(error_last=last)
-
-    states = STATES["no threshold"] | {"compared": compared}
-    assert found(write_run(tmp_path, "muon", **states))["muon-rod-unit-step"].verdict == verdict

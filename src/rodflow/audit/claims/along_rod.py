@@ -27,9 +27,7 @@ from rodflow.audit.claims.measures import (
     demand,
     demand_rod,
     demand_threshold,
-    failed,
     onset_time,
-    optimizer_in,
 )
 from rodflow.config.values import Settings
 from rodflow.store import artifact
@@ -94,21 +92,6 @@ def nearer(run: StoredRun) -> Measured:
     return Measured(ratio, f"secant {secant:.3g}, largest eigenvalue {largest:.3g}")
 
 
-def last_stable_over(flow: str) -> Measure:
-    """Last tracking error of the stable flow over that of a flow, for runs without an onset; 0 if the flow diverged."""
-
-    def measure(run: StoredRun) -> Measured:
-        if failure := failed(run, flow):
-            return Measured(0.0, failure)
-        demand(run, "stable")
-        stable, own = (
-            float(run.comparison["error_last"].sel(process=one)) for one in ("stable", flow)
-        )
-        return Measured(stable / own, f"stable {stable:.2g}, {flow} {own:.2g}")
-
-    return measure
-
-
 _QUANTITIES = {
     "secant": "preconditioned secant along the rod",
     "quotient": "preconditioned Rayleigh quotient of the rod",
@@ -158,20 +141,6 @@ CLAIMS: tuple[Claim, ...] = (
         allowed=WITHIN,
         files=_FILES,
         about=_of_full_batches,
-    ),
-    Claim(
-        id="muon-rod-unit-step",
-        source=TARGET,
-        figure=_FIGURE,
-        statement=(
-            "The rod flow (unit step) of Muon, which has no linear threshold, tracks where the stable flow does not: "
-            "it ends at least 10 times nearer to the discrete run."
-        ),
-        quantity="last tracking error of the stable flow over that of the rod flow in unit steps",
-        measure=last_stable_over("rod_unit_step"),
-        flow="rod_unit_step",
-        allowed=at_least(10),
-        about=optimizer_in("muon"),
     ),
 )
 """In the order of the report."""

@@ -31,6 +31,7 @@ from rodflow.audit.claims import (
     function_space,
     k_adam,
     minibatches,
+    practice,
     rod_flow,
     scale_invariance,
 )
@@ -41,6 +42,7 @@ CLAIMS: tuple[Claim, ...] = (
     *rod_flow.CLAIMS,
     *function_space.CLAIMS,
     *along_rod.CLAIMS,
+    *practice.CLAIMS,
     *central_flow.CLAIMS,
     *few_weights.CLAIMS,
     *edge_of_stability.CLAIMS,
