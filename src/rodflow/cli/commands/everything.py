@@ -22,6 +22,7 @@ from rodflow.config.experiment import Experiment
 from rodflow.config.plan import expected_files
 from rodflow.config.reference import is_own
 from rodflow.config.settings import ConfigError, load, resolve
+from rodflow.config.values import Settings
 from rodflow.errors import RodflowError
 from rodflow.stages.progress import words
 
@@ -34,6 +35,28 @@ class EverythingError(RodflowError, RuntimeError):
     """Nothing that can be run."""
 
 
+SECONDS_OF_A_FILE = 2.0
+"""What a job takes besides its steps: it starts, compiles its programs and writes its file."""
+SECONDS_OF_A_NUMBER = 6e-9
+"""For each number in a sample, what an MLP takes for its share of a gradient (docs/benchmarks.md)."""
+OTHERS_OVER_MLP = 10
+"""How much longer the gradient of another network takes."""
+NUMBERS_OF_A_TOKEN = 64
+"""As how many numbers a token of a text counts."""
+
+
+def _seconds_of_a_gradient(settings: Settings) -> float:
+    """Roughly, of a run's loss on all samples of a step: one thread, networks of the default size."""
+    dataset = settings["dataset"]
+    tokens = dataset.get("context")
+    side = dataset.get("size", 8)
+    numbers = NUMBERS_OF_A_TOKEN * tokens if tokens else side**2 * (3 if side > 8 else 1)
+    # Data of one's own may not say how many they are.
+    samples = settings["batch_size"] or dataset.get("samples") or 100
+    kind = 1 if settings["model"]["kind"] == "mlp" else OTHERS_OVER_MLP
+    return SECONDS_OF_A_NUMBER * numbers * samples * kind
+
+
 @dataclass(frozen=True)
 class Planned:
     """An experiment and its file."""
@@ -43,14 +66,12 @@ class Planned:
 
     @property
     def cost(self) -> float:
-        """How much there is to compute: steps times images, of runs and of their flows, which take four gradients."""
-        samples = self.experiment.dataset["samples"] or 1000  # of data of one's own, perhaps
-        return sum(
-            run.settings["steps"]
-            * (1 + 4 * len(run.flows))
-            * (run.settings["batch_size"] or samples)
+        """About how many seconds of a core it takes, for the order and the time that is left."""
+        work = sum(
+            run.settings["steps"] * (1 + 4 * len(run.flows)) * _seconds_of_a_gradient(run.settings)
             for run in self.experiment.all_runs
         )
+        return SECONDS_OF_A_FILE * self.files[1] + work
 
     @property
     def files(self) -> tuple[int, int]:
