@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from rodflow.linalg import confidence
 from rodflow.linalg.curvature import hessian_products, top_eigenpairs
 
 INPUTS = np.random.default_rng(0).standard_normal((6, 3))
@@ -75,3 +76,19 @@ def test_residuals_are_stated_as_they_are_and_below_the_tolerance(hessian, pairs
 def test_ones_precondition_nothing(hessian):
     found = pairs_at(WEIGHTS, guess(), np.ones(20)).values
     np.testing.assert_allclose(found, np.linalg.eigvalsh(hessian)[::-1][:COUNT], rtol=1e-10)
+
+
+def test_both_checks_of_an_adaptive_method_are_one_program(monkeypatch):
+    traced, chain = [], confidence.chain
+    monkeypatch.setattr(confidence, "chain", lambda *given: traced.append(0) or chain(*given))
+    size = 100  # more than are done by the dense matrix
+    diagonal = jnp.linspace(1, 2, size)
+    found = top_eigenpairs(
+        lambda weights: jnp.sum(diagonal * weights**2) / 2,
+        jnp.zeros(size),
+        diagonal,
+        jnp.eye(size)[:, :3],
+        1e-2,
+    )
+    assert np.isfinite(found.upper_bounds).all() and np.isfinite(found.raw_upper_bound)
+    assert len(traced) == 1

@@ -153,7 +153,8 @@ def _checked(
     sight = look(scale, found.preconditioned, tolerance, len(result.values), keys[0])
     products, raw, unit = result.products + sight.products, sight, float(scale[0] ** 2)
     if not plain:
-        raw, unit = look(jnp.ones_like(scale), found.raw, tolerance, 1, keys[1]), 1.0
+        pairs = _widened(found.raw, found.preconditioned.vectors.shape[1])
+        raw, unit = look(jnp.ones_like(scale), pairs, tolerance, 1, keys[1]), 1.0
         products += raw.products
     result = result._replace(
         upper_bounds=sight.upper_bounds[: len(result.values)],
@@ -167,9 +168,20 @@ def _checked(
         return result, None
     start = jnp.asarray(result.vectors if sight.better is None else sight.better)
     if not plain:
-        along = found.raw.vectors[:, :1] if raw.better is None else raw.better
+        along = (found.raw.vectors if raw.better is None else raw.better)[:, :1]
         start = jnp.column_stack([start, jnp.asarray(along) / scale[:, None]])
     return result, start
+
+
+def _widened(pairs: Ritz, columns: int) -> Ritz:
+    """The pairs and columns of zeros, so that the check of one pair is the program that checks several."""
+    more = columns - pairs.vectors.shape[1]
+    return pairs._replace(
+        values=jnp.pad(pairs.values, (0, more)),
+        vectors=jnp.pad(pairs.vectors, ((0, 0), (0, more))),
+        remainders=jnp.pad(pairs.remainders, ((0, 0), (0, more))),
+        residuals=jnp.pad(pairs.residuals, (0, more), constant_values=jnp.inf),
+    )
 
 
 @eqx.filter_jit
