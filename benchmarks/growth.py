@@ -44,9 +44,9 @@ DOCUMENT = Path(__file__).parents[1] / "docs/scaling.md"
 BEGIN, END = "<!-- made by benchmarks/growth.py -->\n", "<!-- end -->\n"
 WIDTHS, SAMPLES = (32, 64, 128, 256), (225, 450, 900, 1797)
 WIDTH, IMAGES = 32, 900  # of the sizes at which the other one grows
-STEPS, ROUNDS, BLOCKS = 10, 5, 10
+STEPS, ROUNDS, BLOCKS = 30, 3, 10  # a macro step is up to some tens of steps long
 LENGTHS, LENGTHS_WIDTH = (250, 1000, 4000), 64
-FLOW_NAMES = ("stable", "rod_unit_step", "rod", "central")
+FLOW_NAMES = ("stable", "rod_unit_step", "rod_macro", "rod", "central")
 TIMES = (10, 1000)
 
 
