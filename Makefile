@@ -25,6 +25,7 @@ RODFLOW   = python -P -m rodflow.cli
 # ARGS come first, for they may name targets: --configfile takes every word that follows it.
 OPTIONS   = $(ARGS) --profile workflow/profiles/$(PROFILE) $(if $(CORES),--cores $(CORES)) \
             $(if $(CONFIG),--configfile "$(CONFIG)")
+# `exec`, for make hands a SIGTERM on to the recipe's own process only.
 # Snakemake answers some files that are no YAML with a traceback, so they do not reach it.
 CHECKED   = $(IN_VENV) $(RODFLOW) check --quiet --workflow "$(or $(CONFIG),config.yaml)" &&
 PIP       = .venv/bin/python -m pip --quiet --disable-pip-version-check
@@ -73,29 +74,29 @@ help: ## this list
 	echo ".venv is ready"
 
 reproduce: .venv ## run the whole workflow, to the last figure and the audit
-	@$(CHECKED) snakemake $(OPTIONS)
+	@$(CHECKED) exec snakemake $(OPTIONS)
 
 smoke: CONFIG = config/smoke.yaml
 smoke: reproduce ## the same on an experiment of a few seconds
 
 everything: .venv ## run every experiment whose data is at hand, to one index of audits and figures
-	@$(IN_VENV) $(RODFLOW) everything --profile workflow/profiles/$(PROFILE) $(if $(CORES),--cores $(CORES)) $(ARGS)
+	@$(IN_VENV) exec $(RODFLOW) everything --profile workflow/profiles/$(PROFILE) $(if $(CORES),--cores $(CORES)) $(ARGS)
 
 choose: .venv ## choose the learning rates that a config leaves to the rule of docs/evidence.md
-	@$(IN_VENV) $(RODFLOW) choose "$(or $(CONFIG),config.yaml)" $(ARGS)
+	@$(IN_VENV) exec $(RODFLOW) choose "$(or $(CONFIG),config.yaml)" $(ARGS)
 
 figures: .venv ## bring the figures up to date
-	@$(CHECKED) snakemake figures $(OPTIONS)
+	@$(CHECKED) exec snakemake figures $(OPTIONS)
 
 audit: .venv ## recompute every number and claim from stored files, without training
-	@$(IN_VENV) $(RODFLOW) audit $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
+	@$(IN_VENV) exec $(RODFLOW) audit $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
 
 compare: .venv ## compare two results folders: make compare A=results/digits B=/elsewhere/digits
 	@$(if $(and $(A),$(B)),,echo 'usage: make compare A=results/digits B=/elsewhere/digits' >&2; exit 1;) \
 	$(IN_VENV) $(RODFLOW) compare "$(A)" "$(B)"
 
 report: .venv ## write the HTML report of a finished run to results/report.html
-	@$(IN_VENV) snakemake --report "$(REPORT)" $(OPTIONS)
+	@$(IN_VENV) exec snakemake --report "$(REPORT)" $(OPTIONS)
 
 tidy: .venv ## list files that no run or figure of the config has; ARGS=--delete deletes them
 	@$(IN_VENV) $(RODFLOW) tidy $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)

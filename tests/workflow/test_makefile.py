@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,24 @@ def test_help_names_every_target():
     said = subprocess.run(["make", "help"], cwd=REPOSITORY, capture_output=True, text=True).stdout
     for target in ("reproduce", "everything", "tidy", "audit", "test-slow"):
         assert f"  {target} " in said
+
+
+@pytest.mark.parametrize("target", ["reproduce", "figures", "everything", "audit", "choose"])
+def test_make_that_is_terminated_takes_along_what_it_called(tmp_path, target):
+    """It hands the signal to one process, which must not be a shell that leaves its own behind."""
+    shutil.copy2(REPOSITORY / "Makefile", tmp_path)
+    programs = tmp_path / ".venv/bin"
+    programs.mkdir(parents=True)
+    script = '#!/bin/sh\n[ "$4" = check ] && exit\necho $$ > started; exec sleep 60\n'
+    for name in ("python", "snakemake"):
+        (programs / name).write_text(script)
+        (programs / name).chmod(0o755)
+    started = tmp_path / "started"
+    with subprocess.Popen(["make", "-o", ".venv", target], cwd=tmp_path) as make:
+        until = time.monotonic() + 10
+        while not (started.exists() and started.read_text()):
+            assert time.monotonic() < until
+            time.sleep(0.01)
+        make.terminate()
+        make.wait(10)
+    assert not Path(f"/proc/{started.read_text().strip()}").exists()

@@ -51,8 +51,9 @@ def begin(root: Path, *, local: bool) -> None:
     if (
         local
     ):  # a job of a cluster must not run outside its allotment, and has no process here to end with
-        os.environ[parents.CALLER] = str(os.getpid())
-        parents.end_jobs_when_terminated(keep=warm.start())
+        parents.die_with_the_caller()  # such as `rodflow everything`
+        os.environ.update(parents.as_caller())
+        parents.end_jobs_when_stopped(keep=warm.start())
 
 
 def take_folder() -> None:

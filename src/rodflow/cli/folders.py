@@ -11,12 +11,6 @@ import tempfile
 from collections.abc import MutableMapping
 from pathlib import Path
 
-from rodflow.errors import RodflowError
-
-
-class FolderError(RodflowError, RuntimeError):
-    """A folder without which nothing can run: one line with the folder and the remedy."""
-
 
 def private(folder: Path) -> str:
     """Make a folder that only this user can write to, or say why it is none.
@@ -75,22 +69,6 @@ def keep_programs(environment: MutableMapping[str, str] = os.environ) -> tuple[s
         return (f"warning: {folder} {fault}, so compiled programs are not kept; {remedy}",)
     environment["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     return ()
-
-
-def refuse_without_cache(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Stop where Snakemake would end in a traceback: it keeps files in the user's cache before it reads a Snakefile.
-
-    Raises:
-        FolderError: the cache cannot be made.
-    """
-    folder = _cache(environment) / "snakemake"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FolderError(
-            f"{folder}: cannot be made ({error.strerror or error}), and Snakemake keeps files there; "
-            "name a folder that can be written in XDG_CACHE_HOME"
-        ) from error
 
 
 def _cache(environment: MutableMapping[str, str]) -> Path:

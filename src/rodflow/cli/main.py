@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(words: Sequence[str]) -> int:
     """Run a command in this process. The arguments and the result are those of `main`."""
     args = parser().parse_args(words)
-    parents.die_with_the_workflow()
+    parents.die_with_the_caller()
     try:
         call: Callable[[argparse.Namespace], int] = args.call
         return call(args)
