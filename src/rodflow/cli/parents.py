@@ -11,7 +11,7 @@ from pathlib import Path
 from types import FrameType
 
 CALLER = "RODFLOW_CALLER"
-"""The environment variable with the number of the process that a job, or a call of Snakemake, belongs to on this machine."""
+"""The environment variable with the number of the process that this one belongs to, where it is on its machine."""
 
 PAUSE = 0.5
 """Seconds between two looks."""
