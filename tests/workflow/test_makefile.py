@@ -29,7 +29,7 @@ def test_a_target_in_args_is_not_read_as_a_second_config():
     (line,) = [one for one in said.splitlines() if " snakemake " in one]
     words = line.split(" snakemake ")[1].split()
     assert words[:2] == ["trajectories", "--dry-run"]
-    assert words[-2:] == ["--configfile", '"config/smoke.yaml"']
+    assert words[-2:] == ["--configfile", "'config/smoke.yaml'"]
 
 
 def test_help_names_every_target():
@@ -57,3 +57,19 @@ def test_make_that_is_terminated_takes_along_what_it_called(tmp_path, target):
         make.terminate()
         make.wait(10)
     assert not Path(f"/proc/{started.read_text().strip()}").exists()
+
+
+@pytest.mark.parametrize("name", ["a`touch owned`", 'it\'s "so"; touch owned', "a b"])
+@pytest.mark.parametrize("words", [["tidy", "CONFIG"], ["compare", "A"], ["report", "REPORT"]])
+def test_a_name_that_is_given_is_no_shell_code(tmp_path, name, words):
+    target, variable = words
+    shutil.copy2(REPOSITORY / "Makefile", tmp_path)
+    programs = tmp_path / ".venv/bin"
+    programs.mkdir(parents=True)
+    for program in ("python", "snakemake"):
+        (programs / program).write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
+        (programs / program).chmod(0o755)
+    command = ["make", "-o", ".venv", target, "A=a", "B=b", f"{variable}={name}"]
+    said = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True).stdout
+    assert name in said.splitlines()
+    assert not (tmp_path / "owned").exists()

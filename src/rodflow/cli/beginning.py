@@ -48,6 +48,10 @@ def begin(root: Path, *, local: bool) -> None:
         sys.exit(str(error))
     except RodflowError as error:
         sys.exit(f"error: {error}")
+    except (OSError, RecursionError) as error:
+        if line := folders.nested(error):
+            sys.exit(f"error: {root}: {line}")
+        raise
     if (
         local
     ):  # a job of a cluster must not run outside its allotment, and has no process here to end with

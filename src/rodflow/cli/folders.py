@@ -5,9 +5,12 @@ folder is therefore used only while nobody else can write to it. A folder that `
 with a warning where others can write to it.
 """
 
+import errno
 import os
+import re
 import stat
 import tempfile
+import traceback
 from collections.abc import MutableMapping
 from pathlib import Path
 
@@ -69,6 +72,18 @@ def keep_programs(environment: MutableMapping[str, str] = os.environ) -> tuple[s
         return (f"warning: {folder} {fault}, so compiled programs are not kept; {remedy}",)
     environment["JAX_COMPILATION_CACHE_DIR"] = str(folder)
     return ()
+
+
+_WALKS = re.compile(r"\b(os|posixpath|shutil)(\.py|>)$")
+
+
+def nested(error: Exception) -> str:
+    """The line on an error that comes of folders within folders without end, as a stranger may pack them, else ""."""
+    innermost = [frame.filename for frame in traceback.extract_tb(error.__traceback__)[-1:]]
+    deep = isinstance(error, RecursionError) and any(map(_WALKS.search, innermost))
+    if not deep and getattr(error, "errno", None) != errno.ENAMETOOLONG:
+        return ""
+    return "there are folders that are nested too deeply to be read; delete them"
 
 
 def _cache(environment: MutableMapping[str, str]) -> Path:
