@@ -23,6 +23,7 @@ import xarray as xr
 import yaml
 
 from rodflow.audit.agreement import agree, as_text
+from rodflow.cli.beginning import begin
 from rodflow.store import artifact
 from rodflow.store.files import write_bytes
 from rodflow.store.integrity import verify_tree
@@ -520,6 +521,17 @@ def test_two_calls_do_not_run_at_once(shared, tmp_path):
         status, output = tree.snakemake("dataset")
     assert (status, jobs(output)) == (1, set()), output
     assert output.splitlines()[-1] == "another call of snakemake is running in this folder"
+
+
+@pytest.mark.parametrize("thing", ["link", "folder"])
+def test_what_stands_where_the_lock_of_a_call_belongs_is_one_line(tmp_path, monkeypatch, thing):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".snakemake").mkdir()
+    (tmp_path / "precious").touch()
+    lock = tmp_path / ".snakemake/rodflow.lock"
+    lock.symlink_to(tmp_path / "precious") if thing == "link" else lock.mkdir()
+    with pytest.raises(SystemExit, match=r"^error: .snakemake/rodflow.lock: cannot be opened \("):
+        begin(tmp_path / "results", local=True)
 
 
 @pytest.mark.slow

@@ -64,10 +64,13 @@ def take_folder() -> None:
     """One call at a time in a folder. The system frees the lock when the call ends or is killed.
 
     Raises:
-        CallError: another call has it.
+        CallError: another call has it, or something else has its name.
     """
     LOCK.parent.mkdir(exist_ok=True)
-    lock = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        lock = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CallError(f"error: {LOCK}: cannot be opened ({error.strerror}); delete it") from None
     _held.append(lock)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
