@@ -505,7 +505,7 @@ def test_a_call_ends_with_the_command_that_made_it_though_that_is_killed(
 @pytest.mark.slow
 @pytest.mark.parametrize("variable", ["HOME", "XDG_CACHE_HOME"])
 def test_a_home_that_cannot_be_written_is_no_obstacle(shared, tmp_path, monkeypatch, variable):
-    """By the profile Snakemake keeps nothing there, and a call says that compiled programs are not kept."""
+    """By the profile Snakemake keeps nothing there."""
     (tmp_path / "file").touch()
     tree = Tree.new(tmp_path / "tree", shared)
     monkeypatch.setenv(variable, str(tmp_path / "file/home"))
