@@ -19,14 +19,17 @@ ARGS         =
 UV           ?= uv
 
 # Jobs of a workflow call `python`, so .venv comes first in their PATH too.
-# The shell knows this folder's name, which may hold anything; a name in a recipe would be read as shell code.
+# The shell knows this folder's name, which may hold anything; a name in a recipe would be read as shell code. A name that
+# is given, such as CONFIG, is quoted.
+quoted    = '$(subst ','\'',$(1))'
 IN_VENV   = PATH="$$PWD/.venv/bin:$$PATH"; export PATH;
 RODFLOW   = python -P -m rodflow.cli
 # ARGS come first, for they may name targets: --configfile takes every word that follows it.
 OPTIONS   = $(ARGS) --profile workflow/profiles/$(PROFILE) $(if $(CORES),--cores $(CORES)) \
-            $(if $(CONFIG),--configfile "$(CONFIG)")
+            $(if $(CONFIG),--configfile $(call quoted,$(CONFIG)))
+# `exec`, for make hands a SIGTERM on to the recipe's own process only.
 # Snakemake answers some files that are no YAML with a traceback, so they do not reach it.
-CHECKED   = $(IN_VENV) $(RODFLOW) check --quiet --workflow "$(or $(CONFIG),config.yaml)" &&
+CHECKED   = $(IN_VENV) $(RODFLOW) check --quiet --workflow $(call quoted,$(or $(CONFIG),config.yaml)) &&
 PIP       = .venv/bin/python -m pip --quiet --disable-pip-version-check
 COMPILE   = $(UV) pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest \
             --generate-hashes --no-emit-index-url --no-emit-find-links \
@@ -73,32 +76,32 @@ help: ## this list
 	echo ".venv is ready"
 
 reproduce: .venv ## run the whole workflow, to the last figure and the audit
-	@$(CHECKED) snakemake $(OPTIONS)
+	@$(CHECKED) exec snakemake $(OPTIONS)
 
 smoke: CONFIG = config/smoke.yaml
 smoke: reproduce ## the same on an experiment of a few seconds
 
 everything: .venv ## run every experiment whose data is at hand, to one index of audits and figures
-	@$(IN_VENV) $(RODFLOW) everything --profile workflow/profiles/$(PROFILE) $(if $(CORES),--cores $(CORES)) $(ARGS)
+	@$(IN_VENV) exec $(RODFLOW) everything --profile workflow/profiles/$(PROFILE) $(if $(CORES),--cores $(CORES)) $(ARGS)
 
 choose: .venv ## choose the learning rates that a config leaves to the rule of docs/evidence.md
-	@$(IN_VENV) $(RODFLOW) choose "$(or $(CONFIG),config.yaml)" $(ARGS)
+	@$(IN_VENV) exec $(RODFLOW) choose $(call quoted,$(or $(CONFIG),config.yaml)) $(ARGS)
 
 figures: .venv ## bring the figures up to date
-	@$(CHECKED) snakemake figures $(OPTIONS)
+	@$(CHECKED) exec snakemake figures $(OPTIONS)
 
 audit: .venv ## recompute every number and claim from stored files, without training
-	@$(IN_VENV) $(RODFLOW) audit $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
+	@$(IN_VENV) exec $(RODFLOW) audit $(if $(CONFIG),--config $(call quoted,$(CONFIG))) $(ARGS)
 
 compare: .venv ## compare two results folders: make compare A=results/digits B=/elsewhere/digits
 	@$(if $(and $(A),$(B)),,echo 'usage: make compare A=results/digits B=/elsewhere/digits' >&2; exit 1;) \
-	$(IN_VENV) $(RODFLOW) compare "$(A)" "$(B)"
+	$(IN_VENV) $(RODFLOW) compare $(call quoted,$(A)) $(call quoted,$(B))
 
 report: .venv ## write the HTML report of a finished run to results/report.html
-	@$(IN_VENV) snakemake --report "$(REPORT)" $(OPTIONS)
+	@$(IN_VENV) exec snakemake --report $(call quoted,$(REPORT)) $(OPTIONS)
 
 tidy: .venv ## list files that no run or figure of the config has; ARGS=--delete deletes them
-	@$(IN_VENV) $(RODFLOW) tidy $(if $(CONFIG),--config "$(CONFIG)") $(ARGS)
+	@$(IN_VENV) $(RODFLOW) tidy $(if $(CONFIG),--config $(call quoted,$(CONFIG))) $(ARGS)
 
 test: .venv ## run the tests
 	@$(IN_VENV) pytest -n 2 --dist loadfile --no-loadscope-reorder -q $(ARGS)
@@ -113,12 +116,12 @@ docs: .venv ## build the documentation site into site/, its examples executed
 	@$(IN_VENV) NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet && echo "open site/index.html"
 
 gallery: reproduce ## bring a run up to date, copy its small results to docs/gallery, write the pages that quote them
-	@$(IN_VENV) set -e; $(RODFLOW) gallery $(if $(CONFIG),--config "$(CONFIG)"); $(RODFLOW) results
+	@$(IN_VENV) set -e; $(RODFLOW) gallery $(if $(CONFIG),--config $(call quoted,$(CONFIG))); $(RODFLOW) results
 
 # A part of the suite (ARGS="-k steps") is printed only.
 bench: .venv ## measure cost and accuracy, as reported in docs/benchmarks.md
-	@$(IN_VENV) set -e; pytest benchmarks -q --benchmark-json="$(BENCHMARKS)" $(ARGS); \
-	python benchmarks/report.py "$(BENCHMARKS)" $(if $(ARGS),,--output docs/benchmarks.md)
+	@$(IN_VENV) set -e; pytest benchmarks -q --benchmark-json=$(call quoted,$(BENCHMARKS)) $(ARGS); \
+	python benchmarks/report.py $(call quoted,$(BENCHMARKS)) $(if $(ARGS),,--output docs/benchmarks.md)
 
 lock: ## lock the packages again after a change of pyproject.toml (ARGS=--upgrade: take newer ones)
 	@PATH="$$PATH:$(CURDIR)/.venv/bin"; export PATH; set -e; \

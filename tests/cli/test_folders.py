@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rodflow.cli import devices, folders
+from rodflow.cli.main import main
 
 
 def mode(path: Path) -> int:
@@ -111,8 +112,33 @@ def test_a_cache_that_cannot_be_made_is_one_line_and_no_end(variable, tmp_path, 
     assert "JAX_COMPILATION_CACHE_DIR" not in found
 
 
-def test_where_snakemake_cannot_keep_its_files_one_line_says_what_to_set(tmp_path):
-    (tmp_path / "file").touch()
-    folders.refuse_without_cache({"XDG_CACHE_HOME": str(tmp_path)})
-    with pytest.raises(folders.FolderError, match=r"XDG_CACHE_HOME$"):
-        folders.refuse_without_cache({"XDG_CACHE_HOME": str(tmp_path / "file")})
+@pytest.fixture(params=[("a", 1050), ("a" * 250, 20)], ids=["many", "long names"])
+def nested(request, tmp_path):
+    """A folder that holds others within each other, more than Python or the system takes."""
+    name, depth = request.param
+    before = os.getcwd()
+    os.chdir(tmp_path)
+    for _ in range(depth):
+        os.mkdir(name)
+        os.chdir(name)
+    os.symlink("/", "link.nc")
+    os.chdir(before)
+    yield tmp_path
+    subprocess.run(["rm", "-rf", tmp_path / name], check=True)
+
+
+def test_folders_without_end_are_one_line(nested, capsys):
+    """Of a call of the workflow and of a command."""
+    assert main(["accept", str(nested)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "error: there are folders that are nested too deeply to be read; delete them"
+
+
+def test_an_error_of_another_kind_is_no_matter_of_folders():
+    def endless():
+        return endless()
+
+    with pytest.raises(RecursionError) as ended:
+        endless()
+    assert folders.nested(ended.value) == ""
+    assert folders.nested(FileNotFoundError(2, "no such file")) == ""

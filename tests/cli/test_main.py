@@ -1,6 +1,7 @@
 """The command line: help, one-line errors, and what the small commands say."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +120,66 @@ def test_a_gallery_records_what_made_it_and_the_pages_follow(config, tmp_path, c
     assert main(["results"]) == 0
     assert "changed since: config" in (tmp_path / "docs/gallery/README.md").read_text()
     assert "3 of 3" not in (tmp_path / "docs/results.md").read_text()
+
+
+@pytest.mark.parametrize("place", ["figures/thresholds.png", "audit.json"])
+def test_a_gallery_takes_no_file_from_elsewhere(config, tmp_path, capsys, place):
+    results, gallery = tmp_path / "results/small", tmp_path / "docs/gallery/small"
+    (results / "figures").mkdir(parents=True)
+    for name in ("audit.md", "audit.json"):
+        (results / name).touch()
+    (tmp_path / "secret").write_text("private")
+    (results / place).unlink(missing_ok=True)
+    (results / place).symlink_to(tmp_path / "secret")
+    gallery.mkdir(parents=True)
+    (gallery / "audit.md").write_text("the one before")
+    assert main(["gallery", "--config", "small.yaml"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{place}: cannot be read: it is a link" in line
+    assert [path.name for path in gallery.iterdir()] == ["audit.md"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 200_000,
+        b'{"summary": {"intact": Infinity, "artifacts": 1}}',
+        b'{"summary": {"intact": "<b>", "artifacts": []}}',
+        b"\xff",
+        None,
+    ],
+)
+def test_an_index_says_of_a_report_that_is_none_that_there_is_no_audit(config, tmp_path, content):
+    results = tmp_path / "results/small"
+    (results / "figures").mkdir(parents=True)
+    if content is None:
+        os.mkfifo(results / "audit.json")
+    else:
+        (results / "audit.json").write_bytes(content)
+    (tmp_path / "secret").write_text("private")
+    (results / "figures/thresholds.png").touch()
+    (results / "figures/thresholds.rst").symlink_to(tmp_path / "secret")
+    assert main(["index", "--configs", "small.yaml"]) == 0
+    assert "| no audit |" in (tmp_path / "results/index.md").read_text()
+    page = (tmp_path / "results/index.html").read_text()
+    assert "thresholds" in page and "private" not in page
+
+
+def test_a_caption_of_another_encoding_ends_no_index(config, tmp_path):
+    figures = tmp_path / "results/small/figures"
+    figures.mkdir(parents=True)
+    (figures / "thresholds.png").touch()
+    (figures / "thresholds.rst").write_bytes(b"of <b>\xff</b>")
+    assert main(["index", "--configs", "small.yaml"]) == 0
+    assert "of &lt;b&gt;\ufffd&lt;/b&gt;" in (tmp_path / "results/index.html").read_text()
+
+
+def test_a_name_cannot_move_the_cursor_where_tidy_lists_it(config, tmp_path, capsys):
+    root = tmp_path / "results/small"
+    root.mkdir(parents=True)
+    (root / "\x1b[2K\n.nc").touch()
+    assert main(["tidy", "--config", str(config)]) == 0
+    assert r"results/small/\x1b[2K\n.nc" in capsys.readouterr().out
 
 
 def test_tidy_follows_no_link_and_deletes_what_no_run_has(config, tmp_path, capsys):

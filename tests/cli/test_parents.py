@@ -1,8 +1,11 @@
 """A job ends with the workflow that called it."""
 
 import os
+import signal
 import subprocess
 import sys
+
+import pytest
 
 from rodflow.cli.parents import CALLER, is_alive
 
@@ -10,10 +13,33 @@ JOB = """
 import sys, time
 from rodflow.cli import parents
 parents.PAUSE = 0.05
-parents.die_with_the_workflow()
+parents.die_with_the_caller()
 print("runs", flush=True)
 time.sleep({seconds})
 print("ended")
+"""
+
+CALL = """
+import signal, subprocess, threading
+from rodflow.cli import parents
+parents.PAUSE = 0.05
+start = lambda: subprocess.Popen("sleep 60; true", shell=True, stdout=subprocess.DEVNULL)
+kept = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
+jobs = [start() for _ in range(3)]
+for job in jobs:
+    threading.Thread(target=job.wait).start()  # as Snakemake waits, so that a job is gone as soon as it ended
+told = threading.Event()
+signal.signal(signal.SIGTERM, lambda *_: told.set())
+parents.end_jobs_when_stopped(keep=[kept.pid])
+try:
+    print("runs", flush=True)
+    told.wait()
+except KeyboardInterrupt:
+    pass
+for job in (*jobs, start()):
+    job.wait()
+print("ended", kept.poll())
+kept.kill()
 """
 
 
@@ -44,3 +70,20 @@ def test_a_job_of_a_living_workflow_runs_to_its_end():
     with job(os.getpid(), 0.3) as started:
         assert started.communicate()[0] == "runs\nended\n"
     assert started.returncode == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_call_that_alone_is_told_to_stop_ends_all_its_jobs(number):
+    """Also the one that it was about to start, and each though those before it are gone already."""
+    with subprocess.Popen([sys.executable, "-c", CALL], stdout=subprocess.PIPE, text=True) as call:
+        assert call.stdout.readline() == "runs\n"
+        call.send_signal(number)
+        assert call.communicate(timeout=20)[0] == "ended None\n"
+
+
+def test_a_call_that_is_deaf_to_interrupts_stays_so():
+    deaf = "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN)"
+    look = "print(signal.getsignal(signal.SIGINT) is signal.SIG_IGN)"
+    body = f"{deaf}; from rodflow.cli import parents; parents.end_jobs_when_stopped(()); {look}"
+    found = subprocess.run([sys.executable, "-c", body], capture_output=True, text=True)
+    assert found.stdout == "True\n", found.stderr

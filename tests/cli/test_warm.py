@@ -5,12 +5,15 @@ What a job does is code here, in place of a command: the process hands its argum
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+
+from rodflow.cli.warm import start
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no warm process")
 
@@ -163,3 +166,51 @@ print("callback" in advance.lower(carry).as_text())
 """
     found = subprocess.run([sys.executable, "-c", body], capture_output=True, text=True)
     assert found.stdout == "False\n", found.stderr
+
+
+def test_in_a_folder_with_a_name_too_long_for_a_socket_jobs_run_by_themselves(
+    tmp_path, monkeypatch
+):
+    folder = tmp_path / ("a" * 100)
+    folder.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(folder))
+    monkeypatch.delenv("RODFLOW_WARM", raising=False)
+    assert start() == []
+    assert "RODFLOW_WARM" not in os.environ
+    assert not [*folder.iterdir()]
+
+
+def test_a_process_that_fails_leaves_no_folder_and_jobs_run_by_themselves(tmp_path):
+    path = tmp_path / "folder" / "socket"
+    path.parent.mkdir()
+    broken = SERVER.replace("server.MODULES = ()", "server.MODULES = ('no.such.module',)")
+    command = [sys.executable, "-c", broken, path]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
+        assert process.wait(30) == 1
+    assert not path.parent.exists()
+    assert job("", os.environ | {"RODFLOW_WARM": str(path)}).stdout == "alone\n"
+
+
+def test_a_job_that_is_gone_before_it_said_what_it_wants_leaves_the_process_as_it_is(warm):
+    for _ in range(3):
+        with socket.socket(socket.AF_UNIX) as gone:
+            gone.connect(warm["RODFLOW_WARM"])
+    assert job("print('done')", warm).stdout == "done\n"
+
+
+def test_a_process_that_is_killed_before_it_took_a_job_is_one_line(tmp_path):
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "socket"))
+        server.listen()
+        client = subprocess.Popen(
+            [sys.executable, "-c", JOB, "pass"],
+            env=os.environ | {"RODFLOW_WARM": str(tmp_path / "socket")},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        connection, _ = server.accept()
+        connection.recv(1)
+        connection.close()  # with unread bytes, so that the other end is reset
+    _, said = client.communicate(timeout=30)
+    assert client.returncode == 1
+    assert said == "error: the job was killed, perhaps for want of memory\n"

@@ -1,6 +1,9 @@
 """Data sets of files of one's own, the built-in prose, and the transformer that learns from it."""
 
 import hashlib
+import io
+import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +91,54 @@ def test_a_file_that_is_no_data_set_is_refused_in_one_line(tmp_path: Path, messa
     with pytest.raises(RodflowError, match=message) as refused:
         load(tmp_path, name, "file", **settings)
     assert "\n" not in str(refused.value)
+
+
+def archive(*parts: bytes, method: int = zipfile.ZIP_STORED) -> bytes:
+    """A NumPy archive whose inputs are these bytes."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", method) as file:
+        file.writestr("x.npy", b"".join(parts))
+        file.writestr("y.npy", b"")
+    return packed.getvalue()
+
+
+def header(text: bytes) -> bytes:
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+
+
+NUMBERS = header(b"{'descr': '<f4', 'fortran_order': False, 'shape': (9,)}\n") + bytes(range(36))
+DAMAGED = {
+    "claims terabytes": archive(
+        header(b"{'descr': '<f4', 'fortran_order': False, 'shape': (999999999999999,)}\n")
+    ),
+    "a header without an end": archive(header(b"(" * 9000)),
+    "encrypted": archive(NUMBERS).replace(
+        b"PK\x01\x02\x14\x03\x14\x00\x00", b"PK\x01\x02\x14\x03\x14\x00\x01", 1
+    ),
+    "packed in another way": archive(NUMBERS).replace(
+        b"PK\x01\x02\x14\x03\x14\x00\x00\x00\x00",
+        b"PK\x01\x02\x14\x03\x14\x00\x00\x00\x4d",
+        1,
+    ),
+    "bits of its stream flipped": archive(NUMBERS, method=zipfile.ZIP_DEFLATED).replace(
+        archive(NUMBERS, method=zipfile.ZIP_DEFLATED)[40:60], b"\xff" * 20, 1
+    ),
+}
+
+
+@pytest.mark.parametrize("content", DAMAGED.values(), ids=DAMAGED.keys())
+def test_an_archive_that_is_damaged_or_claims_more_than_there_is_is_refused(tmp_path, content):
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(labelled.DatasetError, match="is no NumPy archive of numbers: "):
+        load(tmp_path, "npz", "a.npz", inputs="x", targets="y")
+
+
+def test_what_is_no_file_is_no_image_and_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "images/red").mkdir(parents=True)
+    os.mkfifo(tmp_path / "images/red/0.png")
+    (tmp_path / "images/red/1.png").mkdir()
+    with pytest.raises(labelled.DatasetError, match="has no folder with PNG or JPEG images"):
+        load(tmp_path, "folder", "images")
 
 
 def test_a_folder_is_known_by_the_names_and_contents_of_its_files(tmp_path: Path) -> None:

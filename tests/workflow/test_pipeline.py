@@ -23,6 +23,7 @@ import xarray as xr
 import yaml
 
 from rodflow.audit.agreement import agree, as_text
+from rodflow.cli.beginning import begin
 from rodflow.store import artifact
 from rodflow.store.files import write_bytes
 from rodflow.store.integrity import verify_tree
@@ -454,20 +455,62 @@ def test_a_killed_run_leaves_whole_files_and_the_next_call_finishes(
 
 
 @pytest.mark.slow
-def test_a_terminated_call_ends_its_jobs(shared, tmp_path, monkeypatch):
-    """Snakemake by itself would wait for a job of hours."""
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_call_ends_its_jobs(shared, tmp_path, monkeypatch, number):
+    """Snakemake by itself would wait for jobs of hours."""
     monkeypatch.setenv("RODFLOW_CHECKPOINT", "0")
-    gd = CONFIG["optimizers"]["gd"] | {"steps": 10**7}
-    settings = CONFIG | {"optimizers": {"gd": gd}, "snapshots": {"every": 10**4}}
+    optimizers = {
+        name: CONFIG["optimizers"]["adam"] | {"steps": 10**7} for name in ("adam", "rmsprop")
+    }
+    settings = CONFIG | {"optimizers": optimizers, "snapshots": {"every": 10**4}}
     tree = Tree.new(tmp_path / "tree", shared, settings)
-    with tree.start(*SNAKEMAKE, f"{GD}/discrete.nc", *OPTIONS) as process:
+    runs = [f"{ROOT}/mlp/{name}/seed0" for name in optimizers]
+    wanted = [f"{run}/discrete.nc" for run in runs]
+    with tree.start(*SNAKEMAKE, *wanted, *OPTIONS, "--cores", "2") as process:
         try:
-            wait_for((tree.folder / GD / ".discrete.nc.partial").exists, 120)
-            process.terminate()
+            for run in runs:
+                wait_for((tree.folder / run / ".discrete.nc.partial").exists, 120)
+            process.send_signal(number)
             process.wait(60)
         finally:
             process.kill()
     assert process.returncode == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", ["run", "everything"])
+def test_a_call_ends_with_the_command_that_made_it_though_that_is_killed(
+    shared, tmp_path, monkeypatch, command
+):
+    monkeypatch.setenv("RODFLOW_CHECKPOINT", "0")
+    adam = CONFIG["optimizers"]["adam"] | {"steps": 10**7}
+    settings = CONFIG | {"optimizers": {"adam": adam}, "snapshots": {"every": 10**4}}
+    tree = Tree.new(tmp_path / "tree", shared, settings)
+    how = ["tiny.yaml", "--clone", "."] if command == "run" else ["--configs", "tiny.yaml"]
+    with tree.start(sys.executable, "-m", "rodflow.cli", command, *how) as process:
+        wait_for((tree.folder / ADAM / ".discrete.nc.partial").exists, 120)
+        process.kill()
+
+    def is_free() -> bool:
+        with (tree.folder / ".snakemake/rodflow.lock").open() as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+        return True
+
+    wait_for(is_free, 20)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variable", ["HOME", "XDG_CACHE_HOME"])
+def test_a_home_that_cannot_be_written_is_no_obstacle(shared, tmp_path, monkeypatch, variable):
+    """By the profile Snakemake keeps nothing there."""
+    (tmp_path / "file").touch()
+    tree = Tree.new(tmp_path / "tree", shared)
+    monkeypatch.setenv(variable, str(tmp_path / "file/home"))
+    status, output = tree.snakemake(f"{ROOT}/dataset.nc")
+    assert status == 0, output
 
 
 def test_two_calls_do_not_run_at_once(shared, tmp_path):
@@ -478,6 +521,17 @@ def test_two_calls_do_not_run_at_once(shared, tmp_path):
         status, output = tree.snakemake("dataset")
     assert (status, jobs(output)) == (1, set()), output
     assert output.splitlines()[-1] == "another call of snakemake is running in this folder"
+
+
+@pytest.mark.parametrize("thing", ["link", "folder"])
+def test_what_stands_where_the_lock_of_a_call_belongs_is_one_line(tmp_path, monkeypatch, thing):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".snakemake").mkdir()
+    (tmp_path / "precious").touch()
+    lock = tmp_path / ".snakemake/rodflow.lock"
+    lock.symlink_to(tmp_path / "precious") if thing == "link" else lock.mkdir()
+    with pytest.raises(SystemExit, match=r"^error: .snakemake/rodflow.lock: cannot be opened \("):
+        begin(tmp_path / "results", local=True)
 
 
 @pytest.mark.slow

@@ -48,21 +48,29 @@ def begin(root: Path, *, local: bool) -> None:
         sys.exit(str(error))
     except RodflowError as error:
         sys.exit(f"error: {error}")
+    except (OSError, RecursionError) as error:
+        if line := folders.nested(error):
+            sys.exit(f"error: {root}: {line}")
+        raise
     if (
         local
     ):  # a job of a cluster must not run outside its allotment, and has no process here to end with
-        os.environ[parents.CALLER] = str(os.getpid())
-        parents.end_jobs_when_terminated(keep=warm.start())
+        parents.die_with_the_caller()  # such as `rodflow everything`
+        os.environ.update(parents.as_caller())
+        parents.end_jobs_when_stopped(keep=warm.start())
 
 
 def take_folder() -> None:
     """One call at a time in a folder. The system frees the lock when the call ends or is killed.
 
     Raises:
-        CallError: another call has it.
+        CallError: another call has it, or something else has its name.
     """
     LOCK.parent.mkdir(exist_ok=True)
-    lock = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        lock = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise CallError(f"error: {LOCK}: cannot be opened ({error.strerror}); delete it") from None
     _held.append(lock)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

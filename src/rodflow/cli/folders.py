@@ -5,17 +5,14 @@ folder is therefore used only while nobody else can write to it. A folder that `
 with a warning where others can write to it.
 """
 
+import errno
 import os
+import re
 import stat
 import tempfile
+import traceback
 from collections.abc import MutableMapping
 from pathlib import Path
-
-from rodflow.errors import RodflowError
-
-
-class FolderError(RodflowError, RuntimeError):
-    """A folder without which nothing can run: one line with the folder and the remedy."""
 
 
 def private(folder: Path) -> str:
@@ -77,20 +74,16 @@ def keep_programs(environment: MutableMapping[str, str] = os.environ) -> tuple[s
     return ()
 
 
-def refuse_without_cache(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Stop where Snakemake would end in a traceback: it keeps files in the user's cache before it reads a Snakefile.
+_WALKS = re.compile(r"\b(os|posixpath|shutil)(\.py|>)$")
 
-    Raises:
-        FolderError: the cache cannot be made.
-    """
-    folder = _cache(environment) / "snakemake"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise FolderError(
-            f"{folder}: cannot be made ({error.strerror or error}), and Snakemake keeps files there; "
-            "name a folder that can be written in XDG_CACHE_HOME"
-        ) from error
+
+def nested(error: Exception) -> str:
+    """The line on an error that comes of folders within folders without end, as a stranger may pack them, else ""."""
+    innermost = [frame.filename for frame in traceback.extract_tb(error.__traceback__)[-1:]]
+    deep = isinstance(error, RecursionError) and any(map(_WALKS.search, innermost))
+    if not deep and getattr(error, "errno", None) != errno.ENAMETOOLONG:
+        return ""
+    return "there are folders that are nested too deeply to be read; delete them"
 
 
 def _cache(environment: MutableMapping[str, str]) -> Path:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from rodflow.cli import devices, environment, folders, parents, warm
+from rodflow.cli import devices, environment, folders, libraries, parents, warm
 from rodflow.cli.jobs import Job, Option
 from rodflow.cli.keys import key
 from rodflow.config import loading
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(words: Sequence[str]) -> int:
     """Run a command in this process. The arguments and the result are those of `main`."""
     args = parser().parse_args(words)
-    parents.die_with_the_workflow()
+    parents.die_with_the_caller()
     try:
         call: Callable[[argparse.Namespace], int] = args.call
         return call(args)
@@ -71,9 +71,12 @@ def run(words: Sequence[str]) -> int:
         return 1
     except Exception as error:
         where = loading.place(error)
-        if where is None and not isinstance(error, RodflowError):
+        line = libraries.blamed(error) or folders.nested(error)
+        if where is not None or isinstance(error, RodflowError):
+            line = loading.said(error, where)
+        if not line:
             raise
-        print(f"error: {loading.said(error, where)}", file=sys.stderr)
+        print(f"error: {line}", file=sys.stderr)
         return 1
 
 
@@ -115,9 +118,14 @@ def _added(
     )
 
 
+def _prepare() -> tuple[str, ...]:
+    """The environment of every command and stage; a line for each variable of the user's that does not hold."""
+    return *environment.prepare(), *libraries.prepare()
+
+
 def _command(module: ModuleType) -> Callable[[argparse.Namespace], int]:
     def call(args: argparse.Namespace) -> int:
-        environment.prepare()
+        _prepare()
         if not module.MANY_CORES:
             return module.run(args)
         folders.keep_programs()
@@ -129,7 +137,7 @@ def _command(module: ModuleType) -> Callable[[argparse.Namespace], int]:
 def _stage(name: str, module: ModuleType) -> Callable[[argparse.Namespace], int]:
     def call(args: argparse.Namespace) -> int:
         del args.call
-        for note in (*environment.prepare(), *folders.keep_programs()):
+        for note in (*_prepare(), *folders.keep_programs()):
             print(note, file=sys.stderr)
         from rodflow.store.manifest import note_writes
 

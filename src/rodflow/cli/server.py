@@ -31,6 +31,14 @@ MODULES = (
 
 def serve(path: Path) -> None:
     """Answer jobs until the process that started this one is gone, which ends standard input."""
+    try:
+        _serve(path)
+    finally:
+        path.unlink(missing_ok=True)
+        path.parent.rmdir()
+
+
+def _serve(path: Path) -> None:
     environment.prepare()
     folders.keep_programs()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the copies
@@ -45,13 +53,14 @@ def serve(path: Path) -> None:
             if server in ready:
                 connection, _ = server.accept()
                 if os.fork() == 0:
-                    server.close()
-                    become(connection)
+                    try:
+                        server.close()
+                        become(connection)
+                    finally:
+                        os._exit(1)
                 connection.close()
             elif to_load:
                 importlib.import_module(to_load.pop(0))
-    path.unlink()
-    path.parent.rmdir()
 
 
 def become(job: socket.socket) -> None:

@@ -13,10 +13,14 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 WARM = "RODFLOW_WARM"
 """The environment variable that names the socket of the warm process."""
+
+LONGEST = 107
+"""Bytes of the name that a socket can have."""
 
 _started: list[subprocess.Popen[bytes]] = []  # with the pipes that hold them
 
@@ -25,11 +29,14 @@ def start() -> list[int]:
     """Start the process and name it to the jobs of this one. Only on Linux, where a fork is safe and cheap.
 
     Returns:
-        The process's number; empty where none is started.
+        The process's number; empty where none is started, as in a folder whose name is too long for a socket.
     """
     if sys.platform != "linux":
         return []
     path = Path(tempfile.mkdtemp(prefix="rodflow-")) / "warm"
+    if len(os.fsencode(path)) > LONGEST:
+        path.parent.rmdir()
+        return []
     process = subprocess.Popen(
         [sys.executable, "-P", "-m", "rodflow.cli.server", str(path)],
         stdin=subprocess.PIPE,
@@ -56,9 +63,11 @@ def handed_over(arguments: Sequence[str]) -> int | None:
             job.connect(os.environ[WARM])
         except OSError:
             return None
-        socket.send_fds(job, [b"!"], [0, 1, 2])
-        job.sendall(json.dumps(request).encode() + b"\n")
-        status = job.recv(1)
+        status = b""
+        with suppress(ConnectionError):  # the process was killed before it took the job
+            socket.send_fds(job, [b"!"], [0, 1, 2])
+            job.sendall(json.dumps(request).encode() + b"\n")
+            status = job.recv(1)
     if not status:
         print("error: the job was killed, perhaps for want of memory", file=sys.stderr)
     return status[0] if status else 1

@@ -7,7 +7,6 @@ import argparse
 import json
 from pathlib import Path
 
-from rodflow.cli import folders
 from rodflow.cli.commands.tidy import left_over
 from rodflow.config.overrides import changed
 from rodflow.config.settings import ConfigError, describe, load, resolve
@@ -25,14 +24,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--workflow",
         action="store_true",
-        help="also whether Snakemake can be called here, and whether the results have files of no run",
+        help="also whether the results have files of no run",
     )
 
 
 def run(args: argparse.Namespace) -> int:
     """Check it."""
-    if args.workflow:
-        folders.refuse_without_cache()
     config = changed(load(args.config), args.overrides)
     try:
         experiment = resolve(config, args.config.parent)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from rodflow.cli import folders
+from rodflow.cli import parents
 from rodflow.cli.commands import index
 from rodflow.config.catalogue import DATASETS
 from rodflow.config.experiment import Experiment
@@ -101,7 +101,6 @@ def run(args: argparse.Namespace) -> int:
     """Run them one after the other."""
     if find_spec("snakemake") is None:
         raise EverythingError("snakemake is not installed: pip install 'rodflow[workflow]'")
-    folders.refuse_without_cache()
     planned, absent = experiments(args.configs, args.without)
     for line in absent:
         print(line)
@@ -119,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
         command = [sys.executable, "-m", "snakemake", "--profile", args.profile]
         command += ["--cores", args.cores, "--configfile", str(one.config)]
         with watch.saying(place):
-            status = subprocess.run(command).returncode
+            status = subprocess.run(command, env=parents.as_caller()).returncode
         if status:
             failed.append(one.experiment.name)
     for path in index.write([one.experiment for one in planned], Path("results")):

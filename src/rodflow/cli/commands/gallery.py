@@ -35,10 +35,10 @@ def run(args: argparse.Namespace) -> int:
     if not all(path.exists() for path in audits):
         raise GalleryError(f"{results}: has no audit; run make reproduce first")
     files = [*results.glob("figures/*.png"), *results.glob("figures/*.csv"), *audits]
+    contents = {file: _content(file, results) for file in files}
     shutil.rmtree(gallery, ignore_errors=True)
     gallery.mkdir(parents=True)
-    for file in files:
-        content = file.read_bytes()
+    for file, content in contents.items():
         if file.suffix in (".csv", ".json") and len(content) > LARGE:
             (gallery / f"{file.name}.gz").write_bytes(gzip.compress(content, mtime=0))
         else:
@@ -47,3 +47,12 @@ def run(args: argparse.Namespace) -> int:
     (gallery / "made.json").write_text(json.dumps(made, indent=1) + "\n")
     print(f"{len(files)} files in {gallery}; `rodflow results` writes the pages that quote them")
     return 0
+
+
+def _content(file: Path, results: Path) -> bytes:
+    """What a file of the results holds; a link could bring a file from elsewhere into what is published."""
+    from rodflow.store.files import place_fault
+
+    if fault := place_fault(results, file.relative_to(results).as_posix()):
+        raise GalleryError(f"{file}: {fault}")
+    return file.read_bytes()

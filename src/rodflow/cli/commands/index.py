@@ -54,6 +54,9 @@ def configs(places: list[Path]) -> list[Path]:
     ]
 
 
+_MOST = 2**26  # bytes of a report or a caption
+
+
 @dataclass(frozen=True)
 class Audited:
     """What an experiment's audit says in one row.
@@ -104,21 +107,25 @@ def write(experiments: Sequence[Experiment], results: Path) -> tuple[Path, Path]
 
 def audited(experiment: Experiment, results: Path) -> Audited:
     """The row of an experiment."""
+    from rodflow.store.files import read_bytes
+
     runs = len(experiment.all_runs)
     try:
-        found = json.loads((results / experiment.name / "audit.json").read_bytes())["summary"]
+        found = json.loads(read_bytes(results / experiment.name / "audit.json", _MOST))["summary"]
         files = f"{int(found['intact'])} of {int(found['artifacts'])}"
         claims = tuple(
             " + ".join(str(int(found["claims"][listed][verdict])) for listed in LISTS)
             for verdict in VERDICTS
         )
         return Audited(experiment.name, runs, files, str(int(found["problems"])), claims)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ArithmeticError, LookupError, RecursionError, TypeError, ValueError):
         return Audited(experiment.name, runs, "no audit", "", ("",) * len(VERDICTS))
 
 
 def by_paper(experiments: Sequence[Experiment], results: Path) -> dict[str, list[Drawn]]:
     """The figures that are there, by the first words on the package that they are in, sorted by name."""
+    from rodflow.store.files import place_fault
+
     papers: dict[str, list[Drawn]] = defaultdict(list)
     for experiment in experiments:
         for figure in plan.figures(experiment):
@@ -126,8 +133,8 @@ def by_paper(experiments: Sequence[Experiment], results: Path) -> dict[str, list
             if not (results / place).is_file():
                 continue
             title = figure.name + (f" ({figure.part})" if figure.part else "")
-            caption = (results / place).with_suffix(".rst")
-            text = caption.read_text(encoding="utf-8") if caption.is_file() else ""
+            caption = f"{experiment.name}/{figure.stem}.rst"
+            text = "" if place_fault(results, caption) else _text(results / caption)
             paper = docstring(FIGURES.module(figure.name).rpartition(".")[0])
             papers[paper].append(Drawn(title, place, experiment.name, text))
     order = {name: place for place, name in enumerate(FIGURES)}
@@ -135,6 +142,15 @@ def by_paper(experiments: Sequence[Experiment], results: Path) -> dict[str, list
         paper: sorted(drawn, key=lambda one: (order[one.title.split(" ")[0]], one.experiment))
         for paper, drawn in sorted(papers.items())
     }
+
+
+def _text(caption: Path) -> str:
+    from rodflow.store.files import read_bytes
+
+    try:
+        return read_bytes(caption, _MOST).decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def as_markdown(rows: Sequence[Audited], papers: dict[str, list[Drawn]]) -> str:

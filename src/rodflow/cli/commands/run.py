@@ -10,7 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import rodflow
-from rodflow.cli import folders
+from rodflow.cli import parents
 from rodflow.config.settings import ConfigError, load, resolve
 from rodflow.errors import RodflowError
 
@@ -43,9 +43,9 @@ def run(args: argparse.Namespace) -> int:
     clone = args.clone.resolve()
     if not (clone / "Snakefile").is_file():
         raise RunError(f"{clone}: has no Snakefile; say with --clone where rodflow's repository is")
-    folders.refuse_without_cache()
     profile = args.profile or clone / "workflow/profiles/default"
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(clone / "Snakefile")]
     command += ["--profile", str(profile.resolve()), "--cores", args.cores]
     command += [*["--dry-run"] * args.dry_run, "--configfile", config.name]
-    return subprocess.run(command, cwd=config.parent, check=False).returncode
+    called = subprocess.run(command, cwd=config.parent, env=parents.as_caller(), check=False)
+    return called.returncode

@@ -13,6 +13,7 @@ from pathlib import Path
 from rodflow.config.experiment import Experiment
 from rodflow.config.plan import SUFFIXES, expected_files
 from rodflow.config.settings import load, resolve
+from rodflow.errors import printable
 
 MANY_CORES = False
 
@@ -32,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     root = args.root or Path("results") / experiment.name
     left = left_over(root, experiment)
     for place in left:
-        print(root / place)
+        print(printable(f"{root}/{place}"))
     if args.delete:
         for place in left:
             (root / place).unlink()

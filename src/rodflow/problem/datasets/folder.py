@@ -74,7 +74,10 @@ def load(
 
 
 def _images(folder: Path) -> list[Path]:
-    return sorted(one for one in folder.iterdir() if one.suffix.lower() in _SUFFIXES)
+    """Its images; what is no file, such as a FIFO, would be waited for."""
+    return sorted(
+        one for one in folder.iterdir() if one.suffix.lower() in _SUFFIXES and one.is_file()
+    )
 
 
 def _pixels(path: Path, size: int, colours: int) -> np.ndarray:

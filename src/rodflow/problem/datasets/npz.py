@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
 
 import numpy as np
 import xarray as xr
@@ -26,6 +28,20 @@ DATASET = DataSet(
 )
 
 
+_FAULTS = (
+    OSError,
+    ValueError,
+    EOFError,
+    MemoryError,  # of a header that claims more than there is
+    RuntimeError,  # encrypted, or packed in another way
+    SyntaxError,
+    tokenize.TokenError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What NumPy, zipfile and the parser of headers say of a file that is none, or is damaged."""
+
+
 def load(
     npz: str, inputs: str, targets: str, own: Settings, samples: int | None = None
 ) -> xr.Dataset:
@@ -39,8 +55,8 @@ def load(
                     f"{path}: has no array {missing[0]}; it has {', '.join(stored)}: see dataset.inputs and .targets"
                 )
             found = stored[inputs], stored[targets]
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        if isinstance(error, DatasetError):
-            raise
+    except DatasetError:
+        raise
+    except _FAULTS as error:
         raise DatasetError(f"{path}: is no NumPy archive of numbers: {one_line(error)}") from error
     return of_arrays(*found, samples, title=f"{inputs} and {targets} of {npz}", source=npz)
