@@ -12,7 +12,7 @@ from rodflow.audit.claims.claim import judge
 from rodflow.config.catalogue import FIGURES
 from rodflow.figures.core.style import Drawing
 from rodflow.store.results import StoredRun
-from synthetic_results import STATES, write_state
+from synthetic_results import STATES, make_state
 
 NAMES = [name for name in FIGURES if not FIGURES[name].of_no_run]
 OPTIMIZERS = ("gd", "adam", "adamw")
@@ -27,7 +27,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     def get(optimizer: str, state: str) -> StoredRun:
         if (optimizer, state) not in made:
             seed = [*STATES].index(state)
-            made[optimizer, state] = write_state(root, state, optimizer, seed=seed)
+            made[optimizer, state] = make_state(root, state, optimizer, seed=seed)
         return made[optimizer, state]
 
     return get

@@ -94,6 +94,7 @@ def test_k_adam_has_the_threshold_of_its_polynomial(b1, k):
     )
 
 
+@pytest.mark.slow
 def test_beyond_the_critical_gain_an_eigenvalue_of_the_coupled_step_leaves_the_disc():
     given = {"learning_rate": RATE, "b1": 0.9, "b2": 0.97, "eps": 1e-3, "k": 2}
     optimizer = map_of(TABLE["k_adam"].build(**given))

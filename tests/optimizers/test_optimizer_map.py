@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from representatives import now
 from rodflow.config.catalogue import FLOWS
 from rodflow.config.declarations import any_optimizer
 from rodflow.dynamics.discrete import Discrete
@@ -131,7 +132,7 @@ OWN = {
 }
 
 
-@pytest.fixture(scope="module", params=OWN)
+@pytest.fixture(scope="module", params=now(OWN, "adamw, schedule"))
 def journeys(request):
     """Weights, loss and memory of the run and of every flow over some steps, from its third on."""
     optimizer = optimizer_map(loss, OWN[request.param], jnp.asarray(WEIGHTS))

@@ -143,6 +143,7 @@ def test_a_model_of_any_library_has_the_loss_of_its_own_code(folder: Path, name:
     assert not np.array_equal(weights, other)
 
 
+@pytest.mark.slow
 def test_chunks_of_samples_have_the_same_loss_and_gradient(folder: Path) -> None:
     model = {"kind": "problem.py:Linen", "width": 5}
     whole, weights = objective.build(data(folder), model, "problem.py:huber", 0, own=own(folder))
