@@ -118,7 +118,8 @@ def loss(weights):
     return jnp.mean((jnp.tanh(inputs[:, None] * weights[:2]) @ weights[2:] - targets) ** 2) / 2
 
 
-@pytest.mark.parametrize("name", now(OWN, "adagrad"))
+@pytest.mark.slow
+@pytest.mark.parametrize("name", OWN)
 def test_run_and_flows_of_ones_own_optimizer_stay_finite(name):
     optimizer = optimizer_map(loss, OWN[name], jnp.asarray(WEIGHTS))
     processes = {"discrete": Discrete(), **{name: flow() for name, flow in OF_ANY.items()}}

@@ -144,7 +144,7 @@ def test_rod_grows_in_a_parabola_exactly_above_the_threshold(substeps):
     np.testing.assert_array_equal(factors > 1 + 1e-12, curvatures > 2)
 
 
-@pytest.mark.parametrize("name", ["heavy_ball", "nesterov"])
+@pytest.mark.parametrize("name", now(["heavy_ball", "nesterov"], "nesterov"))
 def test_momentum_makes_the_rod_grow_exactly_above_its_threshold(name):
     chosen = {"learning_rate": 1.0, "momentum": 0.9}
     limit = TABLE[name].threshold(**chosen)

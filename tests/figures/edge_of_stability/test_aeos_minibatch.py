@@ -130,6 +130,7 @@ def test_a_batch_size_whose_runs_all_diverged_keeps_its_place(
     assert not any(q.startswith("late_mean[batch_size=50]") for q in drawing.table["quantity"])
 
 
+@pytest.mark.slow
 def test_models_and_learning_rates_have_rows_of_their_own(
     runs: list[StoredRun], tmp_path: Path
 ) -> None:

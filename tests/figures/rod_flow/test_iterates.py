@@ -148,6 +148,7 @@ def test_few_steps_are_drawn_in_both_windows(tmp_path: Path) -> None:
     assert table["steps_compared_first"] == table["steps_compared_last"] == 0
 
 
+@pytest.mark.slow
 def test_models_and_seeds_have_rows_of_their_own(tmp_path: Path) -> None:
     chosen = [("mlp", 0), ("mlp", 1), ("cnn", 0), ("cnn", 1)]
     runs = [run_with(tmp_path, model=model, seed=seed) for model, seed in chosen]

@@ -134,6 +134,7 @@ def test_a_flow_has_no_mark_where_the_discrete_run_diverged(tmp_path: Path) -> N
     assert not [*lines(drawing.figure.axes[-1], "rod median")]
 
 
+@pytest.mark.slow
 def test_models_have_rows_and_seeds_have_lines_of_their_own(tmp_path: Path) -> None:
     chosen = [("gd", "mlp", 0), ("gd", "cnn", 0), ("rmsprop", "cnn", 0), ("rmsprop", "cnn", 1)]
     runs = [make_run(tmp_path, *run, flows=("rod",), replays={}) for run in chosen]
