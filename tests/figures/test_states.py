@@ -67,8 +67,8 @@ THIRD = [
     for shift, name in enumerate(NAMES)
     for state in [*STATES][shift % len(OPTIMIZERS) :: len(OPTIMIZERS)]
 ]
-"""A third of all pairs, which are hundreds of pictures. States of a kind are neighbours (a run that diverged, flows that
-did, numbers that are missing), so that each figure has some of each kind; the test before gives it all at once."""
+"""A third of all pairs, which are hundreds of pictures. States of a kind are neighbours (a run that diverged, flows
+that did, numbers that are missing), so that each figure has some of each kind; the test before gives it all at once."""
 
 
 @pytest.mark.slow
