@@ -17,7 +17,6 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no war
 SERVER = """
 import os, sys, time
 from pathlib import Path
-from representatives import now
 from rodflow.cli import main, server
 main.run = lambda words: exec(words[0])
 server.MODULES = ()
