@@ -45,6 +45,9 @@ class RunInMemory(StoredRun):
     def has(self, name: str) -> bool:
         return name in self._read
 
+    def release(self) -> None:
+        """It keeps its weights, which it could not read again."""
+
 
 def write_run(root: Path, *run: Any, **options: Any) -> StoredRun:
     """Store every artifact of one run, with the arguments of `make_run`."""
