@@ -1,7 +1,11 @@
-"""A small results tree with made-up numbers, written as the stages write theirs."""
+"""A small results tree with made-up numbers, written as the stages write theirs.
+
+To write a run takes most of a second, so what is about neither files nor folders takes one that is in memory only.
+"""
 
 import json
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +14,7 @@ import xarray as xr
 
 from rodflow.analysis.comparison import compare, geometric_mean
 from rodflow.store import artifact
+from rodflow.store.netcdf import plain
 from rodflow.store.results import StoredRun
 from rodflow.store.trajectory import trajectory
 
@@ -33,7 +38,24 @@ REPLICAS, LEVEL = np.array([0.5, 2.0, 1.0, 4.0, 1.0]), 1e-4
 RESTART = 80
 
 
-def write_run(
+@dataclass(frozen=True)
+class RunInMemory(StoredRun):
+    """A run that has what it was given, and no file."""
+
+    def has(self, name: str) -> bool:
+        return name in self._read
+
+    def release(self) -> None:
+        """It keeps its weights, which it could not read again."""
+
+
+def write_run(root: Path, *run: Any, **options: Any) -> StoredRun:
+    """Store every artifact of one run, with the arguments of `make_run`."""
+    folder = make_run(root, *run, store=True, **options).folder
+    return StoredRun(folder)
+
+
+def make_run(
     root: Path,
     optimizer: str = "gd",
     model: str = "mlp",
@@ -50,8 +72,9 @@ def write_run(
     change: Callable[[str, xr.Dataset], xr.Dataset] = lambda process, data: data,
     measured: Callable[[str, xr.Dataset], xr.Dataset] = lambda process, data: data,
     compared: Callable[[xr.Dataset], xr.Dataset] = lambda data: data,
+    store: bool = False,
 ) -> StoredRun:
-    """Store every artifact of one run.
+    """Every artifact of one run, in memory.
 
     Args:
         root: the experiment's folder.
@@ -65,11 +88,12 @@ def write_run(
         replays: "iterates", "onset_window" and "outputs", those of the functions of these names unless given.
         settings: others than usual.
         kernels: whether the discrete run is of a network with scale-invariant kernels.
-        change: what to make of the trajectory of a process before it is stored.
+        change: what to make of the trajectory of a process before it is kept.
         measured: what to make of its sharpness.
-        compared: what to make of the comparison before it is stored.
+        compared: what to make of the comparison before it is kept.
+        store: whether to write each to its file too.
     """
-    folder = root / model / optimizer / f"seed{seed}"
+    run = RunInMemory(root / model / optimizer / f"seed{seed}")
     given = {"name": optimizer, "learning_rate": learning_rate, "eps": 1e-8}
     settings = {
         "batch_size": None,
@@ -83,7 +107,16 @@ def write_run(
         "snapshots": {"every": EVERY},
     } | (settings or {})
     rng = np.random.default_rng([seed, *optimizer.encode()])
-    where: dict[str, Any] = {"kind": "trajectory", "root": root, "settings": settings}
+
+    def keep(name: str, kind: str, data: xr.Dataset, status: str = "completed") -> None:
+        if store:
+            path = run.folder / f"{name}.nc"
+            artifact.write(data, path, kind=kind, root=root, settings=settings, status=status)
+        else:
+            kept = plain(data)  # whose attributes are in the form of a file
+            kept.attrs = data.attrs | {"settings": json.dumps(settings), "status": status}
+            run.take(name, kept)
+
     trajectories: dict[str, xr.Dataset] = {}
     sharpness: dict[str, xr.Dataset] = {}
     diverged = diverged or {}
@@ -99,15 +132,13 @@ def write_run(
         data = change(process, data)
         limit = THRESHOLDS.get(optimizer, 2.0) / learning_rate
         found = measured(process, _sharpness(process, data, limit, rng))
-        status = data.attrs["status"]
-        artifact.write(data, folder / f"{process}.nc", **where, status=status)
-        path = folder / "sharpness" / f"{process}.nc"
-        artifact.write(found, path, **where | {"kind": "sharpness"})
+        keep(process, "trajectory", data, data.attrs["status"])
+        keep(f"sharpness/{process}", "sharpness", found)
         trajectories[process], sharpness[process] = data, found
     numbers = compare(trajectories, sharpness, start=START, steps=STEPS)
     if replicas is not None:
         numbers = _with_floor(numbers, replicas)
-    artifact.write(compared(numbers), folder / "comparison.nc", **where | {"kind": "comparison"})
+    keep("comparison", "comparison", compared(numbers))
     early = f"not started: discrete run diverged at step {diverged['discrete']}" if lost else ""
     made = {
         "iterates": iterates(status=early),
@@ -115,9 +146,8 @@ def write_run(
         "outputs": outputs(numbers),
     }
     for kind, data in (made if replays is None else replays).items():
-        path, status = folder / f"{kind}.nc", data.attrs["status"]
-        artifact.write(data, path, **where | {"kind": kind}, status=status)
-    return StoredRun(folder)
+        keep(kind, kind, data, data.attrs["status"])
+    return run
 
 
 def run_in_memory(
@@ -487,10 +517,10 @@ STATES: dict[str, dict[str, Any]] = {
     "no replays": {"replays": {}, "replicas": None},
     "no flows": {"flows": ()},
 }
-"""What may be wrong with a run, as arguments of `write_run`."""
+"""What may be wrong with a run, as arguments of `make_run`."""
 
 
-def write_state(root: Path, state: str, optimizer: str = "gd", **options: Any) -> StoredRun:
+def make_state(root: Path, state: str, optimizer: str = "gd", **options: Any) -> StoredRun:
     """A run with every flow in one of the `STATES`, with kernels where it got to a step."""
     chosen = {"flows": EVERY_FLOW, "kernels": True} | STATES[state] | options
-    return write_run(root, optimizer, **chosen)
+    return make_run(root, optimizer, **chosen)

@@ -9,7 +9,7 @@ import xarray as xr
 
 from rodflow.analysis.learning_rates import ROUNDING, Method, curve, last_loss, tuned
 from rodflow.store.results import StoredRun
-from synthetic_results import STEPS, write_run
+from synthetic_results import STEPS, make_run
 
 MLP = {"kind": "mlp", "activation": "tanh"}
 
@@ -23,7 +23,7 @@ def write(
         return data.assign(loss=data["loss"] * 0 + np.float32(level))
 
     network = MLP | ({"normalisation": "layer"} if options.pop("normalised", False) else {})
-    return write_run(
+    return make_run(
         root / f"{rate}-{k}-{len(network)}", "k_adam", seed=seed, learning_rate=rate,
         hyperparameters={"b1": 0.9, "b2": 0.99, "k": k}, settings={"model": network} | options.pop("settings", {}),
         flows=(), replicas=None, replays={}, change=flat, **options,
@@ -31,7 +31,7 @@ def write(
 
 
 def test_the_last_loss_is_the_mean_over_the_last_tenth(tmp_path: Path) -> None:
-    run = write_run(tmp_path, flows=(), replicas=None, replays={})
+    run = make_run(tmp_path, flows=(), replicas=None, replays={})
     series = run.series("discrete")["loss"]
     late = series.values[series["step"].values >= 0.9 * STEPS]
     assert last_loss(run) == pytest.approx(late.mean(), rel=1e-6)
@@ -79,8 +79,8 @@ def test_methods_of_one_problem_differ_in_k_and_normalisation_only(tmp_path: Pat
 
 
 def test_a_curve_averages_over_windows_to_the_end_of_the_shortest_run(tmp_path: Path) -> None:
-    whole = write_run(tmp_path / "a", flows=(), replicas=None, replays={})
-    short = write_run(
+    whole = make_run(tmp_path / "a", flows=(), replicas=None, replays={})
+    short = make_run(
         tmp_path / "b", flows=(), replicas=None, replays={}, diverged={"discrete": 101}
     )
     found = curve([whole, short], 10)

@@ -181,6 +181,7 @@ def test_a_run_without_such_kernels_has_none_of_the_series(dataset: xr.Dataset) 
     assert {*seen} == {"loss", "gradient_norm", "rod_length"}
 
 
+@pytest.mark.slow
 def test_runs_side_by_side_have_the_series_of_their_own_kernels(dataset: xr.Dataset) -> None:
     how = {"steps": 60, "batch_size": 20}
     pair = [settings("gd", **how), settings("gd", **how, seed=1)]
@@ -206,6 +207,7 @@ def test_under_gradient_descent_the_growth_is_the_sum_of_squared_steps(
     assert float(abs(growth - expected).max()) < 1e-3 * float(expected[-1].min())
 
 
+@pytest.mark.slow
 def test_momentum_multiplies_the_growth(runs: dict[str, xr.Dataset]) -> None:
     factor = scale_invariance.momentum_factor({"name": "heavy_ball", "momentum": 0.8})
     assert factor == pytest.approx(9)

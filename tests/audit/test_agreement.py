@@ -290,6 +290,7 @@ def test_script_says_in_one_line_what_is_no_results_folder(one, tmp_path):
     assert empty.stderr == f"error: {tmp_path}: no results folder; it has no dataset.nc\n"
 
 
+@pytest.mark.slow
 def test_script_fails_where_the_folders_differ_and_writes_nothing(one, two):
     before = sorted(two.rglob("*"))
     assert call(one, two).returncode == 0

@@ -16,6 +16,7 @@ import xarray as xr
 import yaml
 
 from audited_results import rewrite, seal, write_results
+from representatives import now
 from rodflow.audit import curvature
 from rodflow.audit.audit import AuditError, audit
 from rodflow.audit.claims.claim import TARGET, Bound, Claim, Finding, Judgement, Measured
@@ -101,6 +102,7 @@ def test_intact_tree_has_no_problem_and_all_its_numbers_come_out_again(report):
             assert one.difference == 0
 
 
+@pytest.mark.slow
 def test_report_is_the_same_when_made_twice_and_elsewhere(report, root, experiment, tmp_path):
     write(audit(root, experiment), tmp_path / "audit.json")
     assert (tmp_path / "audit.json").read_text() == as_json(report)
@@ -321,7 +323,11 @@ ATTACKS: dict[str, tuple[Attack, dict[str, str]]] = {
 }
 
 
-@pytest.mark.parametrize(("attack", "named"), ATTACKS.values(), ids=ATTACKS)
+@pytest.mark.parametrize(
+    ("attack", "named"),
+    now(ATTACKS.values(), *(ATTACKS[name] for name in ("truncated", "number forged", "left over"))),
+    ids=ATTACKS,
+)
 def test_damage_is_named(root, experiment, no_eigenvectors, attack, named):
     attack(root)
     report = audit(root, experiment)
@@ -467,6 +473,7 @@ def folder(root: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_script_succeeds_though_claims_fail(folder):
     done = call(cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")
@@ -477,11 +484,13 @@ def test_script_succeeds_though_claims_fail(folder):
     assert (folder / "results/toy/audit.html").is_file()
 
 
+@pytest.mark.slow
 def test_processes_side_by_side_find_what_one_does(folder, report):
     call(cwd=folder)
     assert (folder / "results/toy/audit.json").read_text() == as_json(report)
 
 
+@pytest.mark.slow
 def test_script_names_a_truncated_file_and_fails(folder):
     truncate(folder / "results/toy")
     done = call("--config", "config.yaml", "--output", "found.json", cwd=folder)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from audited_results import write_results
+from representatives import now
 from rodflow.audit import audit as audit_module
 from rodflow.audit import curvature, runs
 from rodflow.audit.audit import audit
@@ -81,7 +82,7 @@ def test_a_run_behind_a_link_is_named_and_not_entered(root, experiment):
     assert not any(own["reproduced"] for own in audit(root, experiment).counts.values())
 
 
-@pytest.mark.parametrize("place", [MANIFEST, "audit.json", "audit.md", "audit.html"])
+@pytest.mark.parametrize("place", now([MANIFEST, "audit.json", "audit.md", "audit.html"], MANIFEST))
 def test_a_fifo_in_place_of_a_list_or_a_report_is_not_waited_for(root, experiment, place):
     report = audit(root, experiment)
     (root / place).unlink(missing_ok=True)
@@ -118,7 +119,7 @@ def test_odd_attributes_of_an_artifact_are_named(root, experiment, attributes, w
 
 @pytest.mark.parametrize(
     "content",
-    [b"a" * 300_000 + b"\n", b"\xff\xfe", b"", b"\0\0", b'"' * 1000, b"a,b\n" * 10**5],
+    now([b"a" * 300_000 + b"\n", b"\xff\xfe", b"", b"\0\0", b'"' * 1000, b"a,b\n" * 10**5], b""),
     ids=["long field", "no text", "empty", "zeros", "quotes", "many rows"],
 )
 def test_odd_tables_are_named(root, experiment, content):

@@ -216,6 +216,7 @@ CONFIG = {
 }
 
 
+@pytest.mark.slow
 def test_a_gallery_is_current_until_code_or_settings_change(tmp_path: Path) -> None:
     code = of_experiment(resolve(CONFIG))
     (tmp_path / "small.yaml").write_text(json.dumps(CONFIG))

@@ -110,7 +110,11 @@ def test_without_the_process_a_job_runs_by_itself(tmp_path):
     assert job("", os.environ | {"RODFLOW_WARM": str(tmp_path / "gone")}).stdout == "alone\n"
 
 
-@pytest.mark.parametrize(("seconds", "kill"), [(0, False), (60, True)], ids=["at once", "killed"])
+@pytest.mark.parametrize(
+    ("seconds", "kill"),
+    [(0, False), pytest.param(60, True, marks=pytest.mark.slow)],
+    ids=["at once", "killed"],
+)
 def test_the_process_ends_with_the_one_that_started_it(seconds, kill):
     """Also where that ends while this one is still starting, or is killed."""
     starter = subprocess.Popen(
@@ -137,6 +141,7 @@ def command_line(process):
         return b""
 
 
+@pytest.mark.slow
 def test_what_is_loaded_beforehand_starts_no_threads_and_no_backend():
     """A copy has none of its original's threads."""
     check = (
@@ -149,6 +154,7 @@ def test_what_is_loaded_beforehand_starts_no_threads_and_no_backend():
     assert found.stdout == "1\n", found.stderr
 
 
+@pytest.mark.slow
 def test_the_program_of_an_adaptive_flow_has_no_callback_and_so_is_kept():
     """JAX keeps no program that calls back in its compilation cache; a solver's error is NaN instead."""
     body = """

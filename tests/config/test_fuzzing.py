@@ -1,4 +1,4 @@
-"""Thousands of malformed configs: each is refused in one line that names a key, or it can be run."""
+"""Malformed configs, thousands in the long suite: each is refused in one line that names a key, or can be run."""
 
 import copy
 import json
@@ -217,13 +217,13 @@ FUZZ = settings(deadline=None, database=None, suppress_health_check=[*HealthChec
 MALFORMED, UNUSUAL = mutated(ANY, 4), mutated([near, near, near, delete, move], 2)
 
 
-@settings(FUZZ, max_examples=600)
+@settings(FUZZ, max_examples=60)
 @given(MALFORMED)
 def test_a_malformed_config_is_refused_with_a_key_or_can_be_run(config: Any) -> None:
     outcome(config)
 
 
-@settings(FUZZ, max_examples=200)
+@settings(FUZZ, max_examples=20)
 @given(UNUSUAL)
 def test_an_unusual_config_is_refused_with_a_key_or_can_be_run(config: Any) -> None:
     outcome(config)
@@ -299,9 +299,20 @@ def garbled(draw: Callable) -> bytes:
     return text
 
 
-@settings(FUZZ, max_examples=200)
+@settings(FUZZ, max_examples=20)
 @given(text=garbled())
 def test_a_garbled_file_is_refused_by_its_name_or_read(text: bytes, folder: Path) -> None:
+    refused_or_read(text, folder)
+
+
+@pytest.mark.slow
+@settings(FUZZ, max_examples=2000)
+@given(text=garbled())
+def test_two_thousand_garbled_files(text: bytes, folder: Path) -> None:
+    refused_or_read(text, folder)
+
+
+def refused_or_read(text: bytes, folder: Path) -> None:
     path = folder / "garbled.yaml"
     path.write_bytes(text)
     try:

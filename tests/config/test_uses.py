@@ -162,6 +162,7 @@ def test_a_changed_module_reruns_the_jobs_that_load_it_and_no_other(copy, graph,
     assert copy.rerun(module, changed) == {job for job in JOBS if module in graph[job]}
 
 
+@pytest.mark.slow
 def test_a_changed_comment_or_docstring_reruns_nothing(copy):
     for module in MODULES:
         text = copy.text(module).replace('"""', '"""Changed. ', 1) + "\n# Changed.\n"
@@ -197,6 +198,7 @@ def test_a_stage_depends_on_what_its_run_names():
     assert uses.code("train", ADAM) == uses.code("train", ADAM | {"seed": 7})
 
 
+@pytest.mark.slow
 def test_a_digest_imports_nothing_of_what_it_digests():
     code = (
         "import sys; from rodflow.config import uses; uses.code('audit'); uses.code('toy'); "

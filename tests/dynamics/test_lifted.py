@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from representatives import now
 from rodflow.dynamics.lifted import (
     Rod,
     from_consecutive,
@@ -74,7 +75,7 @@ def departure(optimizer: OptimizerMap) -> np.ndarray:
     return distance(*run())
 
 
-@pytest.mark.parametrize("name", NINE)
+@pytest.mark.parametrize("name", now(NINE, "nadam"))
 def test_iterates_are_centre_plus_alternating_extent_when_every_leaf_is_lifted(name):
     leaves = len(jax.tree.leaves(transformation(name).init(jnp.asarray(WEIGHTS))))
     everything = OptimizerMap(network_loss, transformation(name), (True,) * (1 + leaves))

@@ -190,6 +190,7 @@ def test_noise_of_a_step_depends_on_its_number_and_the_seed_alone(run):
     assert np.any(after(4, 0) != after(5, 0))
 
 
+@pytest.mark.slow
 def test_stable_flow_that_reaches_infinity_in_finite_time_ends_as_diverged():
     """On L = -w^4 / 4 gradient flow is dw/dt = eta w^3, which is infinite at t = 1 / (2 eta w0^2) = 9.1."""
 

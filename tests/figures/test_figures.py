@@ -35,6 +35,8 @@ OF_ONE = ("hyperparameters", "eos_gd", "eos_flow_comparison", "adam_levels")  # 
 OF_MANY = [name for name in OF_RUNS if name not in OF_ONE]
 SAVED = now(NAMES, "thresholds")
 """Each, but in the quick tests only one, as to render a figure takes seconds."""
+DRAWN = now(NAMES, "tracking", "tracking_summary", "hero", "toy")
+"""Each; the quick tests draw figures for runs, for a model, for a README and of no run."""
 NEEDED = {"closures": "closure", "eos_flow_comparison": "stable"}
 """Figure -> the flow without which the catalogue gives it no run."""
 NAMING_PROCESSES = (
@@ -44,6 +46,7 @@ NAMING_PROCESSES = (
 """Figures whose key has every process that there is."""
 CLOSURE = (*FLOWS, "closure")
 ROOT = Path(__file__).parents[2]
+make_run = partial(synthetic_results.make_run, kernels=True)
 write_run = partial(synthetic_results.write_run, kernels=True)
 
 
@@ -64,7 +67,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> list[StoredRun]:
     root = tmp_path_factory.mktemp("many")
     chosen = [("gd", "mlp", 0), ("gd", "mlp", 1), ("gd", "cnn", 0), ("rmsprop", "mlp", 0)]
     return [
-        write_run(
+        make_run(
             root, *run, flows=CLOSURE, settings={"model": {"kind": run[1], "activation": "tanh"}}
         )
         for run in chosen
@@ -108,6 +111,7 @@ def saved(
     return get
 
 
+@pytest.mark.slow
 def test_the_catalogue_imports_no_matplotlib_and_figures_no_jax() -> None:
     code = """
 import sys
@@ -149,6 +153,7 @@ def test_every_caption_is_sound_markup(name: str) -> None:
     publish_string(text, writer="null", settings_overrides={"halt_level": 1, "report_level": 1})
 
 
+@pytest.mark.slow
 def test_no_figure_draws_another_again() -> None:
     used = {name: {*closure(FIGURES.module(name))} for name in NAMES}
     assert "rodflow.figures.core.forest" in used["tracking_summary"]
@@ -186,7 +191,7 @@ def test_csv_gives_the_table_back_exactly(
     assert (table["unit"] == "1").all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DRAWN)
 def test_every_point_of_a_line_is_in_the_table(name: str, drawn: Callable[[str], Drawing]) -> None:
     values, checked = drawn(name).table["value"].to_numpy(), 0
     for axes in drawn(name).figure.axes:
@@ -203,6 +208,7 @@ def test_every_point_of_a_line_is_in_the_table(name: str, drawn: Callable[[str],
     assert checked >= {"eos_gd": 3, "adam_levels": 0}.get(name, 4)
 
 
+@pytest.mark.slow
 def test_settings_of_the_user_change_nothing(
     runs: list[StoredRun], saved: Callable[[str], tuple[Drawing, list[Path]]], tmp_path: Path
 ) -> None:
@@ -290,7 +296,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[int, StoredRun]:
     """Runs by the step at which they diverged, after and before the flows should have started."""
     root = tmp_path_factory.mktemp("ended")
     return {
-        step: write_run(root, seed=step, flows=CLOSURE, diverged={"discrete": step})
+        step: make_run(root, seed=step, flows=CLOSURE, diverged={"discrete": step})
         for step in (120, 12)
     }
 
@@ -313,7 +319,7 @@ def test_flows_that_never_started_are_named(ended: dict[int, StoredRun]) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize("flows", [(), ("stable",), ("rod", "closure")])
 def test_flows_may_be_missing_or_new(flows: tuple[str, ...], tmp_path: Path) -> None:
-    run = write_run(tmp_path, flows=flows)
+    run = make_run(tmp_path, flows=flows)
     for name in OF_RUNS:
         if name in NEEDED and NEEDED[name] not in flows:
             continue
@@ -341,7 +347,7 @@ def test_thresholds_draws_and_writes_time_average_and_quantiles(tmp_path: Path) 
     def open_rod(process: str, data: xr.Dataset) -> xr.Dataset:
         return data.assign(rod_length=0 * data["loss"] + 1)
 
-    runs = [write_run(tmp_path, "gd"), write_run(tmp_path, "adam", change=open_rod)]
+    runs = [make_run(tmp_path, "gd"), make_run(tmp_path, "adam", change=open_rod)]
     drawing = draw("thresholds", runs)
     (axes,) = drawing.figure.axes
     table = drawing.table.set_index(["optimizer", "quantity"])["value"]
@@ -375,7 +381,7 @@ def test_summary_draws_what_its_table_says(
     assert axes.get_xscale() == "log" and axes.get_xlim()[0] < 1
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DRAWN)
 def test_labels_and_units_are_there(name: str, drawn: Callable[[str], Drawing]) -> None:
     text, table = "\n".join(words(drawn(name))), drawn(name).table
     assert "[1]" not in text
@@ -408,14 +414,14 @@ def assert_inside(figure: Figure) -> None:
         assert box.height == 0 or (box.y0 >= -1 and box.y1 <= figure.bbox.y1 + 1), part
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", DRAWN)
 def test_text_stays_inside_the_figure(name: str, drawn: Callable[[str], Drawing]) -> None:
     assert_inside(drawn(name).figure)
 
 
 @pytest.mark.slow
 def test_a_key_of_every_flow_stays_inside_the_figure(tmp_path: Path) -> None:
-    run = write_run(tmp_path, flows=EVERY_FLOW)
+    run = make_run(tmp_path, flows=EVERY_FLOW)
     for name in NAMING_PROCESSES:
         drawing = draw(name, [run])
         keys = [text.get_text() for legend in drawing.figure.legends for text in legend.get_texts()]
@@ -424,7 +430,7 @@ def test_a_key_of_every_flow_stays_inside_the_figure(tmp_path: Path) -> None:
 
 
 def test_steps_are_written_below_rows_that_differ_from_the_next(tmp_path: Path) -> None:
-    runs = [write_run(tmp_path, name, flows=()) for name in ("gd", "nesterov")]
+    runs = [make_run(tmp_path, name, flows=()) for name in ("gd", "nesterov")]
     drawing = draw("tracking", runs)
     upper, lower = panels(drawing, 4)
     assert upper[0].get_xlim() == lower[0].get_xlim() == (0, STEPS)

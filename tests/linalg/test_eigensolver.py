@@ -72,6 +72,7 @@ def test_a_guess_nearby_costs_less_than_a_random_one():
     assert 2 * warm.products < cold.products
 
 
+@pytest.mark.slow
 def test_products_are_counted_as_they_are_formed():
     formed = []
 

@@ -3,6 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 import optax
+import pytest
 from jaxtyping import Array
 
 from rodflow.optimizers.alternation import alternating_gain, threshold
@@ -61,6 +62,7 @@ def test_its_second_moment_stays_as_it_is_at_that_step() -> None:
     assert not np.array_equal(moments[FREEZE - 2], moments[FREEZE - 1])
 
 
+@pytest.mark.slow
 def test_its_threshold_is_that_of_adam_also_where_a_weight_never_has_a_gradient() -> None:
     weights = jnp.zeros(5)
     optimizer = optimizer_map(lambda w: jnp.sum(w**2), frozen(), weights)

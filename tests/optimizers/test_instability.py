@@ -80,7 +80,8 @@ def test_where_the_weights_alternate_first_the_gain_is_the_alternating_one(name)
     np.testing.assert_allclose(found.gain, alternating_gain(optimizer, state), rtol=1e-12)
 
 
-@pytest.mark.parametrize(("b1", "k"), now([(0.5, 2), (0.9, 2), (0.9, 3), (0.7, 4)], (0.5, 2)))
+@pytest.mark.slow
+@pytest.mark.parametrize(("b1", "k"), [(0.5, 2), (0.9, 2), (0.9, 3), (0.7, 4)])
 def test_k_adam_has_the_threshold_of_its_polynomial(b1, k):
     given = {"learning_rate": RATE, "b1": b1, "b2": 0.97, "eps": 1e-12, "k": k}
     row = TABLE["k_adam"]
@@ -94,6 +95,7 @@ def test_k_adam_has_the_threshold_of_its_polynomial(b1, k):
     )
 
 
+@pytest.mark.slow
 def test_beyond_the_critical_gain_an_eigenvalue_of_the_coupled_step_leaves_the_disc():
     given = {"learning_rate": RATE, "b1": 0.9, "b2": 0.97, "eps": 1e-3, "k": 2}
     optimizer = map_of(TABLE["k_adam"].build(**given))

@@ -9,6 +9,7 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from representatives import now
 from rodflow.dynamics.lifted import Rod, lifted_map, oscillating
 from rodflow.optimizers.alternation import alternating_gain, alternation
 from rodflow.optimizers.errors import OptimizerError
@@ -107,7 +108,7 @@ def mapped(optimizer: OptimizerMap, state):
     return jit(lambda z: jax.lax.scan(lambda z, _: (optimizer(z), None), z, length=STEPS)[0])(state)
 
 
-@pytest.mark.parametrize("name", EVERY)
+@pytest.mark.parametrize("name", now(EVERY, "lars", "adafactor", "masked decay", "partition"))
 def test_map_of_a_tree_is_plain_optax_on_the_tree_to_rounding(name):
     with jax.enable_x64(True):
         parameters = tree(jnp.float64)
@@ -122,7 +123,7 @@ def test_map_of_a_tree_is_plain_optax_on_the_tree_to_rounding(name):
         assert np.linalg.norm(found - expected) < 1e-6 * moved
 
 
-@pytest.mark.parametrize("name", TREE)
+@pytest.mark.parametrize("name", now(TREE, "lars", "adafactor"))
 def test_on_a_flat_vector_alone_it_is_refused_with_the_remedy(name):
     transformation = TREE[name] if name != "adafactor" else optax.adafactor(0.02)
     flat, unravel = ravel_pytree(tree())
@@ -137,6 +138,7 @@ def test_a_mask_is_refused_on_a_flat_vector_too(name):
         optimizer_map(jnp.sum, ANY_SHAPE[name], ravel_pytree(tree())[0])
 
 
+@pytest.mark.slow
 def test_loss_of_a_flat_vector_with_its_unravel_gives_the_map_of_the_tree():
     flat, unravel = ravel_pytree(tree())
     optimizer = optimizer_map(
@@ -161,7 +163,7 @@ def test_a_model_whose_parameters_are_one_vector_is_a_tree_with_one_leaf():
     assert jax.tree.structure(optimizer.tree(state.weights)) == jax.tree.structure(weights)
 
 
-@pytest.mark.parametrize("name", ["adam", "nadam_scalar"])
+@pytest.mark.parametrize("name", now(["adam", "nadam_scalar"], "adam"))
 def test_moments_of_a_tree_are_the_flat_vectors_of_flat_weights(name):
     flat, unravel = ravel_pytree(tree())
     build = TABLE[name].build(learning_rate=0.01, b1=0.9, b2=0.99, eps=1e-8)
@@ -201,7 +203,7 @@ def test_a_state_of_any_structure_comes_back_from_where_it_is_stored(name):
         np.testing.assert_array_equal(found, 2 * leaf)
 
 
-@pytest.mark.parametrize("name", ["muon", "partition"])
+@pytest.mark.parametrize("name", now(["muon", "partition"], "partition"))
 def test_lifted_map_of_a_tree_is_exact(name):
     with jax.enable_x64(True):
         parameters = tree(jnp.float64)
@@ -222,6 +224,7 @@ def test_lifted_map_of_a_tree_is_exact(name):
         assert departure()[0].max() < 1e-9
 
 
+@pytest.mark.slow
 def test_masked_decay_has_the_gain_of_adam_over_that_of_its_own_decay():
     decayed, plain = (
         optimizer_map(loss, t, tree()) for t in (ANY_SHAPE["masked decay"], optax.adam(0.02))
@@ -245,6 +248,7 @@ def test_partition_has_the_gain_of_each_of_its_parts_and_none_where_it_is_frozen
     np.testing.assert_allclose(gain, np.where(is_matrix, 0.1 / 1.9, 0), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_transformation_that_ravels_by_itself_has_a_gain():
     flat, unravel = ravel_pytree(tree())
     adam = optax.adam(0.02)

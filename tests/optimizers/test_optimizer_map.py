@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from representatives import now
 from rodflow.config.catalogue import FLOWS
 from rodflow.config.declarations import any_optimizer
 from rodflow.dynamics.discrete import Discrete
@@ -47,25 +48,30 @@ SCHEDULE = optax.cosine_decay_schedule(0.01, 100)
     ("transformation", "expected"),
     [
         pytest.param(optax.sgd(0.1), set(), id="sgd"),
-        pytest.param(optax.sgd(SCHEDULE), set(), id="sgd, schedule"),
+        pytest.param(optax.sgd(SCHEDULE), set(), id="sgd, schedule", marks=pytest.mark.slow),
         pytest.param(optax.sgd(0.1, momentum=0.9), {"0.trace"}, id="momentum"),
-        pytest.param(optax.sgd(0.1, momentum=0.9, nesterov=True), {"0.trace"}, id="nesterov"),
-        pytest.param(optax.rmsprop(0.01), set(), id="rmsprop"),
+        pytest.param(
+            optax.sgd(0.1, momentum=0.9, nesterov=True),
+            {"0.trace"},
+            id="nesterov",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(optax.rmsprop(0.01), set(), id="rmsprop", marks=pytest.mark.slow),
         pytest.param(
             optax.rmsprop(0.01, centered=True, momentum=0.9),
             {"0.mu", "2.trace"},
             id="rmsprop, centred, momentum",
         ),
-        pytest.param(optax.adam(0.01), {"0.mu"}, id="adam"),
+        pytest.param(optax.adam(0.01), {"0.mu"}, id="adam", marks=pytest.mark.slow),
         pytest.param(optax.adamw(SCHEDULE), {"0.mu"}, id="adamw, schedule"),
-        pytest.param(optax.nadamw(0.01), {"0.mu"}, id="nadamw"),
-        pytest.param(optax.amsgrad(0.01), {"0.mu"}, id="amsgrad"),
-        pytest.param(optax.yogi(0.01), {"0.mu"}, id="yogi"),
-        pytest.param(optax.adabelief(0.01), {"0.mu"}, id="adabelief"),
+        pytest.param(optax.nadamw(0.01), {"0.mu"}, id="nadamw", marks=pytest.mark.slow),
+        pytest.param(optax.amsgrad(0.01), {"0.mu"}, id="amsgrad", marks=pytest.mark.slow),
+        pytest.param(optax.yogi(0.01), {"0.mu"}, id="yogi", marks=pytest.mark.slow),
+        pytest.param(optax.adabelief(0.01), {"0.mu"}, id="adabelief", marks=pytest.mark.slow),
         pytest.param(optax.lion(0.01), {"0.mu"}, id="lion"),
-        pytest.param(optax.adamax(0.01), {"0.mu"}, id="adamax"),
-        pytest.param(optax.novograd(0.01), {"0.mu"}, id="novograd"),
-        pytest.param(optax.adan(0.01), {"0.m", "0.v", "0.g"}, id="adan"),
+        pytest.param(optax.adamax(0.01), {"0.mu"}, id="adamax", marks=pytest.mark.slow),
+        pytest.param(optax.novograd(0.01), {"0.mu"}, id="novograd", marks=pytest.mark.slow),
+        pytest.param(optax.adan(0.01), {"0.m", "0.v", "0.g"}, id="adan", marks=pytest.mark.slow),
         pytest.param(
             optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.01)),
             {"1.0.mu"},
@@ -131,7 +137,7 @@ OWN = {
 }
 
 
-@pytest.fixture(scope="module", params=OWN)
+@pytest.fixture(scope="module", params=now(OWN, "adamw, schedule"))
 def journeys(request):
     """Weights, loss and memory of the run and of every flow over some steps, from its third on."""
     optimizer = optimizer_map(loss, OWN[request.param], jnp.asarray(WEIGHTS))

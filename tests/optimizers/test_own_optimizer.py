@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from representatives import now
 from rodflow.config.catalogue import FLOWS
 from rodflow.config.declarations import any_optimizer
 from rodflow.dynamics.discrete import Discrete
@@ -35,6 +36,7 @@ def example():
     return names
 
 
+@pytest.mark.slow
 def test_example_runs_and_flows_are_complete_and_finite(example):
     for recording in (example["run"], *example["flows"].values()):
         assert recording.status == "completed"
@@ -43,11 +45,13 @@ def test_example_runs_and_flows_are_complete_and_finite(example):
         assert recording.snapshots["weights"].shape[0] == 5
 
 
+@pytest.mark.slow
 def test_example_rod_flow_is_nearer_to_the_run_than_the_stable_flow(example):
     error = example["error"]
     assert max(error["rod"], error["rod_unit_step"]) < error["stable"] < 1
 
 
+@pytest.mark.slow
 def test_example_ratio_is_the_largest_eigenvalue_of_the_dense_matrix(example):
     here, gain = example["run"].snapshots["weights"][-1], example["gains"][-1]
     root = np.sqrt(gain.astype(float))
@@ -86,7 +90,7 @@ REFUSALS = [
 ]
 
 
-@pytest.mark.parametrize(("name", "message"), REFUSALS)
+@pytest.mark.parametrize(("name", "message"), now(REFUSALS, *REFUSALS[::3]))
 def test_what_the_page_says_is_refused_is_refused_with_its_message(name, message):
     weights = jnp.asarray(WEIGHTS)
     with pytest.raises(OptimizerError) as refusal:
@@ -114,6 +118,7 @@ def loss(weights):
     return jnp.mean((jnp.tanh(inputs[:, None] * weights[:2]) @ weights[2:] - targets) ** 2) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OWN)
 def test_run_and_flows_of_ones_own_optimizer_stay_finite(name):
     optimizer = optimizer_map(loss, OWN[name], jnp.asarray(WEIGHTS))

@@ -85,14 +85,21 @@ def test_accumulated_gradients_are_refused_however_many(every):
     "schedule",
     [
         pytest.param(optax.warmup_cosine_decay_schedule(0.0, 0.1, 10, 100), id="warm-up, cosine"),
-        pytest.param(optax.piecewise_constant_schedule(0.1, {20: 0.1, 500: 0.1}), id="pieces"),
+        pytest.param(
+            optax.piecewise_constant_schedule(0.1, {20: 0.1, 500: 0.1}),
+            id="pieces",
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             optax.sgdr_schedule(
                 [{"init_value": 0.0, "peak_value": 0.1, "warmup_steps": 5, "decay_steps": 20}] * 3
             ),
             id="restarts",
+            marks=pytest.mark.slow,
         ),
-        pytest.param(optax.exponential_decay(0.1, 1, 0.5), id="halved each step"),
+        pytest.param(
+            optax.exponential_decay(0.1, 1, 0.5), id="halved each step", marks=pytest.mark.slow
+        ),
         pytest.param(
             optax.join_schedules(
                 [optax.constant_schedule(0.0), optax.constant_schedule(0.1)], [30]
@@ -137,6 +144,7 @@ def test_a_step_count_that_serves_as_an_index_is_the_reason_that_is_given():
         optimizer_map(jnp.sum, optax.lbfgs(0.1, linesearch=None), WEIGHTS)
 
 
+@pytest.mark.slow
 def test_numbers_of_single_precision_move_with_double_ones():
     with jax.enable_x64(True):
         weights = jnp.asarray(WEIGHTS, jnp.float64)

@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 
+from representatives import now
 from rodflow.config.catalogue import OPTIMIZERS
 from rodflow.config.schedules import SCHEDULES as DECLARED
 from rodflow.config.settings import ConfigError, resolve
@@ -67,7 +68,7 @@ def rates() -> list[str]:
     return [name for name in OPTIMIZERS if "learning_rate" in OPTIMIZERS[name].hyperparameters]
 
 
-@pytest.mark.parametrize("name", rates())
+@pytest.mark.parametrize("name", now(rates(), "gd", "adam"))
 def test_a_schedule_that_is_constant_is_the_optimizer_with_that_number(name: str) -> None:
     others = {
         key: setting[1].get_default()

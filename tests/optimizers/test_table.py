@@ -123,7 +123,7 @@ def test_the_nine_have_a_formula_and_rows_without_one_no_second_moment():
     assert all(not TABLE[name].adaptive for name in BEYOND)
 
 
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("name", now(TABLE, "nesterov", "adam"))
 def test_hyperparameters_may_be_arrays(name):
     chosen = hyperparameters(name)
     tuned = TABLE[name].tuned(jnp.float64, **chosen)
@@ -237,8 +237,8 @@ def test_row_without_linear_threshold_has_no_limit_and_the_plain_hessian(name):
     assert row.preconditioner(None, **chosen) == 1
 
 
-OF_A_KIND = ("adam", "lion", "muon")
-"""A row of each answer: linear and shapeless, not linear, and not shapeless. The others take minutes."""
+OF_A_KIND = ("gd", "lion")
+"""A row that is linear and one that is not. Those that are not shapeless take seconds each, all together minutes."""
 
 
 @pytest.mark.parametrize("name", now(TABLE, *OF_A_KIND))
@@ -263,7 +263,7 @@ def test_row_is_as_linear_and_as_shapeless_as_it_says(name):
             first_instability(optimizer, state)
 
 
-@pytest.mark.parametrize("name", BEYOND)
+@pytest.mark.parametrize("name", now(BEYOND, BEYOND[0], BEYOND[-1]))
 def test_every_hyperparameter_of_a_row_without_formula_counts(name):
     chosen = hyperparameters(name)
     reference, _ = steps(TABLE[name].build(**chosen), GRADIENTS)
@@ -272,8 +272,8 @@ def test_every_hyperparameter_of_a_row_without_formula_counts(name):
         assert np.abs(changed / reference - 1).max() > 1e-5, key
 
 
-@pytest.mark.parametrize("decay", [0.9, 0.5])
-@pytest.mark.parametrize("name", now(FORMULA, "heavy_ball", "adam", "nadam"))
+@pytest.mark.parametrize("decay", now([0.9, 0.5], 0.9))
+@pytest.mark.parametrize("name", now(FORMULA, "heavy_ball", "nadam"))
 def test_the_linear_map_becomes_unstable_exactly_at_the_threshold(name, decay):
     optimizer, chosen = TABLE[name], hyperparameters(name, decay)
     transformation, count, p = optimizer.build(**chosen), 1e4, 0.7
@@ -322,7 +322,7 @@ def test_scalar_variant_of_one_weight_is_the_ordinary_one(name):
     np.testing.assert_allclose(scalar, ordinary, rtol=1e-13)
 
 
-@pytest.mark.parametrize("name", TABLE)
+@pytest.mark.parametrize("name", now(TABLE, "heavy_ball", "adam"))
 def test_float_counts_give_the_updates_and_states_of_integer_ones(name):
     transformation = TABLE[name].build(**hyperparameters(name))
     f = OptimizerMap(jnp.sum, transformation, ())

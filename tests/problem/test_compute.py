@@ -75,6 +75,7 @@ def temporary(**way) -> list[int]:
     return [one.memory_analysis().temp_size_in_bytes for one in compiled]
 
 
+@pytest.mark.slow
 def test_memory_of_derivatives_is_that_of_a_chunk():
     for whole, chunk in zip(temporary(), temporary(samples_at_once=24), strict=True):
         assert chunk < whole / 6

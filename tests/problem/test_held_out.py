@@ -77,6 +77,7 @@ def test_targets_that_are_no_classes_have_no_accuracy() -> None:
     np.testing.assert_array_equal(labels_of(np.array([3, 1])), [3, 1])
 
 
+@pytest.mark.slow
 def test_a_study_measures_its_test_set_along_every_process(tmp_path) -> None:
     rng = np.random.default_rng(0)
     inputs = rng.standard_normal((30, 4)).astype(np.float32)

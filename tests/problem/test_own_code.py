@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from jax.flatten_util import ravel_pytree
 
+from representatives import now
 from rodflow.config.loading import place, said
 from rodflow.config.reference import OwnError, digest, file_digest
 from rodflow.errors import RodflowError
@@ -131,7 +132,7 @@ def test_data_of_ones_own_are_inputs_and_targets(folder: Path) -> None:
     np.testing.assert_allclose(found["target"], np.sin(x)[:12], rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["Linen", "equinox", "Nnx", "pair"])
+@pytest.mark.parametrize("name", now(["Linen", "equinox", "Nnx", "pair"], "equinox", "pair"))
 def test_a_model_of_any_library_has_the_loss_of_its_own_code(folder: Path, name: str) -> None:
     loss, weights = loss_of(folder, {"kind": f"problem.py:{name}", "width": 5})
     assert weights.size == 3 * 5 + 5 * 3 + (0 if name == "pair" else 5 + 3)
@@ -143,6 +144,7 @@ def test_a_model_of_any_library_has_the_loss_of_its_own_code(folder: Path, name:
     assert not np.array_equal(weights, other)
 
 
+@pytest.mark.slow
 def test_chunks_of_samples_have_the_same_loss_and_gradient(folder: Path) -> None:
     model = {"kind": "problem.py:Linen", "width": 5}
     whole, weights = objective.build(data(folder), model, "problem.py:huber", 0, own=own(folder))

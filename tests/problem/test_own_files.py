@@ -168,6 +168,7 @@ def test_a_transformer_sees_no_later_token() -> None:
     assert before.shape == (2, 6, 11)
 
 
+@pytest.mark.slow
 def test_a_transformer_begins_near_the_entropy_of_all_characters() -> None:
     data = labelled.load({"name": "prose", "context": 8, "samples": 4})
     loss, weights = objective.build(data, SETTINGS, "cross_entropy", 0)

@@ -62,6 +62,7 @@ def test_five_weights_know_no_axes_but_those_of_zeta() -> None:
     assert jnp.linalg.norm(entries) == pytest.approx(float(jnp.linalg.norm(y)), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_central_flow_of_two_weights_stays_at_its_threshold(tmp_path) -> None:
     loss, start = made("one", ahead=20)
     study = rodflow.study(

@@ -62,6 +62,7 @@ def test_multiplier_is_that_of_plain_optax_from_both_ends_momentum_included(
     assert float(run["multiplier"].sel(snapshot=6)) == pytest.approx(expected, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_quotient_is_that_of_the_full_hessian(
     dataset: xr.Dataset, run: xr.Dataset, measured: xr.Dataset
 ) -> None:

@@ -113,6 +113,7 @@ def test_outputs_are_those_of_a_network_written_out() -> None:
     np.testing.assert_allclose(found["output_distance"].values[0, -1], expected, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_a_few_samples_at_a_time_give_the_same() -> None:
     (whole, weights), (parts, _) = mlp(), mlp(samples_at_once=3)
     paths = {"discrete": walk(weights, 0.1, 1), "rod": walk(weights, 0.1, 2)}

@@ -146,7 +146,11 @@ def assert_same(found: Recording | list[Recording], expected: Recording | list[R
         assert (a.dtype, a.shape, a.tobytes()) == (b.dtype, b.shape, b.tobytes()), path
 
 
-TO_COMPILE = {"edge", "rod", "stable", "closure", "central", "adam_continuous", "rod_macro"}  # slow
+TO_COMPILE = {
+    *("edge", "rod", "stable", "closure", "central", "adam_continuous", "rod_macro"),
+    *("edge_unit_step", "kicked_rod", "minibatches"),
+}
+"""What takes seconds to compile."""
 
 
 @pytest.mark.parametrize("name", now(RUNS, *(RUNS.keys() - TO_COMPILE)))

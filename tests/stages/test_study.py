@@ -112,6 +112,7 @@ def test_the_face_names_what_it_offers() -> None:
         _ = rodflow.nothing
 
 
+@pytest.mark.slow
 def test_an_optimizer_that_turns_by_another_angle_is_studied_and_the_angle_is_said(tmp_path):
     """Along the mean of the last two gradients the first mode to grow turns by a right angle."""
 

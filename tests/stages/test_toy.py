@@ -23,10 +23,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> xr.Dataset:
 
 
 @pytest.fixture(scope="module")
-def drawing(data: xr.Dataset) -> Drawing:
-    return figure.draw(data)
+def made_up() -> xr.Dataset:
+    return synthetic_results.toy()
 
 
+@pytest.fixture(scope="module")
+def drawing(made_up: xr.Dataset) -> Drawing:
+    return figure.draw(made_up)
+
+
+@pytest.mark.slow
 def test_iterates_and_rods_settle_on_the_two_cycle_exactly_above_the_threshold(data) -> None:
     at = data["eta_sharpness"].values
     expected = np.sqrt(np.maximum(1 - 2 / at, 0))
@@ -43,6 +49,7 @@ def test_the_formula_gives_a_two_cycle_of_the_map() -> None:
     np.testing.assert_allclose(after, -x, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_an_oscillation_grows_exactly_above_the_threshold_whatever_follows_it(data) -> None:
     above = data["over_threshold"].values - 1
     signs = np.sign(np.round(data["growth_rate"].values, 9))
@@ -50,6 +57,7 @@ def test_an_oscillation_grows_exactly_above_the_threshold_whatever_follows_it(da
     np.testing.assert_allclose(data["threshold"], [2, 6])
 
 
+@pytest.mark.slow
 def test_growth_of_the_discrete_run_is_the_spectral_radius_of_its_matrix(data) -> None:
     b = toy.OPTIMIZERS["heavy_ball"]["momentum"]
     rates = data["growth_rate"].sel(process="discrete")
@@ -62,6 +70,7 @@ def test_growth_of_the_discrete_run_is_the_spectral_radius_of_its_matrix(data) -
     np.testing.assert_allclose(rates.sel(optimizer="heavy_ball"), expected, atol=2e-3)
 
 
+@pytest.mark.slow
 def test_near_the_threshold_all_rods_grow_like_the_iterates(data) -> None:
     near = data["growth_rate"].sel(optimizer="gd", over_threshold=[0.9375, 1.0625])
     discrete = near.sel(process="discrete")
@@ -69,6 +78,7 @@ def test_near_the_threshold_all_rods_grow_like_the_iterates(data) -> None:
         np.testing.assert_allclose(near.sel(process=process), discrete, rtol=within)
 
 
+@pytest.mark.slow
 def test_the_rods_end_on_top_of_the_iterates(data) -> None:
     last = data.isel(step=-1)
     for process in toy.FLOWS:
@@ -83,6 +93,7 @@ def test_the_rods_end_on_top_of_the_iterates(data) -> None:
     np.testing.assert_array_equal(jumps[1:], -jumps[:-1])
 
 
+@pytest.mark.slow
 def test_everything_is_labelled(data) -> None:
     for name in [*data.data_vars, *data.coords]:
         assert data[name].attrs["long_name"]
@@ -101,38 +112,38 @@ def drawn(drawing: Drawing) -> set[tuple[float, float]]:
     }
 
 
-def test_the_figure_draws_what_its_table_says(drawing, data) -> None:
+def test_the_figure_draws_what_its_table_says(drawing, made_up) -> None:
     table = drawing.table
     assert tuple(table.columns) == Numbers.COLUMNS
     assert {*table["model"]} == {"toy"} and {*table["unit"]} == {"1"}
     points = drawn(drawing)
     rates = table[table["quantity"].str.startswith("growth_rate")]
-    assert len(rates) == data["growth_rate"].size
+    assert len(rates) == made_up["growth_rate"].size
     for optimizer, axes in zip(["gd", "heavy_ball"], drawing.figure.axes, strict=False):
-        for process in data["process"].values:
+        for process in made_up["process"].values:
             (line,) = (a for a in axes.lines if a.get_label() == process)
             here = rates[(rates["optimizer"] == optimizer) & (rates["process"] == process)]
             np.testing.assert_array_equal(line.get_ydata(), here["value"])
             np.testing.assert_array_equal(
-                line.get_ydata(), data["growth_rate"].sel(optimizer=optimizer, process=process)
+                line.get_ydata(), made_up["growth_rate"].sel(optimizer=optimizer, process=process)
             )
     steps = table.dropna(subset="step")
     assert {(float(a), b) for a, b in zip(steps["step"], steps["value"], strict=True)} <= points
     amplitudes = table[table["quantity"].str.startswith("amplitude")]
-    assert len(amplitudes) == data["amplitude"].size + data["predicted_amplitude"].size
+    assert len(amplitudes) == made_up["amplitude"].size + made_up["predicted_amplitude"].size
     at = amplitudes["quantity"].str.extract(r"= ([\d.]+)$")[0].astype(float)
     assert {*zip(at, amplitudes["value"], strict=True)} <= points
 
 
-def test_made_up_toy_problems_have_the_form_of_these(data) -> None:
-    made_up = synthetic_results.toy()
+@pytest.mark.slow
+def test_made_up_toy_problems_have_the_form_of_these(data, made_up) -> None:
     assert {name: made_up[name].dims for name in made_up} == {n: data[n].dims for n in data}
     assert {*made_up.attrs} <= {*data.attrs}
 
 
-def test_the_figure_names_its_processes_axes_and_thresholds(drawing, data) -> None:
+def test_the_figure_names_its_processes_axes_and_thresholds(drawing, made_up) -> None:
     (legend,) = drawing.figure.legends
-    names = [process_style(process).label for process in data["process"].values]
+    names = [process_style(process).label for process in made_up["process"].values]
     assert [text.get_text() for text in legend.get_texts()] == names
     for axes in drawing.figure.axes:
         assert axes.get_xlabel() and axes.get_ylabel() and axes.get_title()

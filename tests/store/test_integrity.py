@@ -196,7 +196,12 @@ FORGED = {
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [(name, value) for name, values in FORGED.items() for value in values]
+    ("name", "value"),
+    [
+        pytest.param(name, value, marks=[pytest.mark.slow] * (place > 0))
+        for name, values in FORGED.items()
+        for place, value in enumerate(values)
+    ],
 )
 def test_an_attribute_of_another_form_is_named(tmp_path, name, value):
     root = tree(tmp_path / "root")

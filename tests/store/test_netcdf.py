@@ -217,6 +217,7 @@ def test_files_are_written_and_read_where_there_are_no_locks(tmp_path, no_locks)
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_who_insists_on_locks_where_there_are_none_is_told_so(tmp_path, no_locks):
     environment = os.environ | {"LD_PRELOAD": str(no_locks), netcdf.LOCKING: "TRUE"}
     command = [sys.executable, "-c", CODE, tmp_path / "x.nc"]

@@ -87,6 +87,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
         run.trajectory("rod")
 
 
+@pytest.mark.slow
 def test_reading_imports_no_jax() -> None:
     code = "import sys, rodflow.store.results; sys.exit('jax' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -119,6 +119,7 @@ def test_operations_of_a_gradient_are_those_of_its_matrix_products(benchmarks):
     assert products < flops(loss, weights) < 1.1 * products
 
 
+@pytest.mark.slow
 def test_make_bench_collects_every_measurement():
     target = (ROOT / "Makefile").read_text().split("\nbench:")[1].split("\n\n")[0]
     (arguments,) = re.findall(r"pytest (benchmarks -q)", target)

@@ -268,6 +268,7 @@ def test_a_changed_figure_module_draws_that_figure_again(tree):
     assert again == thresholds | listed
 
 
+@pytest.mark.slow
 def test_a_changed_hyperparameter_reruns_what_depends_on_it(tree):
     optimizers = CONFIG["optimizers"]
     adam = optimizers["adam"] | {"learning_rate": 0.01}
@@ -291,6 +292,7 @@ def test_a_changed_hyperparameter_reruns_what_depends_on_it(tree):
     }
 
 
+@pytest.mark.slow
 def test_the_audit_names_damaged_files_and_trains_nothing(tree):
     truncated, altered = (tree.folder / run / "discrete.nc" for run in (ADAM, GD))
     os.truncate(truncated, truncated.stat().st_size // 2)
@@ -311,6 +313,7 @@ def test_the_audit_names_damaged_files_and_trains_nothing(tree):
     }
 
 
+@pytest.mark.slow
 def test_a_failed_job_says_why(tree):
     dataset = tree.folder / ROOT / "dataset.nc"
     os.truncate(dataset, 1000)
@@ -513,6 +516,7 @@ def test_a_home_that_cannot_be_written_is_no_obstacle(shared, tmp_path, monkeypa
     assert status == 0, output
 
 
+@pytest.mark.slow
 def test_two_calls_do_not_run_at_once(shared, tmp_path):
     tree = Tree.new(tmp_path / "tree", shared)
     (tree.folder / ".snakemake").mkdir()
@@ -560,8 +564,16 @@ def test_another_call_while_files_come_and_go_ends_in_no_traceback(tree):
     ("change", "words"),
     [
         ({"optimizers": {"adm": {"learning_rate": 0.1}}}, ["optimizers.adm", "adam"]),
-        ({"optimizers": {"gd": {"learning_rate": 0}}}, ["optimizers.gd.learning_rate", "0"]),
-        ({"dataset": {"name": "digits", "samples": 2000}}, ["dataset.samples", "2000", "1797"]),
+        pytest.param(
+            {"optimizers": {"gd": {"learning_rate": 0}}},
+            ["optimizers.gd.learning_rate", "0"],
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {"dataset": {"name": "digits", "samples": 2000}},
+            ["dataset.samples", "2000", "1797"],
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_bad_config_stops_in_one_line(change, words, tmp_path):

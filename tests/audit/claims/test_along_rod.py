@@ -9,7 +9,7 @@ import xarray as xr
 from rodflow.audit.claims.along_rod import CLAIMS
 from rodflow.audit.claims.claim import Finding, judge
 from rodflow.store.results import StoredRun
-from synthetic_results import STATES, is_open, write_run
+from synthetic_results import STATES, is_open, make_run
 
 
 def write(root: Path, largest: float, along: float, optimizer: str = "gd") -> StoredRun:
@@ -24,7 +24,7 @@ def write(root: Path, largest: float, along: float, optimizer: str = "gd") -> St
         }
         return data.assign(values)
 
-    return write_run(root, optimizer, measured=measured)
+    return make_run(root, optimizer, measured=measured)
 
 
 def found(run: StoredRun) -> dict[str, Finding]:
@@ -50,7 +50,7 @@ def test_a_rod_farther_from_the_threshold_than_the_eigenvalue_counts_against(
 
 def test_the_multiplier_is_averaged_by_its_logarithm(tmp_path: Path) -> None:
     """It alternates between 1.02 and 0.98 at five open snapshots."""
-    one = found(write_run(tmp_path))["multiplier-while-open"]
+    one = found(make_run(tmp_path))["multiplier-while-open"]
     expected = {(1.02**a * 0.98 ** (5 - a)) ** 0.2 for a in (2, 3)}
     assert min(abs(one.measured - value) for value in expected) < 1e-6
 
@@ -61,12 +61,12 @@ def test_the_multiplier_is_averaged_by_its_logarithm(tmp_path: Path) -> None:
 def test_where_nothing_can_be_over_a_threshold_the_reason_is_given(
     tmp_path: Path, state: str, words: str
 ) -> None:
-    one = found(write_run(tmp_path, "lion", **STATES[state]))
+    one = found(make_run(tmp_path, "lion", **STATES[state]))
     for name in ("secant-while-open", "sharpness-while-open", "curvature-along-rod-nearer"):
         assert one[name].verdict == "not reached"
         assert words in one[name].note
 
 
 def test_without_a_threshold_the_multiplier_is_judged(tmp_path: Path) -> None:
-    one = found(write_run(tmp_path, "lion", **STATES["no threshold"]))
+    one = found(make_run(tmp_path, "lion", **STATES["no threshold"]))
     assert one["multiplier-while-open"].verdict == "reproduced"

@@ -11,12 +11,12 @@ import synthetic_results
 from rodflow.audit.claims.claim import Finding, judge
 from rodflow.audit.claims.function_space import CLAIMS
 from rodflow.store.results import StoredRun
-from synthetic_results import write_run
+from synthetic_results import make_run
 
 
 def run_with(root: Path, optimizer: str = "adam", **errors: float) -> StoredRun:
     """A run whose flows have these errors in outputs from the onset on, and a tiny one before."""
-    run = write_run(root, optimizer)
+    run = make_run(root, optimizer)
     comparison = run.comparison
     onset = float(comparison["onset"].sel(process="discrete"))
     snapshots = comparison["snapshot"].values
@@ -55,7 +55,7 @@ def test_orders_are_claimed_of_adam_only(tmp_path: Path) -> None:
 
 
 def test_a_run_without_outputs_says_why(tmp_path: Path) -> None:
-    run = write_run(tmp_path, "adam")
+    run = make_run(tmp_path, "adam")
     status = "no outputs: the loss is one of the weights alone"
     run.take("outputs", synthetic_results.outputs(run.comparison, status=status))
     finding = found(run)["rod-ode-tracks-outputs"]
@@ -63,5 +63,5 @@ def test_a_run_without_outputs_says_why(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_not_measured_says_so(tmp_path: Path) -> None:
-    finding = found(write_run(tmp_path, "adam", replays={}))["rod-ode-tracks-outputs"]
+    finding = found(make_run(tmp_path, "adam", replays={}))["rod-ode-tracks-outputs"]
     assert finding.note == "the experiment measures no outputs"

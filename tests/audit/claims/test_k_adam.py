@@ -10,7 +10,7 @@ import xarray as xr
 from rodflow.audit.claims.claim import judge
 from rodflow.audit.claims.k_adam import CLAIMS
 from rodflow.store.results import StoredRun
-from synthetic_results import write_run
+from synthetic_results import make_run
 
 ALTERNATING, ROTATING = {"b1": 0.2, "k": 2}, {"b1": 0.9, "k": 2}
 THRESHOLD = {0.2: 4.5, 0.9: 0.19 / 0.81}
@@ -35,7 +35,7 @@ def write(root: Path, chosen: dict[str, Any], held: float = 1.0, nearer: float =
     def measured(data: xr.Dataset) -> xr.Dataset:
         return data.assign_attrs(threshold=limit)
 
-    run = write_run(
+    run = make_run(
         root, "k_adam", hyperparameters=chosen, flows=("stable", "rod_unit_step"), replicas=None,
         replays={}, change=open_rod, compared=compared,
     )  # fmt: skip
@@ -99,7 +99,7 @@ def train(
         return data.assign(loss=data["loss"] * 0 + np.float32(level))
 
     place = root / "sweeps" / "-".join(network.values()) / f"k={k},learning_rate={rate}"
-    return write_run(
+    return make_run(
         place, optimizer, learning_rate=rate,
         hyperparameters={"b1": 0.9, "b2": 0.99, "k": k}, settings={"model": network, "criterion": criterion},
         flows=(), replicas=None, replays={}, change=flat, **options,

@@ -11,7 +11,7 @@ import xarray as xr
 from rodflow.audit.claims.claim import Finding, judge
 from rodflow.audit.claims.practice import CLAIMS
 from rodflow.store.results import StoredRun
-from synthetic_results import START, write_run
+from synthetic_results import START, make_run
 
 FALLING = {"learning_rate": {"schedule": "warmup_cosine", "peak": 0.01, "end": 0.0}}
 PROSE: dict[str, Any] = {
@@ -51,7 +51,7 @@ def with_last_rods(**lengths: float) -> Any:
 
 def test_muon_is_judged_by_the_last_errors_of_both_flows(tmp_path: Path) -> None:
     compared = with_last_errors(stable=0.3, rod_unit_step=0.02)
-    one = found(write_run(tmp_path, "muon", compared=compared))["muon-rod-unit-step"]
+    one = found(make_run(tmp_path, "muon", compared=compared))["muon-rod-unit-step"]
     assert one.measured == pytest.approx(15)
     assert one.verdict == "reproduced"
 
@@ -61,7 +61,7 @@ def test_adamw_on_prose_is_judged_by_its_last_error(
     tmp_path: Path, error: float, verdict: str
 ) -> None:
     compared = with_last_errors(rod_unit_step=error)
-    run = write_run(
+    run = make_run(
         tmp_path,
         "adamw",
         learning_rate=0.003,
@@ -75,7 +75,7 @@ def test_adamw_on_prose_is_judged_by_its_last_error(
 
 
 def test_adamw_on_digits_says_nothing_about_prose(tmp_path: Path) -> None:
-    run = write_run(tmp_path, "adamw", learning_rate=0.003, hyperparameters={"b2": 0.99})
+    run = make_run(tmp_path, "adamw", learning_rate=0.003, hyperparameters={"b2": 0.99})
     assert found(run)["adamw-prose-error"].verdict == "not reached"
 
 
@@ -87,17 +87,17 @@ def test_rods_that_stay_open_count_against_a_falling_rate_in_run_and_flow(
     tmp_path: Path, there: float, here: float, verdict: str
 ) -> None:
     change = with_last_rods(discrete=there, rod_unit_step=here)
-    one = found(write_run(tmp_path, "adam", hyperparameters=FALLING, change=change))
+    one = found(make_run(tmp_path, "adam", hyperparameters=FALLING, change=change))
     assert one["falling-rate-closes-rod"].measured == pytest.approx(max(there, here))
     assert one["falling-rate-closes-rod"].verdict == verdict
 
 
 def test_a_rate_that_stays_says_nothing_about_closing(tmp_path: Path) -> None:
-    assert found(write_run(tmp_path, "adam"))["falling-rate-closes-rod"].verdict == "not reached"
+    assert found(make_run(tmp_path, "adam"))["falling-rate-closes-rod"].verdict == "not reached"
 
 
 def test_a_flow_that_diverged_reproduces_none_of_them(tmp_path: Path) -> None:
-    run = write_run(
+    run = make_run(
         tmp_path, "adam", hyperparameters=FALLING, diverged={"rod_unit_step": START + 20}
     )
     one = found(run)["falling-rate-closes-rod"]

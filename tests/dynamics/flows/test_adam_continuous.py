@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from representatives import now
 from rodflow.analysis import adam_bound
 from rodflow.config.catalogue import FLOWS
 from rodflow.dynamics.flows.adam_continuous import AdamContinuous, Carry, corrected
@@ -209,7 +210,10 @@ def memory(tau):
     return tau / (1 + tau)
 
 
-@pytest.mark.parametrize(("name", "chosen"), [("adam", {}), ("adamw", {"weight_decay": 0.5})])
+@pytest.mark.parametrize(
+    ("name", "chosen"),
+    now([("adam", {}), ("adamw", {"weight_decay": 0.5})], ("adamw", {"weight_decay": 0.5})),
+)
 def test_with_fixed_memories_iterates_near_the_flow_at_first_order(name, chosen):
     distances = [
         last_distance(0.4 / n, n, memory(0.1 * n), memory(2.0 * n), name, **chosen)
@@ -250,7 +254,7 @@ def updates(optimizer, carries):
     return np.abs(np.asarray(mean)) / np.sqrt(np.asarray(square))
 
 
-@pytest.mark.parametrize(("b1", "b2"), [(0.9, 0.99), (0.9, 0.7)])
+@pytest.mark.parametrize(("b1", "b2"), now([(0.9, 0.99), (0.9, 0.7)], (0.9, 0.7)))
 def test_updates_on_a_network_stay_below_the_bound(b1, b2):
     optimizer = adam(network_loss, b1=b1, b2=b2, learning_rate=0.05)
     carries = followed(optimizer, WEIGHTS)

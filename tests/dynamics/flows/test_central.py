@@ -239,6 +239,7 @@ def test_directions_double_when_those_near_the_threshold_leave_none_to_spare(
     np.testing.assert_allclose(kept, 1, rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_with_more_directions_between_two_chunks_the_next_one_crosses_tracked(two_directions):
     optimizer, weights, expected = two_directions
     carry = carry_at(optimizer, ON_TOP, tracked=3)
@@ -390,6 +391,7 @@ def preconditioned(state: State, hessian):
     return *np.linalg.eigh(scale[:, None] * np.asarray(hessian) * scale), inverse
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("flow", ["path", "path_without_curvature"])
 def test_preconditioned_sharpness_of_rmsprop_stays_at_two(flow, request, dense):
     path = request.getfixturevalue(flow)
@@ -479,6 +481,7 @@ def test_more_substeps_converge_at_first_order(past_the_threshold, path):
     np.testing.assert_allclose(orders, 1, atol=0.1)
 
 
+@pytest.mark.slow
 def test_second_moment_alone_holds_a_parabola_at_the_threshold_with_a_known_covariance():
     """On h y^2 / 2 at y = 0, g = 0: sqrt(nu) falls to eta h / 2 - eps, and h^2 Sigma = nu keeps it there."""
     rate, h, eps = 0.5, 2.0, 0.1

@@ -100,6 +100,7 @@ def test_memory_goes_along_in_its_own_units():
     np.testing.assert_allclose(1e3 * one.memory[0], other.memory[0], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_start_is_the_midpoint_and_the_mean_of_the_squares_of_both_half_steps():
     optimizer = optimizer_map(network_loss, optax.adam(0.1), jnp.zeros(16))
     before, now, after = iterate(optimizer, WEIGHTS, 7)[-3:]
@@ -143,7 +144,7 @@ def test_rod_grows_in_a_parabola_exactly_above_the_threshold(substeps):
     np.testing.assert_array_equal(factors > 1 + 1e-12, curvatures > 2)
 
 
-@pytest.mark.parametrize("name", ["heavy_ball", "nesterov"])
+@pytest.mark.parametrize("name", now(["heavy_ball", "nesterov"], "nesterov"))
 def test_momentum_makes_the_rod_grow_exactly_above_its_threshold(name):
     chosen = {"learning_rate": 1.0, "momentum": 0.9}
     limit = TABLE[name].threshold(**chosen)
@@ -188,6 +189,7 @@ def test_centre_of_a_parabola_is_multiplied_as_by_the_rod_flow():
 # Accuracy.
 
 
+@pytest.mark.slow
 def test_centre_agrees_with_gradient_descent_to_third_order_in_a_unit_of_time():
     errors = []
     for rate in RATES:
@@ -240,6 +242,7 @@ def oscillating_start(float64):
     return optimizer, iterate(optimizer, [0.1, 0.5, -0.4], 8)[-3:]
 
 
+@pytest.mark.slow
 def test_factor_approaches_the_dense_equations(oscillating_start):
     optimizer, states = oscillating_start
     carry = CovarianceClosure(rank=3).begin(optimizer, *states)

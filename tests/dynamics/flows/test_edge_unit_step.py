@@ -119,6 +119,7 @@ def test_direction_stays_with_the_leading_eigenvector_on_either_side_of_the_thre
     assert (abs(1 - shift) > 1) == (scale >= 1)
 
 
+@pytest.mark.slow
 def test_substeps_converge_to_the_flow_with_order_one():
     optimizer = gd(quartic)
     begun = edge_at(optimizer, 0.3 * START[0], START[1], 0.3)

@@ -27,6 +27,7 @@ def of(name, loss, weights=WEIGHTS, **hyperparameters):
     return optimizer_map(loss, TABLE[name].build(**hyperparameters), jnp.asarray(weights))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "hyperparameters"),
     [
@@ -57,6 +58,7 @@ def test_the_half_extent_is_kicked_by_the_odd_part_and_the_second_moment_by_the_
     np.testing.assert_allclose(moments[0], (1 - RMSPROP["b2"]) * noise**2, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_near_the_edge_the_half_extent_has_the_variance_of_sgd():
     """There V' = (1 - h) V - xi alternates nearly, and the unit step's mode is 1 - h to third order in 2 - h."""
     curvature = np.array([1.8, 1.9])

@@ -55,7 +55,7 @@ def moved(process, optimizer, carry, count, seed=0):
     )(carry)
 
 
-@pytest.mark.parametrize("name", now(HYPERPARAMETERS, "heavy_ball", "adamw"))
+@pytest.mark.parametrize("name", now(HYPERPARAMETERS, "heavy_ball"))
 def test_without_noise_it_is_the_lifted_map_with_alternating_fluctuation(name):
     """A batch of all samples is no noise but the rounding of another order of the sum."""
     optimizer = of(name, tanh())
@@ -126,6 +126,7 @@ def test_on_a_quadratic_the_centre_is_that_of_gradient_descent():
     np.testing.assert_allclose(found.centre.weights, centre.weights, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", now(["gd", "heavy_ball", "rmsprop", "adam", "adamw", "nadam"], "rmsprop")
 )
@@ -186,6 +187,7 @@ def test_its_batches_are_not_those_of_the_run():
     assert {*map(int, pair.epoch.order)} == {*range(10)}
 
 
+@pytest.mark.slow
 def test_it_costs_a_gradient_of_all_samples_and_two_of_a_batch():
     optimizer = of("adam", tanh())
     states = started(optimizer, WEIGHTS)
@@ -198,6 +200,7 @@ def recorded(optimizer, size, steps=12):
     return integrate("pair", optimizer, states, start=1, stop=steps, every=4, batch_size=size)
 
 
+@pytest.mark.slow
 def test_batches_that_leave_no_noise_are_named():
     loss = tanh()
     alike = eqx.tree_at(

@@ -8,6 +8,7 @@ import optax
 import pytest
 from numpy.polynomial import Polynomial
 
+from representatives import now
 from rodflow.dynamics.flows.rod import LongThirdStage, RodFlow, increment, vector_field
 from rodflow.dynamics.flows.rod_unit_step import RodUnitStep
 from rodflow.dynamics.flows.stable import StableFlow
@@ -272,6 +273,7 @@ def test_extent_near_the_threshold_errs_by_third_order_in_units_of_time(name, ex
     assert slope(RATES, relative) == pytest.approx(3, abs=0.15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", EVERY)
 def test_weights_and_momentum_of_adam_err_by_third_order_in_units_of_time(name, adam_errors):
     errors = adam_errors[name].centre
@@ -279,12 +281,14 @@ def test_weights_and_momentum_of_adam_err_by_third_order_in_units_of_time(name, 
     assert slope(RATES, errors.memory[0].mu) == pytest.approx(3, abs=0.2)
 
 
+@pytest.mark.slow
 def test_auxiliary_leaves_of_the_unit_step_err_by_what_they_see_alone(adam_errors):
     memory = adam_errors["rod_unit_step"].centre.memory[0]
     assert slope(RATES, memory.nu) == pytest.approx(4, abs=0.2)
     np.testing.assert_array_equal(memory.count, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rod", "vector field"])
 def test_second_moment_of_the_ode_errs_by_third_order_in_units_of_time(name, adam_errors):
     errors = adam_errors[name].centre.memory[0].nu
@@ -304,6 +308,7 @@ def test_vector_field_is_the_modified_equation_to_third_order():
     assert slope(RATES, errors) == pytest.approx(3, abs=0.1)
 
 
+@pytest.mark.slow
 def test_rod_flow_converges_to_the_vector_field_with_more_substeps():
     substeps = np.array([1, 2, 4])
 
@@ -332,7 +337,7 @@ def test_sign_of_the_extent_does_not_matter(flow):
 # The second moment.
 
 
-@pytest.mark.parametrize("name", ["adam", "rmsprop"])
+@pytest.mark.parametrize("name", now(["adam", "rmsprop"], "adam"))
 def test_second_moment_stays_positive_from_hostile_states(flow, name):
     chosen = {"learning_rate": 0.3, "b2": 0.95, "eps": 1e-12}
     build = TABLE[name].build

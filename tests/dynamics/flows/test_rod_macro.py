@@ -118,6 +118,7 @@ def test_the_next_step_takes_the_error_back():
     assert errors[-1] < 2 * errors[0]
 
 
+@pytest.mark.slow
 def test_between_the_ends_a_slow_mode_is_interpolated_to_third_order():
     x = np.array([-0.02, -0.01])
     span = stepped(np.concatenate([-x, [1.0]]), 12).span
@@ -128,7 +129,7 @@ def test_between_the_ends_a_slow_mode_is_interpolated_to_third_order():
         assert error[0] == pytest.approx(8 * error[1], rel=0.3, abs=1e-12)
 
 
-@pytest.mark.parametrize("sharpness", [1.9, 2.05])
+@pytest.mark.parametrize("sharpness", now([1.9, 2.05], 2.05))
 def test_a_closed_rod_finds_the_sharpest_direction_and_grows_as_its_map_says(sharpness):
     curvatures = np.array([sharpness, 0.4, 0.1, 0.01])
     optimizer = parabola(curvatures)
@@ -208,6 +209,7 @@ def test_snapshot_spacing_does_not_change_a_number():
     np.testing.assert_array_equal(fine.snapshots["weights"][both], coarse.snapshots["weights"])
 
 
+@pytest.mark.slow
 def test_a_killed_run_continues_within_a_macro_step(tmp_path):
     """Bit for bit."""
 

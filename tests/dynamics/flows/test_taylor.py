@@ -36,6 +36,7 @@ def test_value_gradient_and_hessian_at_the_origin_are_those_of_the_loss() -> Non
         np.testing.assert_allclose(of(model)(WEIGHTS), of(network_loss)(WEIGHTS), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_its_error_is_of_third_order() -> None:
     model, along = (
         Quadratic(network_loss, expanded(network_loss, jnp.asarray(WEIGHTS))),

@@ -13,7 +13,7 @@ from rodflow.figures.adam_in_continuous_time import adam_continuous
 from rodflow.figures.adam_in_continuous_time.adam_continuous import FLOW, chosen
 from rodflow.figures.core.style import Drawing
 from rodflow.store.results import StoredRun
-from synthetic_results import write_run
+from synthetic_results import make_run
 
 RATES = (8e-4, 4e-4, 2e-4)
 HYPERPARAMETERS = {"b1": 0.9, "b2": 0.999}
@@ -23,7 +23,7 @@ def write(root: Path, sweep: str, rate: float, **options: Any) -> StoredRun:
     folder = root / "sweeps" / sweep / f"learning_rate={rate:g}"
     given: dict[str, Any] = {"flows": (FLOW,), "replicas": None, "replays": {}}
     given |= {"hyperparameters": HYPERPARAMETERS}
-    return write_run(folder, "adam", learning_rate=rate, **given | options)
+    return make_run(folder, "adam", learning_rate=rate, **given | options)
 
 
 def nearer(rate: float) -> dict[str, Any]:

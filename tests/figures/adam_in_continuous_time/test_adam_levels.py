@@ -11,7 +11,7 @@ from rodflow.analysis.adam_bound import condition
 from rodflow.figures.adam_in_continuous_time import adam_levels
 from rodflow.figures.core.style import Drawing
 from rodflow.store.results import StoredRun
-from synthetic_results import write_run
+from synthetic_results import make_run
 
 LEVEL, SECOND = 0.2, (0.9, 0.95, 0.98)
 
@@ -25,7 +25,7 @@ def write(
     root: Path, b2: float, seed: int = 0, diverged: dict[str, int] | None = None
 ) -> StoredRun:
     decays = {"b1": 2 / (2 + LEVEL + (1 - b2) / b2), "b2": b2}
-    return write_run(
+    return make_run(
         root / f"{b2}", "adam", "mlp", seed, flows=(), replicas=None, replays={},
         hyperparameters=decays, compared=with_test_loss, diverged=diverged,
     )  # fmt: skip

@@ -10,7 +10,7 @@ from drawn import assert_drawn, lines, rows_of, words
 from rodflow.figures.adam_in_continuous_time import k_adam
 from rodflow.figures.core.style import Drawing
 from rodflow.store.results import StoredRun
-from synthetic_results import STEPS, write_run
+from synthetic_results import STEPS, make_run
 
 FLOWS = ("stable", "rod_unit_step")
 
@@ -18,7 +18,7 @@ FLOWS = ("stable", "rod_unit_step")
 def write(root: Path, k: int, seed: int = 0, model: str = "mlp", **options: Any) -> StoredRun:
     given: dict[str, Any] = {"flows": (), "replicas": None, "replays": {}} | options
     chosen = {"b1": 0.9, "b2": 0.99, "k": k}
-    return write_run(root / f"k={k}", "k_adam", model, seed, hyperparameters=chosen, **given)
+    return make_run(root / f"k={k}", "k_adam", model, seed, hyperparameters=chosen, **given)
 
 
 @pytest.fixture(scope="module")

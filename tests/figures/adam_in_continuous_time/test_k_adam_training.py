@@ -12,7 +12,7 @@ from drawn import lines, rows_of, words
 from rodflow.figures.adam_in_continuous_time import k_adam_training
 from rodflow.figures.core.style import Drawing
 from rodflow.store.results import StoredRun
-from synthetic_results import write_run
+from synthetic_results import make_run
 
 pytestmark = pytest.mark.slow  # many runs to write; tests/figures/test_figures.py draws it quickly
 
@@ -33,7 +33,7 @@ def write(
         {"normalisation": "layer"} if normalised else {}
     )
     chosen = {"b1": 0.9, "b2": 0.99, "k": k}
-    return write_run(
+    return make_run(
         root / f"{k}-{rate}-{normalised}", "k_adam_shared", seed=seed, learning_rate=rate, hyperparameters=chosen,
         settings={"model": network, "criterion": "cross_entropy"}, flows=(), replicas=None, replays={}, change=scaled,
         **options,

@@ -14,7 +14,7 @@ from rodflow.config.settings import resolve
 from rodflow.figures.adam_in_continuous_time import scale_invariance as figure
 from rodflow.figures.core.style import Drawing
 from rodflow.store.results import StoredRun
-from synthetic_results import KERNELS, STEPS, with_kernels, write_run
+from synthetic_results import KERNELS, STEPS, make_run, with_kernels
 
 ROWS = 4
 
@@ -23,7 +23,7 @@ def write(root: Path, optimizer: str, radial: float = 0.0, **options: Any) -> St
     def change(process: str, data: xr.Dataset) -> xr.Dataset:
         return with_kernels(data, radial)
 
-    return write_run(root, optimizer, flows=(), replicas=None, replays={}, change=change, **options)
+    return make_run(root, optimizer, flows=(), replicas=None, replays={}, change=change, **options)
 
 
 @pytest.fixture(scope="module")
@@ -81,7 +81,7 @@ def test_no_line_bridges_a_growth_that_is_not_positive(tmp_path: Path) -> None:
         sunk = (data["step"] > 20) & (data["step"] < 60)
         return data.assign(squared_norm=data["squared_norm"].where(~sunk, 3.9))
 
-    run = write_run(tmp_path, "gd", flows=(), replicas=None, replays={}, change=change)
+    run = make_run(tmp_path, "gd", flows=(), replicas=None, replays={}, change=change)
     axes = figure.draw([run]).figure.axes[1]
     first, second = lines(axes, f"growth of {KERNELS[0]}")
     assert max(first.get_xdata()) <= 20

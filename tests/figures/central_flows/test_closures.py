@@ -7,7 +7,7 @@ from drawn import assert_drawn, lines, panels, rows_of, words
 from rodflow.figures.central_flows import closures
 from rodflow.figures.core.style import Drawing
 from rodflow.store.results import StoredRun
-from synthetic_results import FLOWS, START, write_run
+from synthetic_results import FLOWS, START, make_run
 
 QUANTITIES = ["sharpness_over_threshold", "tracking_error", "rod_length"]
 PROCESSES = ["discrete", "rod", "rod_unit_step", "closure"]
@@ -19,9 +19,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[StoredRun]:
     """One run without a closure, one with, and one whose closure diverged."""
     root = tmp_path_factory.mktemp("results")
     return [
-        write_run(root, "heavy_ball", replays={}),
-        write_run(root, flows=CLOSURE, replays={}),
-        write_run(root, "adam", flows=CLOSURE, diverged={"closure": 133}, replays={}),
+        make_run(root, "heavy_ball", replays={}),
+        make_run(root, flows=CLOSURE, replays={}),
+        make_run(root, "adam", flows=CLOSURE, diverged={"closure": 133}, replays={}),
     ]
 
 

@@ -14,7 +14,7 @@ from rodflow.figures.central_flows import models_compared
 from rodflow.figures.core import rows
 from rodflow.figures.core.style import Drawing, optimizer_label, process_style
 from rodflow.store.results import StoredRun
-from synthetic_results import write_run
+from synthetic_results import make_run
 
 QUANTITIES = ["loss", "loss_difference", "sharpness_over_threshold", "tracking_error"]
 GD = ("stable", "central", "edge", "rod")
@@ -52,9 +52,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[StoredRun]:
     root = tmp_path_factory.mktemp("results")
     given: dict[str, Any] = {"change": counting, "replays": {}}
     return [
-        write_run(root, flows=GD, **given),
-        write_run(root, "rmsprop_scalar", flows=ADAPTIVE, compared=never_there, **given),
-        write_run(root, "rmsprop", flows=ADAPTIVE, diverged={"central": 133}, **given),
+        make_run(root, flows=GD, **given),
+        make_run(root, "rmsprop_scalar", flows=ADAPTIVE, compared=never_there, **given),
+        make_run(root, "rmsprop", flows=ADAPTIVE, diverged={"central": 133}, **given),
     ]
 
 
@@ -143,7 +143,7 @@ def test_a_step_time_that_was_not_measured_is_a_dash(tmp_path: Path) -> None:
     def unmeasured(process: str, data: xr.Dataset) -> xr.Dataset:
         return data.assign_attrs(step_time_s=np.nan) if process == "central" else data
 
-    drawn = models_compared.draw([write_run(tmp_path, flows=GD, change=unmeasured, replays={})])
+    drawn = models_compared.draw([make_run(tmp_path, flows=GD, change=unmeasured, replays={})])
     assert rows_of(drawn.table, "central", "step_time_over_discrete").empty
     assert not any("nan" in word for word in words(drawn))
 

@@ -12,7 +12,7 @@ from drawn import assert_drawn, lines, panels, rows_of, words
 from rodflow.figures.core.style import Drawing
 from rodflow.figures.edge_of_stability import aeos_adam
 from rodflow.store.results import StoredRun
-from synthetic_results import write_run
+from synthetic_results import make_run
 
 DECAYS = (0.0, 0.5, 0.9)
 RATES = (0.001, 0.002)
@@ -30,7 +30,7 @@ def write(root: Path, rate: float, b1: float, **more: Any) -> StoredRun:
         given = {"b1": b1, "b2": 0.99}
         folder = root / f"learning_rate={rate:g},b1={b1:g}"
         options = {"flows": (), "replays": {}, "hyperparameters": given} | more
-        return write_run(folder, "adam", learning_rate=rate, **options)
+        return make_run(folder, "adam", learning_rate=rate, **options)
 
 
 def halved(numbers: xr.Dataset) -> xr.Dataset:

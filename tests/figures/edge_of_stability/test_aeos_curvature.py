@@ -12,22 +12,19 @@ from drawn import assert_drawn, lines, rows_of, words
 from rodflow.figures.core.preconditioner import preconditioner_spread
 from rodflow.figures.core.style import Drawing
 from rodflow.figures.edge_of_stability import aeos_curvature
-from rodflow.store import artifact
 from rodflow.store.results import StoredRun
-from synthetic_results import MOMENT, STEPS, write_run
+from synthetic_results import MOMENT, STEPS, make_run
 
 GROWTH = {"gd": 1.0, "adam": 0.5}  # of the raw sharpness over the whole run
 
 
 def write(root: Path, optimizer: str, **options: Any) -> StoredRun:
     """A run whose raw sharpness is 20 and then changes by a constant factor a step."""
-    run = write_run(root, optimizer, flows=(), replicas=None, replays={}, **options)
-    path = run.folder / "sharpness" / "discrete.nc"
-    stored = artifact.read(path, kind="sharpness")
+    run = make_run(root, optimizer, flows=(), replicas=None, replays={}, **options)
+    stored = run.sharpness("discrete")
     raw = 20 * GROWTH[optimizer] ** (stored["snapshot"] / STEPS)
-    given = {"kind": "sharpness", "root": root, "settings": artifact.settings(stored)}
-    artifact.write(stored.assign(raw_sharpness=raw), path, **given)
-    return StoredRun(run.folder)
+    run.take("sharpness/discrete", stored.assign(raw_sharpness=raw))
+    return run
 
 
 def moments(values: np.ndarray) -> Callable[[str, xr.Dataset], xr.Dataset]:

@@ -8,7 +8,7 @@ from drawn import assert_drawn, lines, rows_of, words
 from rodflow.figures.core.style import Drawing
 from rodflow.figures.edge_of_stability import aeos_methods
 from rodflow.store.results import StoredRun
-from synthetic_results import STEPS, write_run
+from synthetic_results import STEPS, make_run
 
 
 def of_gain(run: StoredRun) -> StoredRun:
@@ -30,7 +30,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[StoredRun]:
     root = tmp_path_factory.mktemp("results")
 
     def write(name: str, **more: object) -> StoredRun:
-        return write_run(root, name, flows=(), replays={}, **more)  # type: ignore[arg-type]
+        return make_run(root, name, flows=(), replays={}, **more)  # type: ignore[arg-type]
 
     return [
         of_gain(write("amsgrad", compared=low)),

@@ -12,7 +12,7 @@ from rodflow.analysis.equilibrium import mean_and_error
 from rodflow.figures.core.style import Drawing
 from rodflow.figures.edge_of_stability import aeos_minibatch
 from rodflow.store.results import StoredRun
-from synthetic_results import SAMPLES, write_run
+from synthetic_results import SAMPLES, make_run
 
 
 def write(root: Path, size: int | None, seed: int = 0, **options: Any) -> StoredRun:
@@ -28,7 +28,7 @@ def write(root: Path, size: int | None, seed: int = 0, **options: Any) -> Stored
 
     given = {"model": "mlp", "replicas": None, "replays": {}, "compared": lower} | options
     settings = {"batch_size": size}
-    return write_run(folder, "adam", seed=seed, flows=(), settings=settings, **given)
+    return make_run(folder, "adam", seed=seed, flows=(), settings=settings, **given)
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +130,7 @@ def test_a_batch_size_whose_runs_all_diverged_keeps_its_place(
     assert not any(q.startswith("late_mean[batch_size=50]") for q in drawing.table["quantity"])
 
 
+@pytest.mark.slow
 def test_models_and_learning_rates_have_rows_of_their_own(
     runs: list[StoredRun], tmp_path: Path
 ) -> None:

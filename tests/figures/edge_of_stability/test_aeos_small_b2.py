@@ -12,7 +12,7 @@ from drawn import assert_drawn, lines, rows_of, words
 from rodflow.figures.core.style import Drawing
 from rodflow.figures.edge_of_stability import aeos_small_b2
 from rodflow.store.results import StoredRun
-from synthetic_results import STEPS, write_run
+from synthetic_results import STEPS, make_run
 
 DECAYS, EPS = (0.5, 0.9, 0.999), (1e-8, 1e-3)
 
@@ -21,7 +21,7 @@ def write(root: Path, b2: float, eps: float, **more: Any) -> StoredRun:
     """A run of Adam with this decay and eps."""
     given = {"b1": 0.9, "b2": b2, "eps": eps}
     options = {"flows": (), "replays": {}, "hyperparameters": given} | more
-    return write_run(root / f"b2={b2:g},eps={eps:g}", "adam", **options)
+    return make_run(root / f"b2={b2:g},eps={eps:g}", "adam", **options)
 
 
 def low(numbers: xr.Dataset) -> xr.Dataset:

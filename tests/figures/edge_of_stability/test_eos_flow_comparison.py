@@ -12,7 +12,7 @@ from figures.edge_of_stability.test_eos_gd import calm, write_edge_run
 from rodflow.figures.core.style import Drawing, error_words
 from rodflow.figures.edge_of_stability import eos_flow_comparison as comparison
 from rodflow.store.results import StoredRun
-from synthetic_results import START, STEPS, write_run
+from synthetic_results import START, STEPS, make_run
 
 CURVES = {
     "tracking_error": ["stable"],
@@ -123,7 +123,7 @@ def test_a_run_that_diverged_before_its_flow_began_is_drawn_all_the_same(tmp_pat
 
 
 def test_without_the_flow_one_line_says_what_to_do(tmp_path: Path) -> None:
-    adam = write_run(tmp_path, "adam", flows=STABLE, replicas=None, replays={})
+    adam = make_run(tmp_path, "adam", flows=STABLE, replicas=None, replays={})
     with pytest.raises(comparison.FlowError, match="add stable to its flows") as error:
         comparison.draw([adam])
     assert "\n" not in str(error.value)

@@ -14,7 +14,7 @@ from rodflow.figures.core.style import Drawing
 from rodflow.figures.core.sweeps import ordered_colors, step_size
 from rodflow.figures.edge_of_stability import eos_gd
 from rodflow.store.results import StoredRun
-from synthetic_results import write_run
+from synthetic_results import make_run
 
 CURVES = [["loss", "loss_averaged"], ["raw_sharpness"]]
 
@@ -26,7 +26,7 @@ def write_edge_run(
     folder = root / f"{learning_rate:g},{criterion},{options.get('seed', 0)}"
     given = {"flows": (), "replicas": None, "replays": {}, "learning_rate": learning_rate}
     settings = {"criterion": criterion}
-    return write_run(folder, "gd", model, settings=settings, **given | options)
+    return make_run(folder, "gd", model, settings=settings, **given | options)
 
 
 def calm(numbers: xr.Dataset) -> xr.Dataset:
@@ -159,7 +159,7 @@ def test_only_the_first_steps_are_shown_where_the_edge_was_left_long_ago(
 
 
 def test_without_gradient_descent_one_line_says_what_to_do(tmp_path: Path) -> None:
-    adam = write_run(tmp_path, "adam", flows=(), replicas=None, replays={})
+    adam = make_run(tmp_path, "adam", flows=(), replicas=None, replays={})
     with pytest.raises(eos_gd.EdgeError, match="eos_gd") as error:
         eos_gd.draw([adam])
     assert "\n" not in str(error.value)

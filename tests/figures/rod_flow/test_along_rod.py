@@ -8,7 +8,7 @@ from drawn import assert_drawn, lines, panels, rows_of, words
 from rodflow.config.catalogue import FIGURES
 from rodflow.figures.core.style import hyperparameters
 from rodflow.figures.rod_flow.along_rod import draw
-from synthetic_results import STATES, run_in_memory, write_run
+from synthetic_results import STATES, make_run, run_in_memory
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +17,7 @@ def root(tmp_path_factory):
 
 
 def test_every_curve_is_what_the_table_says(root) -> None:
-    drawing = draw([write_run(root, "rmsprop")])
+    drawing = draw([make_run(root, "rmsprop")])
     left, middle, right = panels(drawing)[0]
     for axes, process in ((left, "discrete"), (middle, "rod_unit_step")):
         for name in ("sharpness", "quotient", "secant"):
@@ -28,7 +28,7 @@ def test_every_curve_is_what_the_table_says(root) -> None:
 
 
 def test_averages_are_over_the_open_snapshots_of_the_discrete_run(root) -> None:
-    run = write_run(root, "gd")
+    run = make_run(root, "gd")
     table = draw([run]).table
     row = rows_of(table, "discrete", "secant_over_threshold_while_open")
     opened = run.comparison["secant_over_threshold"].sel(
@@ -47,14 +47,14 @@ def test_a_curve_has_a_gap_where_the_rod_is_closed(root) -> None:
             else data
         )
 
-    drawing = draw([write_run(root, "adam", measured=measured)])
+    drawing = draw([make_run(root, "adam", measured=measured)])
     (line,) = lines(panels(drawing)[0][0], "secant_over_threshold")
     closed = np.isnan(line.get_ydata())
     np.testing.assert_array_equal(np.array(line.get_xdata())[closed], np.arange(10, 70, 10))
 
 
 def test_without_a_threshold_it_says_so_and_shows_the_multiplier(root) -> None:
-    drawing = draw([write_run(root, "lion", **STATES["no threshold"])])
+    drawing = draw([make_run(root, "lion", **STATES["no threshold"])])
     assert "no linear threshold: see the multiplier" in words(drawing)
     assert len(rows_of(drawing.table, "discrete", "multiplier"))
     assert not len(rows_of(drawing.table, "discrete", "secant_over_threshold"))
@@ -67,12 +67,12 @@ def test_a_scheduled_rate_is_named_by_its_peak_and_its_schedule() -> None:
 
 
 def test_another_angle_is_named(root) -> None:
-    drawing = draw([write_run(root, "yogi", **STATES["no rod"])])
+    drawing = draw([make_run(root, "yogi", **STATES["no rod"])])
     assert "first mode turns by 90° a step: no rod" in words(drawing)
 
 
 @pytest.mark.parametrize("name", ["tracking", "thresholds", "aeos_methods"])
 def test_other_figures_of_a_run_without_a_threshold_say_so_too(root, name: str) -> None:
-    drawing = FIGURES.load(name).draw([write_run(root, "lion", **STATES["no threshold"])])
+    drawing = FIGURES.load(name).draw([make_run(root, "lion", **STATES["no threshold"])])
     assert "no linear threshold" in words(drawing)
     assert not [word for word in words(drawing) if "not reached" in word]

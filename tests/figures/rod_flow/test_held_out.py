@@ -4,7 +4,7 @@ import numpy as np
 
 from drawn import assert_drawn, lines, panels, rows_of
 from rodflow.figures.rod_flow import held_out
-from synthetic_results import write_run
+from synthetic_results import make_run
 
 
 def test_every_process_has_its_test_loss_and_accuracy(tmp_path) -> None:
@@ -13,7 +13,7 @@ def test_every_process_has_its_test_loss_and_accuracy(tmp_path) -> None:
         return data.assign(test_loss=("snapshot", 1 / share), test_accuracy=("snapshot", share))
 
     settings = {"dataset": {"name": "digits", "samples": 500, "test": 9}}
-    run = write_run(tmp_path, change=tested, settings=settings)
+    run = make_run(tmp_path, change=tested, settings=settings)
     drawing = held_out.draw([run])
     ((_, loss, accuracy),) = panels(drawing)
     for process in run.processes:

@@ -11,7 +11,7 @@ from rodflow.config import plan
 from rodflow.config.settings import load, resolve
 from rodflow.figures.core.style import INK
 from rodflow.figures.rod_flow.hero import _WIDTH, draw
-from synthetic_results import EVERY_FLOW, write_run
+from synthetic_results import EVERY_FLOW, make_run
 
 ROOT = Path(__file__).parents[3]
 README = 880
@@ -39,7 +39,7 @@ def test_without_adam_it_is_of_the_first_optimizer(tmp_path: Path) -> None:
 
 
 def test_the_threshold_is_dashed_and_named_by_its_formula(tmp_path: Path) -> None:
-    run = write_run(tmp_path, "adam", learning_rate=0.005)
+    run = make_run(tmp_path, "adam", learning_rate=0.005)
     drawing = draw([run])
     ((_, middle, _),) = panels(drawing)
     (dashed,) = (line for line in middle.lines if to_hex(line.get_color()) == INK)
@@ -53,13 +53,13 @@ def test_the_threshold_is_dashed_and_named_by_its_formula(tmp_path: Path) -> Non
 
 
 def test_only_the_three_flows_are_drawn_whatever_others_there_are(tmp_path: Path) -> None:
-    drawing = draw([write_run(tmp_path, "adam", flows=EVERY_FLOW)])
+    drawing = draw([make_run(tmp_path, "adam", flows=EVERY_FLOW)])
     assert {*drawing.table["process"]} == {"discrete", "stable", "rod", "rod_unit_step"}
     assert len(drawing.figure.legends[0].get_texts()) == 4
 
 
 def test_letters_are_twelve_pixels_high_at_the_width_of_a_readme(tmp_path: Path) -> None:
-    drawing = draw([write_run(tmp_path, "adam")])
+    drawing = draw([make_run(tmp_path, "adam")])
     assert drawing.figure.get_figwidth() == _WIDTH
     pixels = README / (_WIDTH * 72)
     (line,) = panels(drawing)
@@ -71,12 +71,12 @@ def test_letters_are_twelve_pixels_high_at_the_width_of_a_readme(tmp_path: Path)
 
 
 def test_the_title_names_run_and_data(tmp_path: Path) -> None:
-    said = words(draw([write_run(tmp_path, "adam", learning_rate=0.005)]))
+    said = words(draw([make_run(tmp_path, "adam", learning_rate=0.005)]))
     assert any(word.startswith("Adam: MLP on digits, ") and "0.005" in word for word in said)
 
 
 def test_the_caption_gives_the_numbers_of_the_run_without_a_median(tmp_path: Path) -> None:
-    run = write_run(tmp_path, "adam")
+    run = make_run(tmp_path, "adam")
     shows = draw([run]).shows
     last = float(run.comparison["tracking_error"].sel(process="stable")[-1])
     assert f"stable flow {last:.2g}" in shows and "median" not in shows

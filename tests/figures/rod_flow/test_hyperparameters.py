@@ -12,7 +12,7 @@ from drawn import words
 from rodflow.figures.core.style import Drawing
 from rodflow.figures.rod_flow import hyperparameters
 from rodflow.store.results import StoredRun
-from synthetic_results import write_run
+from synthetic_results import make_run
 
 SPECIAL = {"diverged", "seed", "compared"}
 BASE = {"learning_rate": 0.005, "b1": 0.9, "b2": 0.99}
@@ -29,7 +29,7 @@ def write_changed(root: Path, *, error: float = 1.0, **changed: Any) -> StoredRu
         return numbers
 
     given = {"compared": scaled, "hyperparameters": BASE | changed} | options
-    return write_run(folder, "adam", flows=("stable", "rod_unit_step"), replays={}, **given)
+    return make_run(folder, "adam", flows=("stable", "rod_unit_step"), replays={}, **given)
 
 
 @pytest.fixture(scope="module")
@@ -171,5 +171,5 @@ def test_a_base_alone_is_drawn(runs: list[StoredRun]) -> None:
 
 
 def test_runs_of_another_optimizer_are_left_out(runs: list[StoredRun], tmp_path: Path) -> None:
-    drawing = hyperparameters.draw([runs[0], write_run(tmp_path, "gd")])
+    drawing = hyperparameters.draw([runs[0], make_run(tmp_path, "gd")])
     assert {*drawing.table["optimizer"]} == {"adam"}

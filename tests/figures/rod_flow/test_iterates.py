@@ -11,14 +11,14 @@ from drawn import assert_drawn, rows_of, words
 from rodflow.figures.core.style import Drawing
 from rodflow.figures.rod_flow import iterates
 from rodflow.store.results import StoredRun
-from synthetic_results import RESTART, STEPS, write_run
+from synthetic_results import RESTART, STEPS, make_run
 
 
 def run_with(root: Path, optimizer: str = "gd", **of_iterates: Any) -> StoredRun:
     """A run with such iterates; "model" and "seed" say which."""
     which = {key: of_iterates.pop(key) for key in ("model", "seed") if key in of_iterates}
     replays = {"iterates": synthetic_results.iterates(**of_iterates)}
-    return write_run(root, optimizer, flows=("rod_unit_step",), replays=replays, **which)
+    return make_run(root, optimizer, flows=("rod_unit_step",), replays=replays, **which)
 
 
 @pytest.fixture(scope="module")
@@ -108,7 +108,7 @@ def test_runs_that_have_nothing_to_show_say_why(tmp_path: Path) -> None:
     below = "not started: below the threshold (0.43 of it)"
     runs = [
         run_with(tmp_path, status=below),
-        write_run(tmp_path, "nesterov", flows=(), diverged={"discrete": 120}, replays={}),
+        make_run(tmp_path, "nesterov", flows=(), diverged={"discrete": 120}, replays={}),
         run_with(tmp_path, "adam", status="diverged at step 151", last=150),
     ]
     drawing = iterates.draw(runs)
@@ -148,6 +148,7 @@ def test_few_steps_are_drawn_in_both_windows(tmp_path: Path) -> None:
     assert table["steps_compared_first"] == table["steps_compared_last"] == 0
 
 
+@pytest.mark.slow
 def test_models_and_seeds_have_rows_of_their_own(tmp_path: Path) -> None:
     chosen = [("mlp", 0), ("mlp", 1), ("cnn", 0), ("cnn", 1)]
     runs = [run_with(tmp_path, model=model, seed=seed) for model, seed in chosen]

@@ -10,13 +10,13 @@ from drawn import assert_drawn, lines, rows_of, words
 from rodflow.figures.core.style import Drawing, two_digits
 from rodflow.figures.rod_flow import predictability
 from rodflow.store.results import StoredRun
-from synthetic_results import FLOWS, LEVEL, write_run
+from synthetic_results import FLOWS, LEVEL, make_run
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> list[StoredRun]:
     root = tmp_path_factory.mktemp("results")
-    return [write_run(root, name, replays={}) for name in ("gd", "adam")]
+    return [make_run(root, name, replays={}) for name in ("gd", "adam")]
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def test_a_replica_that_diverged_counts_where_it_was(tmp_path: Path) -> None:
         data["floor_last"] = data["floor_last"].where(data["replica"] != 3)
         return data
 
-    fresh = write_run(tmp_path, compared=without_last, replays={})
+    fresh = make_run(tmp_path, compared=without_last, replays={})
     found = predictability.floor_range(fresh)
     assert found is not None and found["snapshot"].max() == 200
     highest = found["floor_highest"] / found["floor_lowest"]
@@ -102,7 +102,7 @@ def test_ratios_share_an_axis(drawing: Drawing) -> None:
 
 
 def test_a_run_without_replicas_says_so(tmp_path: Path) -> None:
-    drawing = predictability.draw([write_run(tmp_path, replicas=None, replays={})])
+    drawing = predictability.draw([make_run(tmp_path, replicas=None, replays={})])
     drawing.figure.draw_without_rendering()
     assert words(drawing).count("no replicas stored") == 2
     assert {*drawing.table["quantity"]} == {"tracking_error"}
@@ -110,13 +110,13 @@ def test_a_run_without_replicas_says_so(tmp_path: Path) -> None:
 
 
 def test_replicas_that_never_started_say_so(tmp_path: Path) -> None:
-    run = write_run(tmp_path, replicas=np.full(3, np.nan), replays={})
+    run = make_run(tmp_path, replicas=np.full(3, np.nan), replays={})
     text = "\n".join(words(predictability.draw([run])))
     assert "no replica started" in text and "no replica reached the end" in text
 
 
 def test_what_diverged_is_said_and_has_no_mark(tmp_path: Path) -> None:
-    run = write_run(tmp_path, diverged={"rod": 133}, replays={})
+    run = make_run(tmp_path, diverged={"rod": 133}, replays={})
     drawing = predictability.draw([run])
     axes, summary = drawing.figure.axes
     assert "rod diverged at step 133" in words(drawing)
@@ -129,14 +129,15 @@ def test_what_diverged_is_said_and_has_no_mark(tmp_path: Path) -> None:
 
 
 def test_a_flow_has_no_mark_where_the_discrete_run_diverged(tmp_path: Path) -> None:
-    drawing = predictability.draw([write_run(tmp_path, diverged={"discrete": 120}, replays={})])
+    drawing = predictability.draw([make_run(tmp_path, diverged={"discrete": 120}, replays={})])
     assert "discrete run diverged at step 120" in words(drawing)
     assert not [*lines(drawing.figure.axes[-1], "rod median")]
 
 
+@pytest.mark.slow
 def test_models_have_rows_and_seeds_have_lines_of_their_own(tmp_path: Path) -> None:
     chosen = [("gd", "mlp", 0), ("gd", "cnn", 0), ("rmsprop", "cnn", 0), ("rmsprop", "cnn", 1)]
-    runs = [write_run(tmp_path, *run, flows=("rod",), replays={}) for run in chosen]
+    runs = [make_run(tmp_path, *run, flows=("rod",), replays={}) for run in chosen]
     drawing = predictability.draw(runs)
     drawing.figure.draw_without_rendering()
     assert len(drawing.figure.axes) == 2 * 3

@@ -12,7 +12,7 @@ from drawn import words
 from rodflow.figures.core.style import Drawing
 from rodflow.figures.rod_flow import weights_plane
 from rodflow.store.results import StoredRun
-from synthetic_results import FLOWS, STEPS, write_run
+from synthetic_results import FLOWS, STEPS, make_run
 
 FIRST, LAST, CENTRE = 80, 160, 121
 JUMP, SPEED, DEPARTURE = 0.05, 0.01, 0.001
@@ -65,9 +65,7 @@ def write_plane(
         {"step": steps},
         {"onset": 100.0, "status": status} | ({} if at is None else {"centre": at}),
     )
-    return write_run(
-        root, optimizer, change=moved, replays={"onset_window": onset_window}, **of_run
-    )
+    return make_run(root, optimizer, change=moved, replays={"onset_window": onset_window}, **of_run)
 
 
 @pytest.fixture(scope="module")
