@@ -69,14 +69,14 @@ def test_adamw_on_prose_is_judged_by_its_last_error(
         settings=PROSE,
         compared=compared,
     )
-    one = found(run)["adamw-prose-error"]
+    one = found(run)["prose-rod-unit-step-adamw-error"]
     assert one.measured == pytest.approx(error)
     assert one.verdict == verdict
 
 
 def test_adamw_on_digits_says_nothing_about_prose(tmp_path: Path) -> None:
     run = make_run(tmp_path, "adamw", learning_rate=0.003, hyperparameters={"b2": 0.99})
-    assert found(run)["adamw-prose-error"].verdict == "not reached"
+    assert found(run)["prose-rod-unit-step-adamw-error"].verdict == "not reached"
 
 
 @pytest.mark.parametrize(
@@ -88,18 +88,21 @@ def test_rods_that_stay_open_count_against_a_falling_rate_in_run_and_flow(
 ) -> None:
     change = with_last_rods(discrete=there, rod_unit_step=here)
     one = found(make_run(tmp_path, "adam", hyperparameters=FALLING, change=change))
-    assert one["falling-rate-closes-rod"].measured == pytest.approx(max(there, here))
-    assert one["falling-rate-closes-rod"].verdict == verdict
+    assert one["falling-rate-closes-rod-unit-step"].measured == pytest.approx(max(there, here))
+    assert one["falling-rate-closes-rod-unit-step"].verdict == verdict
 
 
 def test_a_rate_that_stays_says_nothing_about_closing(tmp_path: Path) -> None:
-    assert found(make_run(tmp_path, "adam"))["falling-rate-closes-rod"].verdict == "not reached"
+    assert (
+        found(make_run(tmp_path, "adam"))["falling-rate-closes-rod-unit-step"].verdict
+        == "not reached"
+    )
 
 
 def test_a_flow_that_diverged_reproduces_none_of_them(tmp_path: Path) -> None:
     run = make_run(
         tmp_path, "adam", hyperparameters=FALLING, diverged={"rod_unit_step": START + 20}
     )
-    one = found(run)["falling-rate-closes-rod"]
+    one = found(run)["falling-rate-closes-rod-unit-step"]
     assert math.isinf(one.measured)
     assert one.verdict == "not reproduced"

@@ -100,7 +100,7 @@ CLAIMS: tuple[Claim, ...] = (
         about=optimizer_in("muon"),
     ),
     Claim(
-        id="muon-digits-error",
+        id="digits-rod-unit-step-muon-error",
         source=TARGET,
         statement="On the digits MLP the rod flow (unit step) of Muon ends within 5e-3 of the discrete run.",
         quantity="last tracking error of the rod flow (unit step)",
@@ -111,7 +111,7 @@ CLAIMS: tuple[Claim, ...] = (
         same_of=last_error,
     ),
     Claim(
-        id="adamw-prose-error",
+        id="prose-rod-unit-step-adamw-error",
         source=TARGET,
         statement=(
             "On a transformer of English prose the rod flow (unit step) of AdamW ends within 1.2e-2 of the discrete "
@@ -125,7 +125,7 @@ CLAIMS: tuple[Claim, ...] = (
         same_of=last_error,
     ),
     Claim(
-        id="falling-rate-closes-rod",
+        id="falling-rate-closes-rod-unit-step",
         source=TARGET,
         statement=(
             "Where the learning rate falls to 0 the rod closes, in the discrete run and in the rod flow (unit step): "
