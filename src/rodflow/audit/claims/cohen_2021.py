@@ -5,12 +5,12 @@ The rules were written before the runs.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from rodflow.audit.claims.claim import Bound, Claim, Measured, NotApplicable, at_least
 from rodflow.audit.claims.edge_of_stability import late
 from rodflow.audit.claims.measures import HELD, demand, equilibrium
 from rodflow.audit.numbers import digits
+from rodflow.config.values import Settings
 from rodflow.store import artifact
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
@@ -21,11 +21,11 @@ AROUND = 100
 """Steps before a drop in which a run must have been at its threshold, and after it in which it must be below."""
 
 
-def full_batch(*optimizers: str, dropped: bool = False) -> Callable[[Mapping[str, Any]], str]:
+def full_batch(*optimizers: str, dropped: bool = False) -> Callable[[Settings], str]:
     """Full-batch runs of these optimizers, with a learning rate that drops or one that does not change."""
     reason = f"is about full-batch {', '.join(optimizers)}" + " whose rate drops" * dropped
 
-    def about(settings: Mapping[str, Any]) -> str:
+    def about(settings: Settings) -> str:
         chosen, rate = settings["optimizer"], settings["optimizer"].get("learning_rate")
         drops = isinstance(rate, Mapping) and rate["schedule"] == "drop"
         whole = settings["batch_size"] is None
@@ -35,7 +35,7 @@ def full_batch(*optimizers: str, dropped: bool = False) -> Callable[[Mapping[str
     return about
 
 
-def minibatches(settings: Mapping[str, Any]) -> str:
+def minibatches(settings: Settings) -> str:
     """Runs on minibatches."""
     return "" if settings["batch_size"] is not None else "is about minibatches"
 

@@ -3,8 +3,7 @@
 The rules were written before the runs. Berthier's form is that of two weights; the others are our analogues.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from rodflow.analysis import edge
 from rodflow.analysis.burst import first_burst
@@ -33,6 +32,7 @@ from rodflow.audit.claims.measures import (
     over,
 )
 from rodflow.audit.numbers import digits
+from rodflow.config.values import Settings
 from rodflow.store import artifact
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
@@ -40,7 +40,7 @@ DIRECTIONS = {"toys.py:one": 1, "toys.py:two_of_one_curvature": 1, "toys.py:two"
 """Kind of a toy -> how many curvatures the gradient drives up, each until its direction oscillates."""
 
 
-def toy(*kinds: str, **chosen: float) -> Callable[[Mapping[str, Any]], str]:
+def toy(*kinds: str, **chosen: float) -> Callable[[Settings], str]:
     """Gradient descent on toys of these kinds; without kinds on all.
 
     Args:
@@ -52,7 +52,7 @@ def toy(*kinds: str, **chosen: float) -> Callable[[Mapping[str, Any]], str]:
         f", {key} {value:g}" for key, value in chosen.items()
     )
 
-    def about(settings: Mapping[str, Any]) -> str:
+    def about(settings: Settings) -> str:
         model = settings["model"]
         fits = model.get("kind") in named and settings["optimizer"]["name"] == "gd"
         return "" if fits and all(model.get(k) == v for k, v in chosen.items()) else reason

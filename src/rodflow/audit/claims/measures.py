@@ -57,7 +57,7 @@ def digits_mlp(**chosen: Any) -> Callable[[Settings], str]:
     reason = "is about the tanh MLP 32-32 on 1000 digits with squared error" + "".join(
         f", {'optimizer' if key == 'name' else key} {value}" for key, value in chosen.items()
     )
-    fixed: dict[str, dict[str, Any]] = {
+    fixed: dict[str, Settings] = {
         "dataset": {"name": "digits", "samples": 1000},
         "model": {"kind": "mlp", "hidden": [32, 32], "activation": "tanh"},
     }

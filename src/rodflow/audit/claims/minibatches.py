@@ -7,7 +7,6 @@ another one in the flow.
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -40,7 +39,7 @@ ENOUGH = 50
 """Images in a batch from which on the loss is judged."""
 
 
-def _settings(run: StoredRun) -> dict[str, Any]:
+def _settings(run: StoredRun) -> Settings:
     return artifact.settings(run.comparison)
 
 
