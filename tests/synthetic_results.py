@@ -45,14 +45,10 @@ class RunInMemory(StoredRun):
     def has(self, name: str) -> bool:
         return name in self._read
 
-    def release(self) -> None:
-        """It keeps its weights, which it could not read again."""
-
 
 def write_run(root: Path, *run: Any, **options: Any) -> StoredRun:
     """Store every artifact of one run, with the arguments of `make_run`."""
-    folder = make_run(root, *run, store=True, **options).folder
-    return StoredRun(folder)
+    return make_run(root, *run, store=True, **options)
 
 
 def make_run(
@@ -74,7 +70,7 @@ def make_run(
     compared: Callable[[xr.Dataset], xr.Dataset] = lambda data: data,
     store: bool = False,
 ) -> StoredRun:
-    """Every artifact of one run, in memory.
+    """Every artifact of one run, in memory or in its file.
 
     Args:
         root: the experiment's folder.
@@ -91,7 +87,7 @@ def make_run(
         change: what to make of the trajectory of a process before it is kept.
         measured: what to make of its sharpness.
         compared: what to make of the comparison before it is kept.
-        store: whether to write each to its file too.
+        store: whether to write each to its file instead.
     """
     run = RunInMemory(root / model / optimizer / f"seed{seed}")
     given = {"name": optimizer, "learning_rate": learning_rate, "eps": 1e-8}
@@ -147,7 +143,7 @@ def make_run(
     }
     for kind, data in (made if replays is None else replays).items():
         keep(kind, kind, data, data.attrs["status"])
-    return run
+    return StoredRun(run.folder) if store else run
 
 
 def run_in_memory(

@@ -67,7 +67,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> list[StoredRun]:
     root = tmp_path_factory.mktemp("many")
     chosen = [("gd", "mlp", 0), ("gd", "mlp", 1), ("gd", "cnn", 0), ("rmsprop", "mlp", 0)]
     return [
-        make_run(
+        write_run(
             root, *run, flows=CLOSURE, settings={"model": {"kind": run[1], "activation": "tanh"}}
         )
         for run in chosen
@@ -296,7 +296,7 @@ def ended(tmp_path_factory: pytest.TempPathFactory) -> dict[int, StoredRun]:
     """Runs by the step at which they diverged, after and before the flows should have started."""
     root = tmp_path_factory.mktemp("ended")
     return {
-        step: make_run(root, seed=step, flows=CLOSURE, diverged={"discrete": step})
+        step: write_run(root, seed=step, flows=CLOSURE, diverged={"discrete": step})
         for step in (120, 12)
     }
 
@@ -312,14 +312,15 @@ def test_a_diverged_discrete_run_is_named(
     assert f"diverged at step {step}" in " ".join(words(drawing)).replace("\n", " ")
 
 
-def test_flows_that_never_started_are_named(ended: dict[int, StoredRun]) -> None:
-    assert "rod flow not started" in words(draw("tracking", [ended[12]]))
+def test_flows_that_never_started_are_named(tmp_path: Path) -> None:
+    run = make_run(tmp_path, flows=CLOSURE, diverged={"discrete": 12})
+    assert "rod flow not started" in words(draw("tracking", [run]))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("flows", [(), ("stable",), ("rod", "closure")])
 def test_flows_may_be_missing_or_new(flows: tuple[str, ...], tmp_path: Path) -> None:
-    run = make_run(tmp_path, flows=flows)
+    run = write_run(tmp_path, flows=flows)
     for name in OF_RUNS:
         if name in NEEDED and NEEDED[name] not in flows:
             continue
@@ -421,7 +422,7 @@ def test_text_stays_inside_the_figure(name: str, drawn: Callable[[str], Drawing]
 
 @pytest.mark.slow
 def test_a_key_of_every_flow_stays_inside_the_figure(tmp_path: Path) -> None:
-    run = make_run(tmp_path, flows=EVERY_FLOW)
+    run = write_run(tmp_path, flows=EVERY_FLOW)
     for name in NAMING_PROCESSES:
         drawing = draw(name, [run])
         keys = [text.get_text() for legend in drawing.figure.legends for text in legend.get_texts()]

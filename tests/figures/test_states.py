@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -21,13 +22,13 @@ Runs = Callable[[str, str], StoredRun]
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    """A run of some optimizer in some state, made once."""
+    """A run of some optimizer in some state, stored once, for figures that read weights from its files."""
     root, made = tmp_path_factory.mktemp("states"), dict[tuple[str, str], StoredRun]()
 
     def get(optimizer: str, state: str) -> StoredRun:
         if (optimizer, state) not in made:
             seed = [*STATES].index(state)
-            made[optimizer, state] = make_state(root, state, optimizer, seed=seed)
+            made[optimizer, state] = make_state(root, state, optimizer, seed=seed, store=True)
         return made[optimizer, state]
 
     return get
@@ -93,8 +94,10 @@ def test_a_figure_writes_no_number_that_is_none(name: str, runs: Runs) -> None:
 
 @pytest.mark.parametrize("optimizer", now(OPTIMIZERS, "gd"))
 @pytest.mark.parametrize("state", STATES)
-def test_claims_are_judged_of_a_run_in_any_state(state: str, optimizer: str, runs: Runs) -> None:
-    run = runs(optimizer, state)
+def test_claims_are_judged_of_a_run_in_any_state(
+    state: str, optimizer: str, tmp_path: Path
+) -> None:
+    run = make_state(tmp_path, state, optimizer, seed=[*STATES].index(state))
     judged = judge([run], CLAIMS, drawn={name: [run] for name in NAMES})
     assert len(judged) == sum(not claim.artifact for claim in CLAIMS)
     notes = [finding.note for judgement in judged for finding in judgement.findings]
