@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
-QUICK = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-"""How the quick suite compiles: its programs run for milliseconds, and to optimise them takes most of its time. The
-long suite computes with the programs of a user's run."""
+QUICK = (
+    "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false "
+    "--xla_cpu_parallel_codegen_split_count=1"
+)
+"""How the quick suite compiles: its programs run for milliseconds, and to optimise them, or to split them for more
+threads, takes most of its time. The long suite computes with the programs of a user's run."""
 MAPS = Path("/proc/self/maps")
 MANY = 20_000
 """Pieces of memory of one process. Linux ends a process at 65,530, and each compiled program keeps a few."""
