@@ -36,6 +36,7 @@ def run(dataset: xr.Dataset) -> xr.Dataset:
     return discrete_run(dataset, SETTINGS)
 
 
+@pytest.mark.slow
 def test_run_is_plain_optax_on_the_tree_of_the_model(dataset: xr.Dataset, run: xr.Dataset) -> None:
     loss, weights = objective.of_run(dataset, SETTINGS)
     muon, layout = optax.contrib.muon(0.02, beta=0.9), loss.unravel

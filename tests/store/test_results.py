@@ -17,6 +17,7 @@ def test_order_is_that_of_the_optimizer_table() -> None:
     assert tuple(TABLE) == tuple(OPTIMIZERS)
 
 
+@pytest.mark.slow
 def test_runs_come_by_model_then_optimizer_then_seed(tmp_path: Path) -> None:
     chosen = [
         ("mlp", "lion", 0),

@@ -78,6 +78,7 @@ def test_the_loss_of_the_model_is_the_mean_of_its_copies(drawing: Drawing) -> No
     np.testing.assert_allclose(line.get_ydata(), 0.1)
 
 
+@pytest.mark.slow
 def test_a_level_that_is_not_settled_has_an_open_mark() -> None:
     drawing = draw([*seeds(drift=0.6), *seeds(batch=100)])
     rows = drawing.table

@@ -153,6 +153,7 @@ def test_lines_are_what_the_table_says(run: StoredRun, drawing: Drawing) -> None
     assert f"{float(stored):.2f}" in words(drawing)
 
 
+@pytest.mark.slow
 def test_a_flow_that_diverged_is_named(tmp_path: Path) -> None:
     within = weights_plane.draw([write_plane(tmp_path / "a", diverged={"stable": 133})])
     assert "stable flow diverged at step 133" in words(within)
