@@ -139,7 +139,8 @@ def _third_derivatives(loss: Call, weights: Array, vector: Array, count: int) ->
 
 def gradients(loss: Call, weights: Array, count: int) -> Call:
     """`count` gradients of a loss in a row."""
-    return lambda: jax.block_until_ready(_gradients(loss, weights, jnp.asarray(1e-6), count))
+    rate = jnp.asarray(1e-6)
+    return lambda: jax.block_until_ready(_gradients(loss, weights, rate, count))
 
 
 def derivatives(model: str, optimizer: str, order: int, count: int) -> Call:
@@ -149,7 +150,8 @@ def derivatives(model: str, optimizer: str, order: int, count: int) -> Call:
     if order == 1:
         return gradients(loss, weights, count)
     function = _products if order == 2 else _third_derivatives
-    return lambda: jax.block_until_ready(function(loss, weights, jnp.ones_like(weights), count))
+    vector = jnp.ones_like(weights)
+    return lambda: jax.block_until_ready(function(loss, weights, vector, count))
 
 
 def flops(loss: Call, weights: Array) -> float:

@@ -79,15 +79,7 @@ def gradients(rows: Sequence[Measurement]) -> str:
     lines = []
     for row in rows:
         each = row["fastest"] / row["count"]
-        work: list[str] = ["", "", ""]
-        if row["flops"]:
-            of_peak = row["flops"] / each * row["beside"]["matrix product"]
-            of_peak /= row["matrix_product_flops"]
-            work = [
-                f"{row['flops'] / 1e6:.1f}",
-                f"{row['flops'] / each / 1e9:.1f}",
-                f"{of_peak:.0%}",
-            ]
+        work = [f"{row['flops'] / 1e6:.1f}", *speed(row)[0]] if row["flops"] else ["", "", ""]
         over = row["fastest"] / row["beside"]["gradient"]
         size = [row["model"], row["parameters"], row["samples"], row["kind"]]
         lines.append([*size, f"{1e6 * each:.0f}", f"{over:.2f}", *work])
@@ -103,18 +95,24 @@ out. The peak is that of a float32 product of two {side} x {side} matrices by JA
 {table(heads, lines)}"""
 
 
+def speed(row: Measurement) -> tuple[list[str], float]:
+    """GFLOP/s of a gradient and its share of the machine's peak, in words, and that share."""
+    rate = row["flops"] * row["count"] / row["fastest"]
+    share = rate * row["beside"]["matrix product"] / row["matrix_product_flops"]
+    return [f"{rate / 1e9:.1f}", f"{share:.0%}"], share
+
+
 def large_gradients(rows: Sequence[Measurement]) -> str:
     """Gradients at the size of CIFAR-10 against the machine's peak."""
     lines, best = [], {}
     for row in rows:
         each = row["fastest"] / row["count"]
-        peak = row["matrix_product_flops"] / row["beside"]["matrix product"]
-        share = row["flops"] / each / peak
+        words, share = speed(row)
         best[row["model"]] = max(share, best.get(row["model"], 0.0))
         lines.append(
             [
                 *(row["model"], row["parameters"], row["at_once"] or "all", f"{1e3 * each:.1f}"),
-                *(f"{row['flops'] / 1e6:.0f}", f"{row['flops'] / each / 1e9:.1f}", f"{share:.0%}"),
+                *(f"{row['flops'] / 1e6:.0f}", *words),
             ]
         )
     heads = "model, parameters, samples at once, ms, MFLOP, GFLOP/s, of the peak"

@@ -25,7 +25,7 @@ CONFIG = {
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setattr(front.environment, "prepare", lambda: ())
+    monkeypatch.setattr(front.libraries, "prepare_all", lambda: ())
     monkeypatch.setattr(choose.folders, "keep_programs", lambda: ())
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(CONFIG))

@@ -30,7 +30,7 @@ def config(tmp_path, monkeypatch):
     """The file of a small experiment in the working folder."""
     monkeypatch.chdir(tmp_path)
     # The environment is this process's own here, and stays as it is.
-    monkeypatch.setattr(front.environment, "prepare", lambda: ())
+    monkeypatch.setattr(front.libraries, "prepare_all", lambda: ())
     monkeypatch.setattr(front.folders, "keep_programs", lambda: ())
     path = tmp_path / "small.yaml"
     path.write_text(yaml.safe_dump(CONFIG))

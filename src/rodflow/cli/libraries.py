@@ -7,6 +7,7 @@ here makes none of them stale.
 import os
 from collections.abc import MutableMapping
 
+from rodflow.cli import environment as environment_of_numbers
 from rodflow.cli.environment import EnvironmentRefused
 from rodflow.cli.jobs import CHECKPOINT
 from rodflow.errors import printable
@@ -35,6 +36,18 @@ def prepare(environment: MutableMapping[str, str] = os.environ) -> tuple[str, ..
         )
     found = {name: environment.pop(name) for name in REMOVED if name in environment}
     return tuple(f"{name}={found[name]} does not hold in a job: {REMOVED[name]}" for name in found)
+
+
+def prepare_all() -> tuple[str, ...]:
+    """The environment of a command, a stage or a call of the workflow: `environment.prepare`, then these.
+
+    Returns:
+        A line for each variable of the user's that does not hold.
+
+    Raises:
+        EnvironmentRefused: nothing can run in it.
+    """
+    return *environment_of_numbers.prepare(), *prepare()
 
 
 def _is_number(text: str) -> bool:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 
-from rodflow.cli import devices, environment, folders, libraries, parents, warm
+from rodflow.cli import devices, folders, libraries, parents, warm
 from rodflow.cli.jobs import Job, Option
 from rodflow.cli.keys import key
 from rodflow.config import loading
@@ -118,14 +118,9 @@ def _added(
     )
 
 
-def _prepare() -> tuple[str, ...]:
-    """The environment of every command and stage; a line for each variable of the user's that does not hold."""
-    return *environment.prepare(), *libraries.prepare()
-
-
 def _command(module: ModuleType) -> Callable[[argparse.Namespace], int]:
     def call(args: argparse.Namespace) -> int:
-        _prepare()
+        libraries.prepare_all()
         if not module.MANY_CORES:
             return module.run(args)
         folders.keep_programs()
@@ -137,7 +132,7 @@ def _command(module: ModuleType) -> Callable[[argparse.Namespace], int]:
 def _stage(name: str, module: ModuleType) -> Callable[[argparse.Namespace], int]:
     def call(args: argparse.Namespace) -> int:
         del args.call
-        for note in (*_prepare(), *folders.keep_programs()):
+        for note in (*libraries.prepare_all(), *folders.keep_programs()):
             print(note, file=sys.stderr)
         from rodflow.store.manifest import note_writes
 

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from rodflow.cli import environment, libraries
+from rodflow.cli import libraries
 from rodflow.cli.environment import EnvironmentRefused
 from rodflow.config import plan, uses
 from rodflow.config.experiment import Experiment, Run
@@ -32,7 +32,7 @@ def prepare() -> None:
     Raises:
         EnvironmentRefused: no job can run in it.
     """
-    for note in (*environment.prepare(), *libraries.prepare()):
+    for note in libraries.prepare_all():
         print(note, file=sys.stderr)
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
 

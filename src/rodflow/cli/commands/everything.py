@@ -12,7 +12,9 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.util import find_spec
+from operator import truediv
 from pathlib import Path
 
 from rodflow.cli import parents
@@ -64,21 +66,25 @@ class Planned:
     config: Path
     experiment: Experiment
 
-    @property
+    @cached_property
+    def expected(self) -> set[str]:
+        """Its files."""
+        return expected_files(self.experiment)
+
+    @cached_property
     def cost(self) -> float:
         """About how many seconds of a core it takes, for the order and the time that is left."""
         work = sum(
             run.settings["steps"] * (1 + 4 * len(run.flows)) * _seconds_of_a_gradient(run.settings)
             for run in self.experiment.all_runs
         )
-        return SECONDS_OF_A_FILE * self.files[1] + work
+        return SECONDS_OF_A_FILE * len(self.expected) + work
 
     @property
     def files(self) -> tuple[int, int]:
         """How many of its files are there, and how many there will be."""
-        expected = expected_files(self.experiment)
         root = Path("results", self.experiment.name)
-        return sum((root / path).is_file() for path in expected), len(expected)
+        return sum((root / path).is_file() for path in self.expected), len(self.expected)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -105,9 +111,8 @@ def run(args: argparse.Namespace) -> int:
     for line in absent:
         print(line)
     for one in planned:
-        print(
-            f"{one.experiment.name}: {one.files[0]} of {one.files[1]} files are there ({one.config})"
-        )
+        there, files = one.files
+        print(f"{one.experiment.name}: {there} of {files} files are there ({one.config})")
     if args.dry_run:
         return 0
     if not planned:
@@ -183,7 +188,7 @@ class Watch:
     def _done(self, place: int) -> float:
         """The share of all work that is done: experiments before this one are, later ones as their files say."""
         shares = [
-            1.0 if number < place else one.files[0] / one.files[1]
+            1.0 if number < place else truediv(*one.files)
             for number, one in enumerate(self.planned)
         ]
         pairs = zip(shares, self.planned, strict=True)

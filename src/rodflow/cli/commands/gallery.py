@@ -13,6 +13,7 @@ from pathlib import Path
 from rodflow.config.settings import load, resolve
 from rodflow.config.uses import of_experiment
 from rodflow.errors import RodflowError
+from rodflow.store.files import place_fault
 
 MANY_CORES = False
 LARGE = 2**18  # bytes
@@ -51,8 +52,6 @@ def run(args: argparse.Namespace) -> int:
 
 def _content(file: Path, results: Path) -> bytes:
     """What a file of the results holds; a link could bring a file from elsewhere into what is published."""
-    from rodflow.store.files import place_fault
-
     if fault := place_fault(results, file.relative_to(results).as_posix()):
         raise GalleryError(f"{file}: {fault}")
     return file.read_bytes()

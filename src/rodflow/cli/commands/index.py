@@ -16,6 +16,7 @@ from rodflow.config import plan
 from rodflow.config.catalogue import FIGURES, docstring
 from rodflow.config.experiment import Experiment
 from rodflow.config.settings import load, resolve
+from rodflow.store.files import place_fault, read_bytes, write_bytes
 
 MANY_CORES = False
 LISTS = ("paper", "own target")
@@ -95,8 +96,6 @@ class Drawn:
 
 def write(experiments: Sequence[Experiment], results: Path) -> tuple[Path, Path]:
     """Write both forms of the index; their paths."""
-    from rodflow.store.files import write_bytes
-
     rows = [audited(one, results) for one in experiments]
     papers = by_paper(experiments, results)
     markdown, html = results / "index.md", results / "index.html"
@@ -107,8 +106,6 @@ def write(experiments: Sequence[Experiment], results: Path) -> tuple[Path, Path]
 
 def audited(experiment: Experiment, results: Path) -> Audited:
     """The row of an experiment."""
-    from rodflow.store.files import read_bytes
-
     runs = len(experiment.all_runs)
     try:
         found = json.loads(read_bytes(results / experiment.name / "audit.json", _MOST))["summary"]
@@ -124,8 +121,6 @@ def audited(experiment: Experiment, results: Path) -> Audited:
 
 def by_paper(experiments: Sequence[Experiment], results: Path) -> dict[str, list[Drawn]]:
     """The figures that are there, by the first words on the package that they are in, sorted by name."""
-    from rodflow.store.files import place_fault
-
     papers: dict[str, list[Drawn]] = defaultdict(list)
     for experiment in experiments:
         for figure in plan.figures(experiment):
@@ -145,8 +140,6 @@ def by_paper(experiments: Sequence[Experiment], results: Path) -> dict[str, list
 
 
 def _text(caption: Path) -> str:
-    from rodflow.store.files import read_bytes
-
     try:
         return read_bytes(caption, _MOST).decode(errors="replace")
     except OSError:
