@@ -18,11 +18,12 @@ BENCHMARKS   = results/benchmarks.json
 ARGS         =
 UV           ?= uv
 
-# Jobs of a workflow call `python`, so .venv comes first in their PATH too.
+# Jobs of a workflow call `python`, so .venv comes first in their PATH too. All ends with make, though that is killed
+# (rodflow.cli.parents): a recipe's parent is make.
 # The shell knows this folder's name, which may hold anything; a name in a recipe would be read as shell code. A name that
 # is given, such as CONFIG, is quoted.
 quoted    = '$(subst ','\'',$(1))'
-IN_VENV   = PATH="$$PWD/.venv/bin:$$PATH"; export PATH;
+IN_VENV   = PATH="$$PWD/.venv/bin:$$PATH"; RODFLOW_CALLER=$$PPID; export PATH RODFLOW_CALLER;
 RODFLOW   = python -P -m rodflow.cli
 # ARGS come first, for they may name targets: --configfile takes every word that follows it.
 OPTIONS   = $(ARGS) --profile workflow/profiles/$(PROFILE) $(if $(CORES),--cores $(CORES)) \

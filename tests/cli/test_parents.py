@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+from rodflow.cli.beginning import begin
 from rodflow.cli.parents import CALLER, is_alive
 
 JOB = """
@@ -87,3 +89,11 @@ def test_a_call_that_is_deaf_to_interrupts_stays_so():
     body = f"{deaf}; from rodflow.cli import parents; parents.end_jobs_when_stopped(()); {look}"
     found = subprocess.run([sys.executable, "-c", body], capture_output=True, text=True)
     assert found.stdout == "True\n", found.stderr
+
+
+def test_jobs_of_a_cluster_are_told_of_no_caller(tmp_path, monkeypatch):
+    """Its number would be another process there, or none, and they would end at once."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(CALLER, "1")
+    begin(Path("results/tiny"), local=False)
+    assert CALLER not in os.environ

@@ -481,7 +481,7 @@ def test_a_stopped_call_ends_its_jobs(shared, tmp_path, monkeypatch, number):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("command", ["run", "everything"])
+@pytest.mark.parametrize("command", ["run", "everything", "make"])
 def test_a_call_ends_with_the_command_that_made_it_though_that_is_killed(
     shared, tmp_path, monkeypatch, command
 ):
@@ -489,8 +489,14 @@ def test_a_call_ends_with_the_command_that_made_it_though_that_is_killed(
     adam = CONFIG["optimizers"]["adam"] | {"steps": 10**7}
     settings = CONFIG | {"optimizers": {"adam": adam}, "snapshots": {"every": 10**4}}
     tree = Tree.new(tmp_path / "tree", shared, settings)
-    how = ["tiny.yaml", "--clone", "."] if command == "run" else ["--configs", "tiny.yaml"]
-    with tree.start(sys.executable, "-m", "rodflow.cli", command, *how) as process:
+    shutil.copy2(REPOSITORY / "Makefile", tree.folder)
+    rodflow = [sys.executable, "-m", "rodflow.cli"]
+    call = {
+        "run": [*rodflow, "run", "tiny.yaml", "--clone", "."],
+        "everything": [*rodflow, "everything", "--configs", "tiny.yaml"],
+        "make": ["make", "-o", ".venv", "reproduce", "CONFIG=tiny.yaml"],
+    }
+    with tree.start(*call[command]) as process:
         wait_for((tree.folder / ADAM / ".discrete.nc.partial").exists, 120)
         process.kill()
 

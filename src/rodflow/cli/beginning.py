@@ -52,12 +52,12 @@ def begin(root: Path, *, local: bool) -> None:
         if line := folders.nested(error):
             sys.exit(f"error: {root}: {line}")
         raise
-    if (
-        local
-    ):  # a job of a cluster must not run outside its allotment, and has no process here to end with
+    if local:
         parents.die_with_the_caller()  # such as `rodflow everything`
         os.environ.update(parents.as_caller())
         parents.end_jobs_when_stopped(keep=warm.start())
+    else:  # its jobs run elsewhere, inside their allotment, and this number means another process there
+        os.environ.pop(parents.CALLER, None)
 
 
 def take_folder() -> None:

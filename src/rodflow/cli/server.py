@@ -8,17 +8,20 @@ import contextlib
 import importlib
 import json
 import os
+import pkgutil
 import select
 import signal
 import socket
 import sys
 import threading
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rodflow.cli import environment, folders, main
+from rodflow.cli import environment, folders, main, stages
 from rodflow.cli.warm import WARM
+from rodflow.config import code
+from rodflow.config.catalogue import KINDS, CatalogueError
 
 MODULES = (
     "rodflow.stages.sharpness",
@@ -26,7 +29,17 @@ MODULES = (
     "rodflow.analysis.comparison",
     "rodflow.figures.core.style",
 )
-"""What is loaded in the meantime, while no job waits. None of them starts a thread, which a copy would lack."""
+"""What every job needs. None of them starts a thread, which a copy would lack."""
+
+
+def prepared() -> Iterator[object]:
+    """Do bit by bit what every job would do again: load the modules, and read the code that its result depends on."""
+    for module in MODULES:
+        yield importlib.import_module(module)
+    jobs = (f"{stages.__name__}.{one.name}" for one in pkgutil.iter_modules(stages.__path__))
+    for module in (*jobs, *(kind.module(name) for kind in KINDS for name in kind)):
+        with contextlib.suppress(CatalogueError):  # whoever uses it says so
+            yield code.digest(module)
 
 
 def serve(path: Path) -> None:
@@ -42,12 +55,12 @@ def _serve(path: Path) -> None:
     environment.prepare()
     folders.keep_programs()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for the copies
-    to_load = list(MODULES)
+    left: Iterator[object] | None = prepared()
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(str(path))
         server.listen(128)
         while True:
-            ready = select.select([server, sys.stdin], [], [], 0 if to_load else None)[0]
+            ready = select.select([server, sys.stdin], [], [], 0 if left else None)[0]
             if sys.stdin in ready:
                 break
             if server in ready:
@@ -59,8 +72,8 @@ def _serve(path: Path) -> None:
                     finally:
                         os._exit(1)
                 connection.close()
-            elif to_load:
-                importlib.import_module(to_load.pop(0))
+            elif left and next(left, None) is None:
+                left = None
 
 
 def become(job: socket.socket) -> None:
