@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from rodflow.cli import server
 from rodflow.cli.warm import start
+from rodflow.config import uses
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="there is no warm process")
 
@@ -22,7 +24,7 @@ import os, sys, time
 from pathlib import Path
 from rodflow.cli import main, server
 main.run = lambda words: exec(words[0])
-server.MODULES = ()
+server.prepared = lambda: iter(())
 server.serve(Path(sys.argv[1]))
 """
 JOB = """
@@ -189,7 +191,7 @@ def test_in_a_folder_with_a_name_too_long_for_a_socket_jobs_run_by_themselves(
 def test_a_process_that_fails_leaves_no_folder_and_jobs_run_by_themselves(tmp_path):
     path = tmp_path / "folder" / "socket"
     path.parent.mkdir()
-    broken = SERVER.replace("server.MODULES = ()", "server.MODULES = ('no.such.module',)")
+    broken = SERVER.replace("iter(())", "1 / 0")
     command = [sys.executable, "-c", broken, path]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         assert process.wait(30) == 1
@@ -220,3 +222,15 @@ def test_a_process_that_is_killed_before_it_took_a_job_is_one_line(tmp_path):
     _, said = client.communicate(timeout=30)
     assert client.returncode == 1
     assert said == "error: the job was killed, perhaps for want of memory\n"
+
+
+@pytest.mark.slow
+def test_no_job_reads_code_again_for_its_digest(monkeypatch):
+    for _ in server.prepared():
+        pass
+    read = []
+    monkeypatch.setattr(Path, "read_bytes", lambda path: read.append(path) or b"")
+    settings = {"optimizer": {"name": "adam"}, "model": {"kind": "mlp"}}
+    for flow in ("", "rod", "stable"):
+        assert uses.code("flow" if flow else "train", settings, flow=flow)
+    assert read == []
