@@ -142,7 +142,7 @@ def test_every_public_transformation_of_optax_has_its_row_on_the_page(benchmarks
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["contrib.muon", "sgd", "nadamw"])
+@pytest.mark.parametrize("name", ["contrib.muon", "sgd", "adamw"])
 def test_a_transformation_that_runs_is_plain_optax_to_rounding(benchmarks, name):
     import optax_transformations
 
