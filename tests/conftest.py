@@ -1,7 +1,9 @@
 """What every test leaves as it found it."""
 
 import os
+import signal
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,23 @@ threads, takes most of its time. The long suite computes with the programs of a 
 MAPS = Path("/proc/self/maps")
 MANY = 20_000
 """Pieces of memory of one process. Linux ends a process at 65,530, and each compiled program keeps a few."""
+
+
+BEGUN = time.monotonic()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """A budget for the long suite, whose length differs threefold between machines."""
+    parser.addoption(
+        "--minutes", type=float, help="skip, and count as skipped, what has not begun by then"
+    )
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Begin no test after the budget."""
+    minutes = item.config.option.minutes
+    if minutes is not None and time.monotonic() - BEGUN > 60 * minutes:
+        pytest.skip(f"not begun within {minutes:g} minutes")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -37,6 +56,14 @@ def environment_as_before() -> Iterator[None]:
     if dict(os.environ) != before:
         os.environ.clear()
         os.environ.update(before)
+
+
+@pytest.fixture
+def hearing() -> Iterator[None]:
+    """What is called answers SIGINT, to which the tests may be deaf, as a script in the background is."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(autouse=True, scope="module")

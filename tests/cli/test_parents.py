@@ -75,7 +75,7 @@ def test_a_job_of_a_living_workflow_runs_to_its_end():
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_call_that_alone_is_told_to_stop_ends_all_its_jobs(number):
+def test_a_call_that_alone_is_told_to_stop_ends_all_its_jobs(hearing, number):
     """Also the one that it was about to start, and each though those before it are gone already."""
     with subprocess.Popen([sys.executable, "-c", CALL], stdout=subprocess.PIPE, text=True) as call:
         assert call.stdout.readline() == "runs\n"

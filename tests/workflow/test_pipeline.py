@@ -459,7 +459,7 @@ def test_a_killed_run_leaves_whole_files_and_the_next_call_finishes(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_stopped_call_ends_its_jobs(shared, tmp_path, monkeypatch, number):
+def test_a_stopped_call_ends_its_jobs(shared, tmp_path, monkeypatch, hearing, number):
     """Snakemake by itself would wait for jobs of hours."""
     monkeypatch.setenv("RODFLOW_CHECKPOINT", "0")
     optimizers = {
