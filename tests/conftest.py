@@ -5,6 +5,7 @@ import signal
 import sys
 import time
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,15 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["XLA_FLAGS"] = os.environ["RODFLOW_XLA_FLAGS"] = QUICK
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take longest first, so that no worker has to wait for them at the end."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """The files that take longest first, so that no worker has to wait for them at the end.
+
+    With a budget the files are in an order of the run's own, the same for all workers, so that each comes to its turn.
+    """
     items.sort(key=lambda item: "workflow" not in item.path.parts)
+    if config.option.minutes is not None:
+        run = getattr(config, "workerinput", {}).get("testrunuid", "")
+        items.sort(key=lambda item: sha256(f"{run} {item.path}".encode()).hexdigest())
 
 
 @pytest.fixture(autouse=True)

@@ -17,19 +17,22 @@ from synthetic_results import STATES, make_state
 
 NAMES = [name for name in FIGURES if not FIGURES[name].of_no_run]
 OPTIMIZERS = ("gd", "adam", "adamw")
-Runs = Callable[[str, str], StoredRun]
+Runs = Callable[[str, str, str], StoredRun]
+FROM_FILES = ("rod_anatomy",)
+"""The figures that read a run's files a snapshot at a time. The others do with what is in memory."""
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
-    """A run of some optimizer in some state, stored once, for figures that read weights from its files."""
-    root, made = tmp_path_factory.mktemp("states"), dict[tuple[str, str], StoredRun]()
+    """The run of some optimizer in some state that a figure is drawn of, made once."""
+    root, made = tmp_path_factory.mktemp("states"), dict[tuple[str, str, bool], StoredRun]()
 
-    def get(optimizer: str, state: str) -> StoredRun:
-        if (optimizer, state) not in made:
+    def get(name: str, optimizer: str, state: str) -> StoredRun:
+        which = (optimizer, state, name in FROM_FILES)
+        if which not in made:
             seed = [*STATES].index(state)
-            made[optimizer, state] = make_state(root, state, optimizer, seed=seed, store=True)
-        return made[optimizer, state]
+            made[which] = make_state(root, state, optimizer, seed=seed, store=which[2])
+        return made[which]
 
     return get
 
@@ -59,7 +62,7 @@ def assert_drawn_in_full(drawing: Drawing) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_figure_of_runs_in_all_states_is_drawn(name: str, runs: Runs) -> None:
-    chosen = possible(name, [runs("gd", state) for state in STATES])
+    chosen = possible(name, [runs(name, "gd", state) for state in STATES])
     assert_drawn_in_full(FIGURES.load(name).draw(chosen))
 
 
@@ -78,7 +81,7 @@ def test_a_figure_of_one_run_in_any_state_is_drawn(name: str, state: str, runs: 
     """The optimizers take turns."""
     turn = [*STATES].index(state) // len(OPTIMIZERS) + NAMES.index(name)
     optimizer = OPTIMIZERS[turn % len(OPTIMIZERS)]
-    for run in possible(name, [runs(optimizer, state)]):
+    for run in possible(name, [runs(name, optimizer, state)]):
         assert_drawn_in_full(FIGURES.load(name).draw([run]))
 
 
@@ -87,7 +90,7 @@ def test_a_figure_of_one_run_in_any_state_is_drawn(name: str, state: str, runs: 
 def test_a_figure_writes_no_number_that_is_none(name: str, runs: Runs) -> None:
     """Of an optimizer without a linear threshold it says so, or leaves it out."""
     for optimizer in OPTIMIZERS:
-        for run in possible(name, [runs(optimizer, "no threshold")]):
+        for run in possible(name, [runs(name, optimizer, "no threshold")]):
             drawing = FIGURES.load(name).draw([run])
             assert not [word for word in words(drawing) if re.search(r"\bnan\b", word)]
 
