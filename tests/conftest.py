@@ -49,8 +49,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     With a budget the files are in an order of the run's own, the same for all workers, so that each comes to its turn.
     """
-    items.sort(key=lambda item: "workflow" not in item.path.parts)
-    if config.option.minutes is not None:
+    if config.option.minutes is None:
+        items.sort(key=lambda item: "workflow" not in item.path.parts)
+    else:
         run = getattr(config, "workerinput", {}).get("testrunuid", "")
         items.sort(key=lambda item: sha256(f"{run} {item.path}".encode()).hexdigest())
 

@@ -28,10 +28,10 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
     root, made = tmp_path_factory.mktemp("states"), dict[tuple[str, str, bool], StoredRun]()
 
     def get(name: str, optimizer: str, state: str) -> StoredRun:
-        which = (optimizer, state, name in FROM_FILES)
-        if which not in made:
+        stored = name in FROM_FILES
+        if (which := (optimizer, state, stored)) not in made:
             seed = [*STATES].index(state)
-            made[which] = make_state(root, state, optimizer, seed=seed, store=which[2])
+            made[which] = make_state(root, state, optimizer, seed=seed, store=stored)
         return made[which]
 
     return get
