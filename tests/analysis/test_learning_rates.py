@@ -1,5 +1,6 @@
 """Methods at their best learning rates: which is best, what a last loss is, and what belongs together."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,14 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from rodflow.analysis.learning_rates import ROUNDING, Method, curve, last_loss, tuned
+from rodflow.analysis.learning_rates import (
+    ROUNDING,
+    Method,
+    curve,
+    last_loss,
+    lowest_test_loss,
+    tuned,
+)
 from rodflow.store.results import StoredRun
 from synthetic_results import STEPS, make_run
 
@@ -52,7 +60,29 @@ def test_the_best_rate_has_the_lowest_geometric_mean_over_the_seeds(tmp_path: Pa
     ]
     ((own,),) = (methods.values() for methods in tuned(runs))
     assert own.best == 0.3 and not own.at_edge
-    assert own.last(0.3) == pytest.approx(np.sqrt(0.01 * 0.5))
+    assert own.loss(0.3) == pytest.approx(np.sqrt(0.01 * 0.5))
+
+
+def test_rates_can_be_judged_by_the_lowest_test_loss_along_a_run(tmp_path: Path) -> None:
+    lowest = {0.1: 0.7, 0.3: 0.4}
+    runs = [
+        write(tmp_path, last, rate, compared=falls_to(lowest[rate]))
+        for rate, last in ((0.1, 0.01), (0.3, 0.2))
+    ]
+    ((own,),) = (methods.values() for methods in tuned(runs, lowest_test_loss))
+    assert {rate: pytest.approx(own.loss(rate)) for rate in lowest} == lowest
+    assert own.best == 0.3
+
+
+def falls_to(lowest: float) -> Callable[[xr.Dataset], xr.Dataset]:
+    """A test loss that falls to this and rises again."""
+
+    def compared(data: xr.Dataset) -> xr.Dataset:
+        ratio = data["sharpness_over_threshold"]
+        place = xr.DataArray(np.arange(ratio.sizes["snapshot"]), dims="snapshot")
+        return data.assign(test_loss=ratio * 0 + lowest + abs(place - 3))
+
+    return compared
 
 
 def test_a_rate_at_which_a_seed_diverged_is_not_the_best(tmp_path: Path) -> None:

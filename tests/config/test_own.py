@@ -1,6 +1,7 @@
 """Code of one's own in a config: its signature is its declaration, and nothing of it is run to check a config."""
 
 import copy
+import os
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +206,14 @@ def test_what_cannot_be_used_is_refused_in_one_line(folder: Path, message: str) 
 def test_a_file_that_is_no_python_is_named_with_its_line(folder: Path) -> None:
     (folder / "problem.py").write_text("x = 1\ndef data(:\n")
     with pytest.raises(ConfigError, match=r"problem.py:2: invalid syntax \(and 3 more\)"):
+        resolve(CONFIG, folder)
+
+
+@pytest.mark.parametrize("file", ["problem.py", "numbers.npz"])
+def test_a_pipe_in_place_of_a_file_is_refused_and_not_read(folder: Path, file: str) -> None:
+    (folder / file).unlink()
+    os.mkfifo(folder / file)
+    with pytest.raises(ConfigError, match="is no regular file"):
         resolve(CONFIG, folder)
 
 

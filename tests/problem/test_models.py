@@ -10,7 +10,7 @@ import pytest
 
 from representatives import now
 from rodflow.problem import networks
-from rodflow.problem.layers import Linear, ModelError
+from rodflow.problem.layers import ModelError, product
 
 KINDS = [
     {"kind": "mlp", "hidden": [6, 5]},
@@ -234,9 +234,9 @@ def test_an_image_that_does_not_fit_is_said_in_one_line(settings, message):
         networks.initialise(networks.build(settings, 10), images(), seed=0)
 
 
-def test_a_linear_layer_is_that_of_flax_with_the_same_parameters_and_derivatives():
+def test_the_product_of_a_layer_is_that_of_flax_with_the_same_derivatives():
     x = jax.random.normal(jax.random.key(0), (7, 5))
-    own, theirs = Linear(3), nn.Dense(3)
+    own, theirs = nn.Dense(3, dot_general=product), nn.Dense(3)
     parameters = own.init(jax.random.key(1), x)
     assert jax.tree.all(
         jax.tree.map(lambda a, b: (a == b).all(), parameters, theirs.init(jax.random.key(1), x))

@@ -1,12 +1,13 @@
 """Methods compared at their best learning rates, from stored runs alone.
 
 A method is k-Adam on a network without or with normalisation layers; its runs differ in learning rate and seed. The
-best rate is the one with the lowest last loss, in the geometric mean over the seeds. The module imports no JAX.
+best rate is the one with the lowest loss, in the geometric mean over the seeds: the last training loss, or the lowest
+test loss. The module imports no JAX.
 """
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, cast
 
@@ -36,19 +37,21 @@ class Tuned:
     Attributes:
         method: which.
         runs: learning rate -> runs, one a seed.
+        judged: the loss of a run by which learning rates are judged.
     """
 
     method: Method
     runs: Mapping[float, Sequence[StoredRun]]
+    judged: Callable[[StoredRun], float]
 
-    def last(self, rate: float) -> float:
-        """The last loss at a learning rate, in the geometric mean over the seeds; inf if a seed diverged."""
-        return geometric_mean([last_loss(run) for run in self.runs[rate]])
+    def loss(self, rate: float) -> float:
+        """The loss at a learning rate, in the geometric mean over the seeds; inf if a seed diverged."""
+        return geometric_mean([self.judged(run) for run in self.runs[rate]])
 
     @property
     def best(self) -> float:
-        """The learning rate with the lowest last loss."""
-        return min(self.runs, key=self.last)
+        """The learning rate with the lowest loss."""
+        return min(self.runs, key=self.loss)
 
     @property
     def at_edge(self) -> bool:
@@ -63,6 +66,18 @@ def last_loss(run: StoredRun) -> float:
     steps = run.settings["steps"]
     late = run.series(DISCRETE)["loss"].sel(step=slice(math.ceil(_LATE * steps), None))
     return max(float(late.mean()), ROUNDING)
+
+
+def has_test(run: StoredRun) -> bool:
+    """Whether a run has a test set."""
+    return "test_loss" in run.comparison
+
+
+def lowest_test_loss(run: StoredRun) -> float:
+    """The lowest test loss at a snapshot, where one would have stopped; inf if it diverged or has no test set."""
+    if run.status(DISCRETE) != COMPLETED or not has_test(run):
+        return math.inf
+    return max(float(run.comparison["test_loss"].sel(process=DISCRETE).min()), ROUNDING)
 
 
 def curve(runs: Sequence[StoredRun], width: int) -> xr.DataArray:
@@ -108,13 +123,18 @@ def problem_of(run: StoredRun) -> str:
     return json.dumps([network, optimizer, others], sort_keys=True)
 
 
-def tuned(runs: Iterable[StoredRun]) -> list[dict[Method, Tuned]]:
+def tuned(
+    runs: Iterable[StoredRun], judged: Callable[[StoredRun], float] = last_loss
+) -> list[dict[Method, Tuned]]:
     """The methods on each problem, both in the order given, learning rates from the smallest on."""
     found: dict[str, dict[Method, dict[float, list[StoredRun]]]] = {}
     for run in runs:
         rates = found.setdefault(problem_of(run), {}).setdefault(method_of(run), {})
         rates.setdefault(float(run.settings["optimizer"]["learning_rate"]), []).append(run)
     return [
-        {method: Tuned(method, dict(sorted(rates.items()))) for method, rates in methods.items()}
+        {
+            method: Tuned(method, dict(sorted(rates.items())), judged)
+            for method, rates in methods.items()
+        }
         for methods in found.values()
     ]

@@ -108,7 +108,7 @@ def results(galleries: Sequence[Gallery], current: Iterable[str]) -> str:
         blocks += [
             "## Other galleries",
             f"Of other code, so that nothing of them is quoted here: {', '.join(others)}. `docs/gallery/README.md` "
-            "says what has changed since, and `docs/earlier_results.md` what they had.",
+            "says what has changed since.",
         ]
     return "\n\n".join(blocks) + "\n"
 

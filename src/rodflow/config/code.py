@@ -13,6 +13,7 @@ is not used.
 import ast
 import hashlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def digest(*modules: str) -> str:
     Raises:
         CatalogueError: a module cannot be found.
     """
-    parts = [f"{name} {_code(name)}" for name in closure(*modules)]
+    parts = [f"{name} {_read(name).code}" for name in closure(*modules)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -46,18 +47,18 @@ def _imports(module: str) -> tuple[str, ...]:
     """The modules that one imports, with the packages that they are in: Python runs those first."""
     ours = {module.split(".")[0], __name__.split(".")[0]}
     found: dict[str, None] = dict.fromkeys(_with_packages(module))
-    for node in ast.walk(_tree(module)):
+    for node in _read(module).imports:
         for name in _named(node, module):
             if name.split(".")[0] in ours:
                 found |= dict.fromkeys(_with_packages(name))
     return tuple(name for name in found if name != module and _exists(name))
 
 
-def _named(node: ast.AST, module: str) -> Iterator[str]:
+def _named(node: ast.Import | ast.ImportFrom, module: str) -> Iterator[str]:
     """What an import statement names; of `from a import b` both a and a.b, which may be a module."""
     if isinstance(node, ast.Import):
         yield from (name.name for name in node.names)
-    elif isinstance(node, ast.ImportFrom):
+    else:
         base = node.module or ""
         if node.level:  # relative: from the package of the module
             inside = module if source(module).name == "__init__.py" else module.rpartition(".")[0]
@@ -82,29 +83,36 @@ def _exists(module: str) -> bool:
     return True
 
 
-@cache
-def _tree(module: str) -> ast.Module:
-    return ast.parse(source(module).read_bytes())
+@dataclass(frozen=True)
+class _Read:
+    """What a module's file says: its digest, and what it imports."""
+
+    code: str
+    imports: tuple[ast.Import | ast.ImportFrom, ...]
 
 
-def _code(module: str) -> str:
+def _read(module: str) -> _Read:
     path = _file(module)
     state = path.stat()
-    return _code_of(path, state.st_mtime_ns, state.st_size)
+    return _read_as_it_is(path, state.st_mtime_ns, state.st_size)
 
 
 _file = cache(source)
 
 
 @cache
-def _code_of(path: Path, changed: int, size: int) -> str:
-    """The digest of a file as it is now."""
-    return code_of(path.read_bytes())
+def _read_as_it_is(path: Path, changed: int, size: int) -> _Read:
+    tree = ast.parse(path.read_bytes())
+    found = (node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom))
+    return _Read(imports=tuple(found), code=_digest_of(tree))
 
 
 def code_of(content: bytes) -> str:
     """SHA-256 of a module's syntax without texts that stand alone, which are docstrings."""
-    tree = ast.parse(content)
+    return _digest_of(ast.parse(content))
+
+
+def _digest_of(tree: ast.Module) -> str:
     for node in ast.walk(tree):
         for field in ("body", "orelse", "finalbody"):
             body = getattr(node, field, None)

@@ -342,6 +342,7 @@ class Model:
         settings: by name, in the order of the schema.
         relations: what must hold between them, and with those of the data set.
         takes: which data it is for, see `DataSet.gives`.
+        cost: roughly, how much longer its gradient takes than that of an MLP on the same data.
     """
 
     title: str
@@ -350,6 +351,7 @@ class Model:
     settings: Mapping[str, Setting] = field(hash=False)
     relations: tuple[Relation, ...] = ()
     takes: tuple[str, ...] = ("images",)
+    cost: float = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -364,6 +366,7 @@ class DataSet:
         per_class: how many images each class has, where `classes` may be chosen.
         places: settings that say where it is read from, and so do not belong to what a run is.
         gives: "images", "text" (sequences of whole numbers) or "arrays" (of any shape).
+        numbers: settings -> roughly, how many numbers a sample has, a token counting as 64.
     """
 
     title: str
@@ -373,6 +376,7 @@ class DataSet:
     per_class: int | None = None
     places: tuple[str, ...] = ()
     gives: Literal["images", "text", "arrays"] = "images"
+    numbers: Callable[[Settings], int] = field(default=lambda settings: 64, hash=False)
 
 
 # Figures

@@ -3,6 +3,7 @@
 import ast
 import hashlib
 import re
+import stat
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -73,6 +74,7 @@ def file_digest(folder: Path, file: str | Path) -> str:
     path = folder / file
     try:
         if not path.is_dir():
+            _demand_regular(path)
             with path.open("rb") as content:
                 return hashlib.file_digest(content, "sha256").hexdigest()
         inner = sorted(one for one in path.rglob("*") if one.is_file())
@@ -85,6 +87,17 @@ def file_digest(folder: Path, file: str | Path) -> str:
 # What a file says
 
 
+def _demand_regular(path: Path) -> None:
+    """A pipe or a device is never read: it may give no end.
+
+    Raises:
+        OwnError: it is one.
+        OSError: there is nothing.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise OwnError(f"{path}: is no regular file; give a path relative to the config, of a file")
+
+
 def parsed(path: Path) -> ast.Module:
     """The syntax of a file.
 
@@ -92,6 +105,7 @@ def parsed(path: Path) -> ast.Module:
         OwnError: it cannot be read, or is no Python.
     """
     try:
+        _demand_regular(path)
         state = path.stat()
         return _parsed(path, state.st_mtime_ns, state.st_size)
     except OSError as error:

@@ -25,6 +25,7 @@ from rodflow.optimizers import refusals
 from rodflow.optimizers.errors import OptimizerError
 from rodflow.optimizers.on_tree import Flat, Layout, OfTree, OnTree
 from rodflow.optimizers.probes import (
+    FEW,
     counters,
     float_counts,
     oscillating_leaves,
@@ -148,14 +149,16 @@ def optimizer_map(
         acting = OnTree(as_pytree(transformation), layout)
         flat = weights if unravel is not None else layout.ravel(weights)
         loss = loss if unravel is not None else OfTree(loss, layout)
-    memory = refusals.memory_of(acting, flat)
+    shapeless = not isinstance(acting, OnTree) and getattr(acting, "shapeless", False)
+    probed = flat[:FEW] if shapeless else flat
+    memory = refusals.memory_of(acting, probed)
     counts = counters(memory)
-    refusals.refuse_discrete_memory(memory, flat)
-    refusals.refuse_what_needs_integers(acting, flat, counts)
-    refuse_what_is_no_count(acting, flat, counts, refusals.names(memory))
-    if not isinstance(acting, OnTree) and not getattr(acting, "shapeless", False):
-        refusals.refuse_what_depends_on_shape(acting, flat)
-    return OptimizerMap(loss, acting, (True, *oscillating_leaves(acting, flat, counts)))
+    refusals.refuse_discrete_memory(memory, probed)
+    refusals.refuse_what_needs_integers(acting, probed, counts)
+    refuse_what_is_no_count(acting, probed, counts, refusals.names(memory))
+    if not isinstance(acting, OnTree) and not shapeless:
+        refusals.refuse_what_depends_on_shape(acting, probed)
+    return OptimizerMap(loss, acting, (True, *oscillating_leaves(acting, probed, counts)))
 
 
 def _is_flat(weights: Weights) -> bool:

@@ -36,6 +36,8 @@ SIZES = (1.0, 1e-3, 30.0)
 CONSECUTIVE = 128
 """Up to this count every single one is tried."""
 STEPS = 4
+FEW = 16
+"""So many weights show all of a transformation that acts weight by weight."""
 _CLOSE = 1e-5
 
 

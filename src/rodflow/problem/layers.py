@@ -34,19 +34,6 @@ class ModelError(RodflowError, ValueError):
     """A model that cannot be built: one line with the setting, its value and what is allowed."""
 
 
-class Linear(nn.Module):
-    """Linear map of the last axis, plus a bias: flax's own layer, parameter for parameter, by `_product`."""
-
-    features: int
-
-    @nn.compact
-    def __call__(self, x: Float[Array, "sample feature"]) -> Float[Array, "sample out"]:
-        shape = (x.shape[-1], self.features)
-        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
-        bias = self.param("bias", nn.initializers.zeros, shape[1:])
-        return _product(x, kernel) + bias
-
-
 class Normalised(nn.Module):
     """Linear map of the last axis, then mean 0 and variance 1 along it, then an affine map of each
     feature: a layer that does not depend on the scale of its kernel.
@@ -65,7 +52,7 @@ class Normalised(nn.Module):
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         scale = self.param("scale", nn.initializers.ones, shape[1:])
         bias = self.param("bias", nn.initializers.zeros, shape[1:])
-        y = _product(x, kernel)
+        y = product(x, kernel)
         y = y - y.mean(-1, keepdims=True)
         y = y * jax.lax.rsqrt((y * y).mean(-1, keepdims=True) + 1e-12)
         return scale * y + bias
@@ -159,10 +146,10 @@ class Attention(nn.Module):
         return Dense(width)(mixed.reshape(x.shape))
 
 
-def _product(
-    x: Float[Array, "sample feature"], kernel: Float[Array, "feature out"]
+def product(
+    x: Float[Array, "sample feature"], kernel: Float[Array, "feature out"], *_: object, **__: object
 ) -> Float[Array, "sample out"]:
-    """The product x @ kernel, arranged so that its derivative by the kernel is fast.
+    """The product x @ kernel, its derivative by the kernel fast; a `dot_general` for `flax.linen.Dense`.
 
     That derivative is d^T x, transposed, for the derivative d by the product. XLA would rather form x^T d, which its
     matrix product for CPUs does at less than a third of the speed where samples and features are many. It cannot

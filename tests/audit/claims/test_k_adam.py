@@ -1,5 +1,6 @@
 """Claims about k-Adam: which threshold is asked for, and what holds it."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +190,24 @@ def test_without_normalised_runs_nothing_is_said_of_normalisation(tmp_path: Path
     found = trained(four(tmp_path, 1e-2, 2e-3, 1e-3, 9e-4)[::2])
     assert found["two-adam-against-adam"][0] == "reproduced"
     assert found["two-adam-against-normalisation"][0] == "not reached"
+
+
+@pytest.mark.parametrize(("two", "verdict"), [(0.4, "reproduced"), (0.6, "not reproduced")])
+def test_test_losses_are_compared_at_the_rates_that_are_best_for_them(
+    tmp_path: Path, two: float, verdict: str
+) -> None:
+    def tested(loss: float) -> Callable[[xr.Dataset], xr.Dataset]:
+        return lambda data: data.assign(test_loss=data["sharpness_over_threshold"] * 0 + loss)
+
+    runs = [  # the rate that is best in training is the worse on the test set
+        train(tmp_path, PLAIN, 1, 0.1, 0.1, compared=tested(0.5)),
+        train(tmp_path, PLAIN, 1, 0.01, 0.3, compared=tested(0.9)),
+        train(tmp_path, PLAIN, 2, 0.1, 0.1, compared=tested(two)),
+    ]
+    found, number = trained(runs)["two-adam-test-loss"]
+    assert (found, number) == (verdict, pytest.approx(two / 0.5))
+
+
+def test_without_a_test_set_nothing_is_said_about_test_losses(tmp_path: Path) -> None:
+    runs = [train(tmp_path, PLAIN, k, 0.1) for k in (1, 2)]
+    assert trained(runs)["two-adam-test-loss"][0] == "not reached"

@@ -12,7 +12,7 @@ from drawn import lines, rows_of, words
 from rodflow.figures.adam_in_continuous_time import k_adam_training
 from rodflow.figures.core.style import Drawing
 from rodflow.store.results import StoredRun
-from synthetic_results import make_run
+from synthetic_results import RunInMemory, make_run
 
 pytestmark = pytest.mark.slow  # many runs to write; tests/figures/test_figures.py draws it quickly
 
@@ -107,6 +107,25 @@ def test_a_rate_at_which_a_run_diverged_gets_a_cross_instead_of_a_loss(drawing: 
     assert len(line.get_xdata()) == len(RATES) - 1
     (cross,) = lines(axes, "diverged")
     assert cross.get_ydata()[0] == axes.get_ylim()[1] and cross.get_color() == line.get_color()
+
+
+def test_test_losses_have_a_row_where_there_is_a_test_set(
+    runs: list[StoredRun], drawing: Drawing
+) -> None:
+    assert len(drawing.figure.axes) == 2
+    tested = []
+    for run in runs:
+        tested.append(RunInMemory(run.folder))
+        tested[-1].take("discrete", run.series("discrete"))
+        tested[-1].take("comparison", with_test_loss(run.comparison))
+    figure = k_adam_training.draw(tested).figure
+    assert len(figure.axes) == 3
+    (line,) = lines(figure.axes[2], "lowest_test_loss[k=1]")
+    np.testing.assert_allclose(line.get_ydata(), 0.5, rtol=1e-6)
+
+
+def with_test_loss(numbers: xr.Dataset) -> xr.Dataset:
+    return numbers.assign(test_loss=numbers["sharpness_over_threshold"] * 0 + 0.5)
 
 
 def test_a_column_says_what_it_is_of(drawing: Drawing) -> None:

@@ -16,7 +16,13 @@ from rodflow.audit.claims.claim import (
     at_least,
     at_most,
 )
-from rodflow.audit.claims.measures import demand, demand_threshold, failed, optimizer_in
+from rodflow.audit.claims.measures import (
+    compared,
+    demand,
+    demand_threshold,
+    failed,
+    optimizer_in,
+)
 from rodflow.audit.numbers import digits
 from rodflow.store.results import DISCRETE, StoredRun
 
@@ -31,7 +37,7 @@ def distance(run: StoredRun) -> Measured:
         raise NotApplicable("reaches its threshold")
     if failure:
         return Measured(math.inf, failure)
-    return Measured(float(run.comparison["error_last"].sel(process=FLOW)))
+    return Measured(compared(run, "error_last", FLOW))
 
 
 def loss_distance(run: StoredRun) -> Measured:

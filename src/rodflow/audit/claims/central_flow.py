@@ -20,6 +20,7 @@ from rodflow.audit.claims.measures import (
     MEDIAN_ERROR,
     NON_MOMENTUM,
     all_steps,
+    compared,
     demand,
     edge_error,
     failed,
@@ -77,7 +78,7 @@ def departure(run: StoredRun) -> Measured:
     if failure := failed(run, FLOW):
         return Measured(math.inf, failure)
     ratio = run.comparison["sharpness_over_threshold"].sel(process=FLOW).dropna("snapshot")
-    onset = float(run.comparison["onset"].sel(process=FLOW))
+    onset = compared(run, "onset", FLOW)
     width = (
         run.series(FLOW)["oscillation"].rename(step="snapshot").reindex(snapshot=ratio["snapshot"])
     )

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 
 from rodflow.audit.claims.claim import Bound, Claim, Measured, NotApplicable, at_least
 from rodflow.audit.claims.edge_of_stability import late
-from rodflow.audit.claims.measures import HELD, demand, equilibrium
+from rodflow.audit.claims.measures import HELD, compared, demand, equilibrium
 from rodflow.audit.numbers import digits
 from rodflow.config.values import Settings
 from rodflow.store import artifact
@@ -52,7 +52,7 @@ def after_drop(run: StoredRun) -> Measured:
         raise NotApplicable(f"at {digits(before)} of its threshold before the drop")
     if below > 0.8:
         raise NotApplicable(f"at {digits(below)} of its threshold after the drop")
-    end = float(run.comparison["late_mean"].sel(process=DISCRETE))
+    end = compared(run, "late_mean", DISCRETE)
     return Measured(end, f"{digits(before)} before the drop at step {at}, {digits(below)} after it")
 
 

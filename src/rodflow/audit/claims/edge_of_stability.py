@@ -28,6 +28,7 @@ from rodflow.audit.claims.claim import (
 from rodflow.audit.claims.measures import (
     HELD,
     SHORTEST,
+    compared,
     demand,
     edge_of,
     equilibrium,
@@ -112,7 +113,7 @@ def late(run: StoredRun) -> Measured:
     demand(run, DISCRETE)
     size = artifact.settings(run.comparison)["batch_size"]
     note = "full batch" if size is None else f"batches of {size}"
-    return Measured(float(run.comparison["late_mean"].sel(process=DISCRETE)), note)
+    return Measured(compared(run, "late_mean", DISCRETE), note)
 
 
 def by_batch(
@@ -314,8 +315,7 @@ CLAIMS: tuple[Claim, ...] = (
 
 _FITTED = Cause(
     "size",
-    "the digits are fitted soon after the onset, and then the raw sharpness falls. On 2,000 CIFAR-10 images it doubled "
-    "(docs/gallery/eos-cifar10, by older code).",
+    "the digits are fitted soon after the onset, and then the raw sharpness falls.",
     "all seeds of adam",
 )
 

@@ -94,7 +94,8 @@ DIGITS_ADAM = digits_mlp(name="adam", learning_rate=5e-3, b1=0.9, b2=0.99, start
 # What is measured
 
 
-def _of(run: StoredRun, name: str, process: str) -> float:
+def compared(run: StoredRun, name: str, process: str) -> float:
+    """A number of a process in the comparison of its run, such as its last tracking error."""
     return float(run.comparison[name].sel(process=process))
 
 
@@ -148,7 +149,7 @@ def onset_time(run: StoredRun) -> Measured:
     """When the discrete run reaches its threshold, as a fraction of its length; inf: never."""
     demand(run, DISCRETE)
     demand_threshold(run)
-    onset = _of(run, "onset", DISCRETE)
+    onset = compared(run, "onset", DISCRETE)
     if math.isnan(onset):
         highest = float(run.comparison["sharpness_over_threshold"].sel(process=DISCRETE).max())
         return Measured(
@@ -161,7 +162,7 @@ def onset_of(run: StoredRun) -> float:
     """The snapshot at which a completed run reaches its threshold."""
     if math.isinf((time := onset_time(run)).value):
         raise NotApplicable(time.note)
-    return _of(run, "onset", DISCRETE)
+    return compared(run, "onset", DISCRETE)
 
 
 def edge_of(run: StoredRun) -> edge.Window:
@@ -266,13 +267,13 @@ def onset_error(flow: str) -> Measure:
     def measure(run: StoredRun) -> Measured:
         failure = failed(run, flow)
         demand_threshold(run)
-        there, here = _of(run, "onset", DISCRETE), _of(run, "onset", flow)
+        there, here = compared(run, "onset", DISCRETE), compared(run, "onset", flow)
         if there <= _start(run):
             raise NotApplicable("at its threshold before the flows start")
         if math.isnan(there) and math.isnan(here) and not failure:
             raise NotApplicable("threshold never reached, nor predicted to be")
         distance = _distance(run, there, here, failure)
-        stable = _of(run, "onset", "stable") if "stable" in run.processes else math.nan
+        stable = compared(run, "onset", "stable") if "stable" in run.processes else math.nan
         also = "" if math.isnan(stable) else f"; stable flow at {stable:.0f}"
         return distance._replace(note=distance.note + also)
 
@@ -289,7 +290,7 @@ def oscillation_error(flow: str) -> Measure:
     def measure(run: StoredRun) -> Measured:
         failure = failed(run, flow)
         demand_threshold(run)
-        if math.isnan(_of(run, "onset", DISCRETE)):
+        if math.isnan(compared(run, "onset", DISCRETE)):
             raise NotApplicable("threshold never reached")
         rods = [run.series(name)["rod_length"] for name in (DISCRETE, flow)]
         longest = float(rods[0].sel(step=slice(_start(run), None)).max())
@@ -319,7 +320,7 @@ def over_floor(flow: str) -> Measure:
         if "floor_last" not in run.comparison:
             raise NotApplicable("the experiment has no replicas")
         floor = float(run.comparison["floor_last"].median())
-        own = _of(run, "error_last", flow)
+        own = compared(run, "error_last", flow)
         return Measured(ratio(own, floor), f"{flow} {digits(own)}, floor {digits(floor)}")
 
     return measure

@@ -29,7 +29,7 @@ from rodflow.audit.claims.claim import (
     Overall,
     at_most,
 )
-from rodflow.audit.claims.measures import demand, failed
+from rodflow.audit.claims.measures import compared, demand, failed
 from rodflow.config.values import Settings
 from rodflow.store import artifact
 from rodflow.store.results import DISCRETE, StoredRun
@@ -53,7 +53,7 @@ def _size(run: StoredRun) -> int:
 
 
 def _level(run: StoredRun, process: str) -> float:
-    return float(run.comparison["late_mean"].sel(process=process))
+    return compared(run, "late_mean", process)
 
 
 def level(flow: str) -> Measure:

@@ -5,6 +5,7 @@ any of these experiments was run.
 """
 
 import math
+from collections.abc import Callable
 
 from rodflow.audit.claims.claim import (
     TARGET,
@@ -15,7 +16,8 @@ from rodflow.audit.claims.claim import (
     at_least,
     at_most,
 )
-from rodflow.audit.claims.measures import demand, digits_mlp, failed, optimizer_in
+from rodflow.audit.claims.measures import compared, demand, digits_mlp, failed, optimizer_in
+from rodflow.audit.numbers import digits
 from rodflow.config.values import Settings
 from rodflow.store.results import DISCRETE, StoredRun
 
@@ -46,9 +48,7 @@ def last_stable_over(flow: str) -> Measure:
         if failure := failed(run, flow):
             return Measured(0.0, failure)
         demand(run, "stable")
-        stable, own = (
-            float(run.comparison["error_last"].sel(process=one)) for one in ("stable", flow)
-        )
+        stable, own = (compared(run, "error_last", one) for one in ("stable", flow))
         return Measured(stable / own, f"stable {stable:.2g}, {flow} {own:.2g}")
 
     return measure
@@ -61,7 +61,7 @@ def last_error(flow: str) -> Measure:
         if failure := failed(run, flow):
             return Measured(math.inf, failure)
         demand(run, flow)
-        return Measured(float(run.comparison["error_last"].sel(process=flow)))
+        return Measured(compared(run, "error_last", flow))
 
     return measure
 
@@ -85,6 +85,23 @@ def closing(flow: str) -> Measure:
     return measure
 
 
+def _ends_within(
+    distance: float, name: str, subject: str, about: Callable[[Settings], str]
+) -> Claim:
+    """The claim that a rod flow ends so near its run."""
+    return Claim(
+        id=name,
+        source=TARGET,
+        statement=f"{subject} ends within {digits(distance)} of the discrete run.",
+        quantity="last tracking error of the rod flow (unit step)",
+        measure=last_error(_FLOW),
+        allowed=at_most(distance),
+        about=about,
+        flow=_FLOW,
+        same_of=last_error,
+    )
+
+
 CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="muon-rod-unit-step",
@@ -99,30 +116,17 @@ CLAIMS: tuple[Claim, ...] = (
         allowed=at_least(10),
         about=optimizer_in("muon"),
     ),
-    Claim(
-        id="digits-rod-unit-step-muon-error",
-        source=TARGET,
-        statement="On the digits MLP the rod flow (unit step) of Muon ends within 5e-3 of the discrete run.",
-        quantity="last tracking error of the rod flow (unit step)",
-        measure=last_error(_FLOW),
-        allowed=at_most(5e-3),
-        about=_DIGITS_MUON,
-        flow=_FLOW,
-        same_of=last_error,
+    _ends_within(
+        5e-3,
+        "digits-rod-unit-step-muon-error",
+        "On the digits MLP the rod flow (unit step) of Muon",
+        _DIGITS_MUON,
     ),
-    Claim(
-        id="prose-rod-unit-step-adamw-error",
-        source=TARGET,
-        statement=(
-            "On a transformer of English prose the rod flow (unit step) of AdamW ends within 1.2e-2 of the discrete "
-            "run."
-        ),
-        quantity="last tracking error of the rod flow (unit step)",
-        measure=last_error(_FLOW),
-        allowed=at_most(1.2e-2),
-        about=_adamw_on_prose,
-        flow=_FLOW,
-        same_of=last_error,
+    _ends_within(
+        1.2e-2,
+        "prose-rod-unit-step-adamw-error",
+        "On a transformer of English prose the rod flow (unit step) of AdamW",
+        _adamw_on_prose,
     ),
     Claim(
         id="falling-rate-closes-rod-unit-step",

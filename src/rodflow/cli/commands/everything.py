@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rodflow.cli import parents
 from rodflow.cli.commands import index
-from rodflow.config.catalogue import DATASETS
+from rodflow.config.catalogue import DATASETS, MODELS
 from rodflow.config.experiment import Experiment
 from rodflow.config.plan import expected_files
 from rodflow.config.reference import is_own
@@ -41,22 +41,21 @@ SECONDS_OF_A_FILE = 2.0
 """What a job takes besides its steps: it starts, compiles its programs and writes its file."""
 SECONDS_OF_A_NUMBER = 6e-9
 """For each number in a sample, what an MLP takes for its share of a gradient (docs/benchmarks.md)."""
-OTHERS_OVER_MLP = 10
-"""How much longer the gradient of another network takes."""
-NUMBERS_OF_A_TOKEN = 64
-"""As how many numbers a token of a text counts."""
+OF_ONES_OWN = 64, 10.0
+"""How many numbers a sample is taken to have, and how much longer than an MLP a network takes, of code of one's own."""
 
 
 def _seconds_of_a_gradient(settings: Settings) -> float:
     """Roughly, of a run's loss on all samples of a step: one thread, networks of the default size."""
-    dataset = settings["dataset"]
-    tokens = dataset.get("context")
-    side = dataset.get("size", 8)
-    numbers = NUMBERS_OF_A_TOKEN * tokens if tokens else side**2 * (3 if side > 8 else 1)
+    dataset, kind = settings["dataset"], settings["model"]["kind"]
+    numbers, cost = OF_ONES_OWN
+    if not is_own(dataset["name"]):
+        numbers = DATASETS[dataset["name"]].numbers(dataset)
+    if not is_own(kind):
+        cost = MODELS[kind].cost
     # Data of one's own may not say how many they are.
     samples = settings["batch_size"] or dataset.get("samples") or 100
-    kind = 1 if settings["model"]["kind"] == "mlp" else OTHERS_OVER_MLP
-    return SECONDS_OF_A_NUMBER * numbers * samples * kind
+    return SECONDS_OF_A_NUMBER * numbers * samples * cost
 
 
 @dataclass(frozen=True)

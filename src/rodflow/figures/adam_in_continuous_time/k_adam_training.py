@@ -11,7 +11,15 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from rodflow.analysis.learning_rates import Method, Tuned, curve, last_loss, mean_curve, tuned
+from rodflow.analysis.learning_rates import (
+    Method,
+    Tuned,
+    curve,
+    has_test,
+    lowest_test_loss,
+    mean_curve,
+    tuned,
+)
 from rodflow.config.declarations import FigureEntry
 from rodflow.figures.core.marks import diverged, ending
 from rodflow.figures.core.panels import columns_of_panels, fit
@@ -53,19 +61,21 @@ column a problem (a network, a loss, full batches or small ones, how the rescali
 :math:`k` (1 is Adam), solid for the network as it is, dashed for the same with a layer norm after each hidden
 layer or convolution; a vision transformer has layer norm in its blocks by itself. *Top*: the training loss,
 averaged over a fortieth of the run, against the optimizer step: geometric mean of the seeds, and their range as
-a band. *Bottom*: the training loss averaged over the last tenth of the run against the learning rate, with the
+a band. *Below*: the training loss averaged over the last tenth of the run against the learning rate, with the
 range of the seeds; the best is filled, a cross at the top is a rate at which a run diverged. A loss below the
-rounding of single precision, 1.2e-7, counts as that. *Shared decays*: each of the :math:`k` rescalings has the
+rounding of single precision, 1.2e-7, counts as that. *Bottom*, where there is a test set: the same of the lowest test
+loss along the run. *Shared decays*: each of the :math:`k` rescalings has the
 decays :math:`1 - (1 - \beta)^{1/k}`, so that together they weigh a new gradient as Adam does; *equal decays*:
 each has :math:`\beta_1` and :math:`\beta_2` itself, and momentum lags :math:`k` times as far behind.
 
-Losses are read from the trajectories; ``k_adam_training.csv`` has every point drawn.
+Training losses are read from the trajectories, test losses from ``comparison.nc``; ``k_adam_training.csv``
+has every point drawn.
 """,
 )
 
 
-_TALL = (1.5, 1.2)  # inches
-_LABELS = ("training loss", "last training loss")
+_TALL = (1.5, 1.2, 1.2)  # inches
+_LABELS = ("training loss", "last training loss", "lowest test loss")
 _DASHES: dict[bool, Any] = {False: "-", True: (0, (3, 1.3))}
 _KINDS = {"mlp": "MLP", "cnn": "CNN", "vit": "ViT"}
 _DECAYS = {"k_adam": "equal decays", "k_adam_shared": "shared decays"}
@@ -75,21 +85,25 @@ _Colors = Mapping[float | None, str]
 
 
 def draw(runs: Sequence[StoredRun]) -> Drawing:
-    """Two rows: the loss at the best learning rate against the steps, and the last loss against the learning rate.
+    """Rows: the loss at the best learning rate against the steps; last loss and test loss against the learning rate.
 
     Args:
         runs: of k-Adam over k, learning rates, seeds and networks.
     """
-    problems = tuned(runs)
+    problems, tested = tuned(runs), tuned(runs, lowest_test_loss)
+    tall = _TALL[: 3 if any(map(has_test, runs)) else 2]
     colors: _Colors = ordered_colors(in_order({one.k for methods in problems for one in methods}))
     numbers = Numbers()
     with styled():
-        figure, panels = columns_of_panels(_TALL, len(problems))
-        for methods, (upper, lower) in zip(problems, panels, strict=True):
+        figure, panels = columns_of_panels(tall, len(problems))
+        for methods, (upper, lower, *_) in zip(problems, panels, strict=True):
             _draw_curves(upper, methods, colors, numbers)
-            _draw_rates(lower, methods, colors, numbers)
+            _draw_rates(lower, "last_loss", methods, colors, numbers)
             _head(upper, _first(methods))
-        for axes, label in zip(panels[0], _LABELS, strict=True):
+        if len(tall) == len(_TALL):
+            for methods, (*_, lowest) in zip(tested, panels, strict=True):
+                _draw_rates(lowest, "lowest_test_loss", methods, colors, numbers)
+        for axes, label in zip(panels[0], _LABELS, strict=False):
             axes.set_ylabel(label)
         kinds = [
             Line2D([], [], color=INK, linewidth=1, linestyle=_DASHES[kind], label=label)
@@ -106,7 +120,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             label="best, drawn above",
         )
         key(figure, [*color_key("k", dict(colors)), *kinds, best])
-        fit(figure, panels[0], _TALL)
+        fit(figure, panels[0], tall)
     return Drawing(figure, numbers.table())
 
 
@@ -152,21 +166,21 @@ def _draw_curves(
 
 
 def _draw_rates(
-    axes: Axes, methods: Mapping[Method, Tuned], colors: _Colors, numbers: Numbers
+    axes: Axes, what: str, methods: Mapping[Method, Tuned], colors: _Colors, numbers: Numbers
 ) -> None:
-    """The last loss of every rate tried, with the range of the seeds; a cross at the top where a seed diverged."""
+    """The loss of every rate tried, with the range of the seeds; a cross at the top where a seed diverged."""
     axes.set_xscale("log")
     shown, lost = [np.ones(0)], []
     for place, (method, own) in enumerate(methods.items()):
         look, nudge = _look(method, colors), 1.04 ** (place - (len(methods) - 1) / 2)
-        rates = [rate for rate in own.runs if np.isfinite(own.last(rate))]
+        rates = [rate for rate in own.runs if np.isfinite(own.loss(rate))]
         lost += [(rate * nudge, look["color"]) for rate in own.runs if rate not in rates]
-        means = [own.last(rate) for rate in rates]
-        name = _name("last_loss", method)
+        means = [own.loss(rate) for rate in rates]
+        name = _name(what, method)
         x = [rate * nudge for rate in rates]
         axes.plot(x, means, label=name, zorder=2.5, **look | {"linewidth": 0.7})
         for at, rate, mean in zip(x, rates, means, strict=True):
-            ends = [last_loss(run) for run in own.runs[rate]]
+            ends = [own.judged(run) for run in own.runs[rate]]
             axes.plot([at, at], [min(ends), max(ends)], color=look["color"], linewidth=0.8)
             filled = look["color"] if rate == own.best else "white"
             axes.plot(
@@ -181,7 +195,7 @@ def _draw_rates(
             shown.append(np.array(ends))
             for run, value in zip(own.runs[rate], ends, strict=True):
                 words = f"learning_rate={plain(rate)}"
-                numbers.add(run, DISCRETE, _name("last_loss", method, words), value)
+                numbers.add(run, DISCRETE, _name(what, method, words), value)
     show_on_log_scale(axes, np.concatenate(shown))
     for at, color in lost:
         axes.plot(

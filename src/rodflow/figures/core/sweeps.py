@@ -130,7 +130,9 @@ def by_other_settings(runs: Iterable[StoredRun], *names: str) -> list[list[Store
     """The runs of each model, optimizer and choice of all settings but these, in the order given."""
     groups: dict[tuple[object, ...], list[StoredRun]] = {}
     for run in runs:
-        others = sorted((name, own) for name, own in settings(run).items() if name not in names)
+        own = settings(run)
+        # A schedule is a mapping, which is no key.
+        others = sorted((name, repr(own[name])) for name in own if name not in names)
         groups.setdefault((run.model, run.optimizer, *others), []).append(run)
     return [*groups.values()]
 

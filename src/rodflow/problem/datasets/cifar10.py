@@ -70,6 +70,7 @@ DATASET = DataSet(
     },
     per_class=5000,
     places=("archive",),
+    numbers=lambda settings: 3 * settings["size"] ** 2,
 )
 
 CIFAR10_URL = "https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz"

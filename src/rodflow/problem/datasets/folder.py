@@ -29,6 +29,7 @@ DATASET = DataSet(
             "unit",
         ),
     },
+    numbers=lambda settings: settings["colours"] * settings["size"] ** 2,
 )
 
 _SUFFIXES = (".png", ".jpg", ".jpeg")

@@ -28,6 +28,7 @@ DATASET = DataSet(
         ),
     },
     gives="text",
+    numbers=lambda settings: 64 * settings["context"],
 )
 
 PAGES = (

@@ -20,6 +20,7 @@ DATASET = DataSet(
         "samples": whole("How many sequences, from the first on; null: all.", None, ge=1),
     },
     gives="text",
+    numbers=lambda settings: 64 * settings["context"],
 )
 
 

@@ -3,7 +3,7 @@
 import flax.linen as nn
 
 from rodflow.config.declarations import Model, choice, widths
-from rodflow.problem.layers import ACTIVATIONS, Images, Linear, Logits, Normalised
+from rodflow.problem.layers import ACTIVATIONS, Images, Logits, Normalised, product
 
 MODEL = Model(
     title="Fully connected network.",
@@ -20,6 +20,7 @@ MODEL = Model(
         ),
     },
     takes=("images", "arrays"),
+    cost=1,
 )
 
 
@@ -37,11 +38,10 @@ class MLP(nn.Module):
     def __call__(self, images: Images) -> Logits:
         normalised = self.normalisation == "layer"
         features = images.reshape(images.shape[0], -1)
-        for k, width in enumerate(self.hidden):
-            layer = Normalised(width) if normalised else Linear(width, name=f"Dense_{k}")
+        for width in self.hidden:
+            layer = Normalised(width) if normalised else nn.Dense(width, dot_general=product)
             features = ACTIVATIONS[self.activation](layer(features))
-        last = 0 if normalised else len(self.hidden)
-        return Linear(self.classes, name=f"Dense_{last}")(features)
+        return nn.Dense(self.classes, dot_general=product)(features)
 
     def scale_invariant(self) -> tuple[tuple[str, ...], ...]:
         """See `rodflow.problem.networks.scale_invariant`."""
