@@ -643,3 +643,12 @@ def test_a_config_resolves_without_what_computes_and_draws() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.stderr.strip() == ""
+
+
+def test_a_sweep_may_put_numbers_in_place_of_a_schedule() -> None:
+    rate = {"schedule": "warmup_cosine", "peak": 0.1, "warmup": 5}
+    sweep = {"model": "mlp", "optimizer": "gd", "over": {"learning_rate": [0.1, 0.2]}}
+    config = parsed(SMALLEST) | {"sweeps": {"rates": sweep}}
+    config["optimizers"] = {"gd": {"learning_rate": rate, "steps": 100}}
+    runs = resolve(config).all_runs
+    assert [run.settings["optimizer"]["learning_rate"] for run in runs][1:] == [0.1, 0.2]

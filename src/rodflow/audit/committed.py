@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from rodflow.config.settings import ConfigError, load, resolve
 from rodflow.config.uses import of_experiment
@@ -53,7 +52,7 @@ class Gallery:
         return self._audit["summary"] if self._audit else {}
 
     @cached_property
-    def _audit(self) -> dict[str, Any] | None:
+    def _audit(self) -> Settings | None:
         for file in (self.folder / AUDIT, self.folder / f"{AUDIT}.gz"):
             if file.is_file():
                 content = file.read_bytes()
@@ -107,7 +106,7 @@ def asking(root: Path) -> dict[str, list[str]]:
     return found
 
 
-def _read(file: Path, content: bytes) -> dict[str, Any]:
+def _read(file: Path, content: bytes) -> Settings:
     try:
         found = json.loads(content)
     except ValueError as error:

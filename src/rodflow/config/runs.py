@@ -120,7 +120,9 @@ def _settings(
     excluded = () if is_own(data["name"]) else DATASETS[data["name"]].places
     identified = {k: v for k, v in data.get("own", {}).items() if k == "files"}
     data = {k: v for k, v in data.items() if k not in (*excluded, "own")} | identified
-    hyperparameters = options.model_dump(include={*config.declared(optimizer).hyperparameters})
+    # A sweep may put a number in place of a schedule, which its own check has seen and this serializer does not expect.
+    names = {*config.declared(optimizer).hyperparameters}
+    hyperparameters = options.model_dump(include=names, warnings=False)
     settings = {
         "batch_size": options.batch_size,
         "dataset": data | {"samples": samples(config, model)},

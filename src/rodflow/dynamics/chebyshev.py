@@ -11,7 +11,7 @@ Runge-Kutta-Chebyshev of Sommeijer, Shampine and Verwer (1998). For an orbit of 
 """
 
 from collections.abc import Callable
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -100,7 +100,7 @@ class _Stage(NamedTuple):
     seen_last: PyTree
 
 
-def combine(*terms: tuple[Any, Any]) -> Any:
+def combine(*terms: tuple[Array | float, PyTree]) -> PyTree:
     """The sum of numbers times states of one structure."""
     numbers, states = zip(*terms, strict=True)
     return jax.tree.map(lambda *xs: sum(c * x for c, x in zip(numbers, xs, strict=True)), *states)

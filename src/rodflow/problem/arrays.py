@@ -6,7 +6,6 @@ data["target"]  # (sample, ...)
 """
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -42,7 +41,7 @@ def of_arrays(
         )
     if samples is not None and samples > sizes["input"]:
         raise OwnError(f"dataset.samples is {samples}; the data set has {sizes['input']}")
-    known: dict[str, Any] = dict(attributes)
+    known: dict[str, object] = dict(attributes)
     target = found["target"]
     if target.dtype.kind == "i" and target.size and target.min() >= 0:
         known["classes"] = int(target.max()) + 1

@@ -11,10 +11,9 @@ when it is asked for.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from inspect import signature
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -108,7 +107,7 @@ def labelled(
     over: str | None,
     scaling: str,
     brightest: float,
-    attributes: dict[str, Any],
+    attributes: Mapping[str, object],
 ) -> xr.Dataset:
     """The data set, standardised over all values or for each entry of the dimension `over`, or in [0, 1]."""
     dimensions = ("sample", "row", "column", "channel")
@@ -140,8 +139,8 @@ def labelled(
             "sample": ("sample", places.astype(np.int32), place),
             "class": ("class", names, {"long_name": "class"}),
         },
-        attributes
-        | {
+        {
+            **attributes,
             "selection": f"first {len(places)} images of the classes {', '.join(names)} "
             "in stored order",
             "scaling": how,

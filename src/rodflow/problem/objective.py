@@ -17,7 +17,7 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import cast
 
 import equinox as eqx
 import flax.linen as nn
@@ -66,8 +66,8 @@ class Network:
 
     module: nn.Module
 
-    def __call__(self, parameters: PyTree[Array], inputs: Array) -> Any:
-        return self.module.apply({"params": parameters}, inputs)
+    def __call__(self, parameters: PyTree[Array], inputs: Array) -> Array:
+        return cast(Array, self.module.apply({"params": parameters}, inputs))
 
 
 @dataclass(frozen=True)

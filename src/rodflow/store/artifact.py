@@ -29,7 +29,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 
@@ -329,7 +328,7 @@ def _is_input(recorded: object) -> bool:
     )
 
 
-def settings(dataset: xr.Dataset) -> dict[str, Any]:
+def settings(dataset: xr.Dataset) -> Settings:
     """The settings that a dataset from :func:`read` was made with."""
     return json.loads(dataset.attrs["settings"])
 

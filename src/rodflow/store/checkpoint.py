@@ -37,10 +37,10 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from rodflow.config.values import Settings
 from rodflow.errors import RodflowError, printable
 from rodflow.store.files import open_plain, sync_folder
 from rodflow.store.owned import changed_file, make_folder, new_file, remove
@@ -275,7 +275,7 @@ class Checkpoint:
             raise self._scratch.refused(error) from error
         self._scratch.saved(time.monotonic() - began)
 
-    def resume(self) -> tuple[list[np.ndarray], dict[str, Any]] | None:
+    def resume(self) -> tuple[list[np.ndarray], Settings] | None:
         """State and note of the last save, the columns being as they were then; None if there is none."""
         if self._scratch is None or not os.path.lexists(folder := self._folder(self._scratch)):
             return None
@@ -353,7 +353,7 @@ def let_go(values: np.ndarray) -> None:
 # What a save holds
 
 
-def _read(path: Path) -> tuple[list[np.ndarray], dict[str, Any]]:
+def _read(path: Path) -> tuple[list[np.ndarray], Settings]:
     """State and header of a save.
 
     Raises:

@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from rodflow.config.catalogue import OPTIMIZERS
+from rodflow.config.values import Settings
 from rodflow.store import artifact
 from rodflow.store.files import listing
 
@@ -66,7 +66,7 @@ class StoredRun:
         return tuple(map(str, self.comparison["process"].values))
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         """What the discrete run was made with: see `rodflow.config.experiment.Run`."""
         return artifact.settings(self.series(DISCRETE))
 

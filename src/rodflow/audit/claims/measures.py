@@ -5,7 +5,7 @@ What is said of the edge of stability is said of the window of `rodflow.analysis
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def optimizer_in(*names: str) -> Callable[[Settings], str]:
     return lambda settings: "" if settings["optimizer"]["name"] in names else reason
 
 
-def digits_mlp(**chosen: Any) -> Callable[[Settings], str]:
+def digits_mlp(**chosen: float | str) -> Callable[[Settings], str]:
     """Runs of the tanh MLP 32-32 on 1000 digits with squared error.
 
     Args:

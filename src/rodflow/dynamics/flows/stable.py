@@ -5,13 +5,13 @@ optimizer cannot follow.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, PyTree
 
 from rodflow.config.declarations import GRADIENTS, Flow
 from rodflow.dynamics.lifted import from_consecutive
@@ -77,8 +77,8 @@ class StableFlow(Process):
 
 
 def while_finite(
-    loss: Float[Array, ""], unit: Callable[[Any], tuple[Any, Float[Array, ""]]], carry: Any
-) -> tuple[Any, Float[Array, ""]]:
+    loss: Float[Array, ""], unit: Callable[[PyTree], tuple[PyTree, Float[Array, ""]]], carry: PyTree
+) -> tuple[PyTree, Float[Array, ""]]:
     """A unit of time and its stages, or the same carry and none where the loss is lost.
 
     An adaptive integrator that cannot go on would try ever smaller steps.
@@ -87,12 +87,12 @@ def while_finite(
 
 
 def follow_unit(
-    field: Callable[[Any], Any],
-    start: Any,
+    field: Callable[[PyTree], PyTree],
+    start: PyTree,
     dt: Float[Array, ""],
     controller: diffrax.PIDController,
     max_steps: int,
-) -> tuple[Any, Float[Array, ""], Float[Array, ""]]:
+) -> tuple[PyTree, Float[Array, ""], Float[Array, ""]]:
     """Integrate dy/dt = field(y) over a unit of time, by Bogacki and Shampine's method with adaptive steps.
 
     Args:

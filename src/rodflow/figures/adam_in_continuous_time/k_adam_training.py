@@ -5,11 +5,11 @@ solid without and dashed with normalisation. Source: Gould and Tanaka 2024 (arXi
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
+from matplotlib.typing import LineStyleType
 
 from rodflow.analysis.learning_rates import (
     Method,
@@ -76,7 +76,7 @@ has every point drawn.
 
 _TALL = (1.5, 1.2, 1.2)  # inches
 _LABELS = ("training loss", "last training loss", "lowest test loss")
-_DASHES: dict[bool, Any] = {False: "-", True: (0, (3, 1.3))}
+_DASHES: dict[bool, LineStyleType] = {False: "-", True: (0, (3, 1.3))}
 _KINDS = {"mlp": "MLP", "cnn": "CNN", "vit": "ViT"}
 _DECAYS = {"k_adam": "equal decays", "k_adam_shared": "shared decays"}
 _WINDOWS = 40  # in which a curve is averaged

@@ -4,10 +4,9 @@ One row an optimizer: the level against the batch size; the sharpness over its t
 colour is a batch size along the run, and a process in the first column.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
 import matplotlib
 import numpy as np
@@ -340,7 +339,7 @@ def _key(figure: Figure, rows: Sequence[Sequence[_Batch]]) -> None:
         if process in shown:
             style = process_style(process)
             label = style.label if process in FLOWS else "run"
-            look: Mapping[str, Any] = {**style.line, "color": style.text_color, "linewidth": 1.2}
+            look: Look = {**style.line, "color": style.text_color, "linewidth": 1.2}
             handles.append(Line2D([], [], marker=mark, markersize=3.4, label=label, **look))
     cross: Look = {"marker": "x", "color": FAINT, "linestyle": "none", "markersize": 4}
     handles.append(Line2D([], [], label="batch sharpness", **cross))

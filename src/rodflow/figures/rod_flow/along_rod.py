@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import numpy as np
 import xarray as xr
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -214,7 +215,7 @@ def _means(runs: dict[str, list[float]], names: Iterable[str]) -> Labels:
     ]
 
 
-def _handles(runs: Sequence[StoredRun]) -> list[Any]:
+def _handles(runs: Sequence[StoredRun]) -> list[Artist]:
     curves = [Line2D([], [], label=label, **look) for label, look in _CURVES.values()]
     flows = dict.fromkeys(filter(None, map(_flow, runs)))
     return [
