@@ -162,9 +162,12 @@ def test_two_directions_that_cross_one_after_the_other_are_both_held(two_directi
 
 
 def test_covariance_of_two_directions_is_the_matrix_that_stops_the_drift(two_directions):
-    """That the three places stand still fixes the three entries of Sigma; its trace is shown."""
+    """That the three places stand still fixes the three entries of Sigma; its trace and eigenvalues are shown."""
     _, weights, seen = two_directions
     np.testing.assert_allclose(np.diff(weights[-10:, PLACE], axis=0), 0, atol=1e-10)
+    shown = np.transpose([seen[f"variance_{rank}"][-10:] for rank in (1, 2, 3)])
+    expected = [*np.linalg.eigvalsh(SIGMA)[::-1], 0]
+    np.testing.assert_allclose(shown, np.tile(expected, (10, 1)), rtol=1e-8, atol=1e-12)
     np.testing.assert_allclose(seen["oscillation"][-10:] ** 2, np.trace(SIGMA), rtol=1e-9)
 
 

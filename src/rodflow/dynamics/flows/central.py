@@ -36,6 +36,17 @@ from rodflow.linalg.eigensolver import dense_eigenpairs, largest_eigenpairs, ran
 from rodflow.optimizers.linear_response import one_step_back
 from rodflow.optimizers.optimizer_map import OptimizerError, OptimizerMap, State
 
+SERIES = {
+    **CENTRE,
+    "variance_1": "variance of the oscillation P^(1/2) w along its first direction, the largest eigenvalue of its "
+    "covariance P^(1/2) Sigma P^(1/2)",
+    "variance_2": "the same along its second direction",
+    "variance_3": "the same along its third direction",
+    **GRADIENTS,
+    **PRODUCTS,
+}
+"""What a central flow shows at every step, in words."""
+
 FLOW = Flow(
     title="Central flow: the time average of the iterates.",
     label="central flow",
@@ -44,7 +55,7 @@ FLOW = Flow(
     color="green",
     dashes=(0, (6, 1)),
     above=2.25,
-    series={**CENTRE, **GRADIENTS, **PRODUCTS},
+    series=SERIES,
     supports=of("gd", "rmsprop_scalar", "rmsprop"),
     why="is built for gradient descent and RMSProp",
 )
@@ -189,11 +200,14 @@ class CentralFlow(Process):
         bend = third_derivatives(optimizer.loss, state.weights, along, count)
         force = bend / 2 if self.regularised else jnp.zeros_like(bend)
 
+        def symmetric(matrix: Array) -> Array:
+            full = jnp.zeros((tracked, tracked), matrix.dtype)
+            return full.at[first, second].set(matrix).at[second, first].set(matrix)
+
         def source(matrix: Array) -> Array:
             """E g^2 = g^2 + diag(H Sigma H)."""
-            full = jnp.zeros((tracked, tracked), matrix.dtype)
-            full = full.at[first, second].set(matrix).at[second, first].set(matrix)
-            return seen.gradient**2 + jnp.maximum(jnp.sum((images @ full) * images, axis=1), 0)
+            squares = jnp.sum((images @ symmetric(matrix)) * images, axis=1)
+            return seen.gradient**2 + jnp.maximum(squares, 0)
 
         def motion(matrix: Array) -> State:
             """dw/dt and d memory/dt."""
@@ -212,6 +226,11 @@ class CentralFlow(Process):
         moving = motion(matrix)
         following = jax.tree.map(lambda x, v: x + dt * v, state, moving)
         oscillation = matrix * multiplicity
+        variances = (
+            jnp.zeros(3, matrix.dtype)
+            .at[: min(3, tracked)]
+            .set(jnp.linalg.eigvalsh(symmetric(matrix))[:-4:-1])
+        )
         # tr Sigma, <H, Sigma> and tr H Sigma H.
         spread = jnp.sum(oscillation * jnp.sum(along[:, first] * along[:, second], axis=0))
         sharp = jnp.sum(jnp.where(first == second, matrix * seen.values[first], 0))
@@ -220,6 +239,7 @@ class CentralFlow(Process):
             "averaged_loss": seen.loss + sharp / 2,
             "averaged_squared_gradient": jnp.sum(source(matrix)),
             "oscillation": jnp.sqrt(jnp.maximum(spread, 0)),
+            **{f"variance_{rank}": value for rank, value in enumerate(variances, start=1)},
             "tracked": near.astype(spread.dtype),
             # At the threshold, to the accuracy of the eigenvalue: the flow may hold in turn whichever leads.
             "untracked": jnp.any(seen.values[free:] > 2 * 0.99).astype(spread.dtype),
