@@ -23,6 +23,7 @@ from rodflow.audit.claims.measures import (
     compared,
     demand,
     edge_error,
+    edge_of,
     failed,
     loss_error,
     optimizer_in,
@@ -31,6 +32,7 @@ from rodflow.audit.claims.measures import (
 )
 from rodflow.audit.numbers import digits
 from rodflow.figures.core.preconditioner import preconditioner
+from rodflow.figures.core.variances import held_variances, variances
 from rodflow.store import artifact
 from rodflow.store.results import DISCRETE, StoredRun
 
@@ -101,6 +103,58 @@ def cost(run: StoredRun) -> Measured:
     )
 
 
+def variance_error(flow: str) -> Measure:
+    """By which factor the variances that a flow predicts are off, the largest over directions; inf if it diverged.
+
+    Time averages at the edge of stability are compared, along those directions in which the run has at least a tenth of
+    its largest.
+    """
+
+    def measure(run: StoredRun) -> Measured:
+        if failure := failed(run, flow):
+            return Measured(math.inf, failure)
+        where = edge_of(run)
+        of_run, of_flow = (variances(run, process) for process in (DISCRETE, flow))
+        run.release()
+        if of_run is None or of_flow is None:
+            raise NotApplicable("nothing oscillates")
+        own, predicted = (held_variances(run, values) for values in (of_run, of_flow))
+        kept = own >= 0.1 * own[0]
+        with np.errstate(divide="ignore"):
+            off = float(np.exp(np.abs(np.log(predicted[kept] / own[kept])).max()))
+        pairs = zip(own[kept], predicted[kept], strict=True)
+        words = "; ".join(f"run {digits(a)}, {flow} {digits(b)}" for a, b in pairs)
+        return Measured(off, f"{words}, steps {where.first} to {where.last}")
+
+    return measure
+
+
+_VARIANCE = (
+    "factor between the time averages at the edge of stability, the larger over the smaller; the largest over "
+    "directions"
+)
+
+
+def _predicts_variance(name: str, source: str, who: str, flow: str) -> Claim:
+    """That a flow predicts with which variances the iterates oscillate."""
+    return Claim(
+        id=name,
+        figure="variances",
+        source=source,
+        statement=(
+            f"At the edge of stability {who} predicts the variance of the oscillation along each of its directions: "
+            "the time average within a factor 1.25, where a direction has at least a tenth of the largest."
+        ),
+        quantity=_VARIANCE,
+        measure=variance_error(flow),
+        allowed=at_most(1.25),
+        files=("comparison.nc", "discrete.nc", f"{flow}.nc"),
+        about=optimizer_in(*NON_MOMENTUM),
+        flow=flow,
+        same_of=variance_error,
+    )
+
+
 _COHEN = "Cohen et al. 2024 (arXiv 2410.24206)"
 _ABSTRACT = "abstract"
 _OF_GD: tuple[tuple[str, str, str, Measure, float], ...] = (
@@ -140,6 +194,10 @@ CLAIMS: tuple[Claim, ...] = (
         about=optimizer_in(*NON_MOMENTUM),
         flow=FLOW,
         same_of=loss_error,
+    ),
+    _predicts_variance("central-variance", _COHEN, "the central flow", FLOW),
+    _predicts_variance(
+        "rod-unit-step-variance", TARGET, "the rod flow (unit step)", "rod_unit_step"
     ),
     Claim(
         id="central-loss-falls",

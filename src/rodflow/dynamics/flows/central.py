@@ -36,17 +36,6 @@ from rodflow.linalg.eigensolver import dense_eigenpairs, largest_eigenpairs, ran
 from rodflow.optimizers.linear_response import one_step_back
 from rodflow.optimizers.optimizer_map import OptimizerError, OptimizerMap, State
 
-SERIES = {
-    **CENTRE,
-    "variance_1": "variance of the oscillation P^(1/2) w along its first direction, the largest eigenvalue of its "
-    "covariance P^(1/2) Sigma P^(1/2)",
-    "variance_2": "the same along its second direction",
-    "variance_3": "the same along its third direction",
-    **GRADIENTS,
-    **PRODUCTS,
-}
-"""What a central flow shows at every step, in words."""
-
 FLOW = Flow(
     title="Central flow: the time average of the iterates.",
     label="central flow",
@@ -55,7 +44,7 @@ FLOW = Flow(
     color="green",
     dashes=(0, (6, 1)),
     above=2.25,
-    series=SERIES,
+    series={**CENTRE, **GRADIENTS, **PRODUCTS},
     supports=of("gd", "rmsprop_scalar", "rmsprop"),
     why="is built for gradient descent and RMSProp",
 )

@@ -2,8 +2,8 @@
 
 from functools import partial
 
-from rodflow.config.declarations import Flow, of
-from rodflow.dynamics.flows.central import SERIES, CentralFlow
+from rodflow.config.declarations import CENTRE, GRADIENTS, PRODUCTS, Flow, of
+from rodflow.dynamics.flows.central import CentralFlow
 
 FLOW = Flow(
     title="Central flow without its curvature term.",
@@ -13,7 +13,7 @@ FLOW = Flow(
     color="sky",
     dashes=(0, (3, 1)),
     above=2.05,
-    series=SERIES,
+    series={**CENTRE, **GRADIENTS, **PRODUCTS},
     supports=of("rmsprop_scalar", "rmsprop"),
     why="leaves the sharpness to a second moment",
 )
