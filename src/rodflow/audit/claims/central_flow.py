@@ -115,7 +115,6 @@ def variance_error(flow: str) -> Measure:
             return Measured(math.inf, failure)
         where = edge_of(run)
         of_run, of_flow = (variances(run, process) for process in (DISCRETE, flow))
-        run.release()
         if of_run is None or of_flow is None:
             raise NotApplicable("nothing oscillates")
         own, predicted = (held_variances(run, values) for values in (of_run, of_flow))
