@@ -11,10 +11,10 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.util import find_spec
-from operator import truediv
 from pathlib import Path
 
 from rodflow.cli import parents
@@ -82,8 +82,21 @@ class Planned:
     @property
     def files(self) -> tuple[int, int]:
         """How many of its files are there, and how many there will be."""
-        root = Path("results", self.experiment.name)
-        return sum((root / path).is_file() for path in self.expected), len(self.expected)
+        return len(self._times), len(self.expected)
+
+    def shares(self, since: float) -> tuple[float, float]:
+        """Which part of its files was made after a time, and which part is missing."""
+        times, files = self._times, len(self.expected)
+        return sum(one > since for one in times) / files, 1 - len(times) / files
+
+    @property
+    def _times(self) -> list[float]:
+        """When the files that are there were made."""
+        root, found = Path("results", self.experiment.name), []
+        for path in self.expected:
+            with suppress(OSError):
+                found.append((root / path).stat().st_mtime)
+        return found
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -168,30 +181,33 @@ class Watch:
 
     def __init__(self, planned: list[Planned]) -> None:
         self.planned = planned
-        self.began, self.whole = time.monotonic(), sum(one.cost for one in planned) or 1.0
-        self.first = self._done(0)
+        self.began, self.since = time.monotonic(), time.time()
 
     def line(self, place: int) -> str:
         """Which one it is at, how far that is, and the time that went and that is left."""
-        one, spent, done = self.planned[place], time.monotonic() - self.began, self._done(place)
+        one, spent = self.planned[place], time.monotonic() - self.began
         there, files = one.files
         text = f"[{place + 1}/{len(self.planned)}] {one.experiment.name}: {there} of {files} files, {words(spent)}"
-        if done <= self.first or spent < 1:
+        made, left = self._work(place)
+        if made <= 0 or spent < 1:
             return text
-        return f"{text}, about {words(spent * (1 - done) / (done - self.first))} left"
+        return f"{text}, about {words(spent * left / made)} left"
 
     def saying(self, place: int) -> "_Saying":
         """A context in which the line is printed now and then."""
         return _Saying(self, place)
 
-    def _done(self, place: int) -> float:
-        """The share of all work that is done: experiments before this one are, later ones as their files say."""
-        shares = [
-            1.0 if number < place else truediv(*one.files)
-            for number, one in enumerate(self.planned)
-        ]
-        pairs = zip(shares, self.planned, strict=True)
-        return sum(share * one.cost for share, one in pairs) / self.whole
+    def _work(self, place: int) -> tuple[float, float]:
+        """The cost of what this call has made, and of what is missing of this experiment and later ones.
+
+        A file that is there but has to be made again is known as such only when it is.
+        """
+        made = left = 0.0
+        for number, one in enumerate(self.planned):
+            new, missing = one.shares(self.since)
+            made += new * one.cost
+            left += missing * one.cost if number >= place else 0
+        return made, left
 
 
 class _Saying:
