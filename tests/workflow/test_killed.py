@@ -17,6 +17,7 @@ import pytest
 
 from rodflow.config.settings import resolve
 from rodflow.store import artifact
+from rodflow.store.checkpoint import _STATE as STATE
 
 pytestmark = pytest.mark.slow
 
@@ -134,19 +135,19 @@ def undisturbed(stage: Stage, root: Path, **environment: str) -> float:
 
 @dataclass(frozen=True)
 class Moment:
-    """When a stage is killed: so many seconds after its start, or after the next checkpoint."""
+    """When a stage is killed: so many seconds after its start, or after so many checkpoints from there on."""
 
-    seconds: float
-    after_checkpoint: bool
+    seconds: float = 0.0
+    checkpoints: int = 0
 
     def wait(self, process: subprocess.Popen[str], scratch: Path) -> None:
         """Until then, or until the process ends."""
-        began = time.time()
-        while self.after_checkpoint and process.poll() is None:
+        began, seen = time.time_ns(), set[tuple[Path, int]]()
+        while len(seen) < self.checkpoints and process.poll() is None:
             with suppress(OSError):
-                if any(path.stat().st_mtime > began for path in scratch.glob("*/checkpoint.npz")):
-                    break
-            time.sleep(0.01)
+                saved = {(p, p.stat().st_mtime_ns) for p in scratch.glob(f"*/{STATE}")}
+                seen |= {(path, when) for path, when in saved if when > began}
+            time.sleep(0.002)
         with suppress(subprocess.TimeoutExpired):
             process.wait(self.seconds)
 
@@ -162,7 +163,7 @@ def disturbed(
     for path in stage.outputs:
         (root / path).unlink(missing_ok=True)
     told: list[str] = []
-    for kills, moment in enumerate([*moments, Moment(600, False)]):
+    for kills, moment in enumerate([*moments, Moment(600)]):
         with stage.start(root, RODFLOW_CHECKPOINT="0", **environment) as process:
             moment.wait(process, stage.scratch(root))
             process.send_signal(signal.SIGKILL)  # to no effect where it has ended
@@ -187,11 +188,11 @@ def kill_all(root: Path, seconds: list[float], expected: list[list[str]], **cach
     which = itertools.cycle(range(1, len(STAGES)))  # a data set takes no time
     while kills < KILLS:
         stage = STAGES[index := next(which)]
-        # Most of the time goes into loading and compiling, so some are counted from a checkpoint.
+        # Most of the time goes into loading and compiling, so most are counted in checkpoints.
         moments = [
-            Moment(draw.uniform(0, 0.8), True)
+            Moment(draw.uniform(0, 0.05), draw.randint(1, 3))
             if draw.random() < 0.7
-            else Moment(draw.uniform(0, 1) * seconds[index], False)
+            else Moment(draw.uniform(0, 1) * seconds[index])
             for _ in range(draw.randint(2, 4))
         ]
         killed, told = disturbed(stage, root, moments, **cache)
