@@ -18,6 +18,7 @@ from rodflow.figures.core.rows import (
     state_failures,
 )
 from rodflow.figures.core.style import Drawing, Numbers, key, lines_of, model_label, styled
+from rodflow.figures.core.sweeps import plain
 from rodflow.figures.core.variances import DIRECTIONS, held_variances, variances
 from rodflow.store.results import DISCRETE, StoredRun
 
@@ -67,7 +68,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
                 axes.yaxis.set_major_locator(MaxNLocator(3))
                 if DISCRETE in own and (highest := np.nanmax([*along[DISCRETE], 0])) > 0:
                     axes.set_ylim(0, 1.5 * highest)
-                axes.ticklabel_format(axis="y", scilimits=(-2, 3))
+                axes.yaxis.set_major_formatter(lambda value, _: plain(value))
                 if line is rows[0]:
                     axes.set_title(_TITLES[which], pad=12)
             mark_steps(line, run, named=line is rows[0])
