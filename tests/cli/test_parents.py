@@ -25,8 +25,8 @@ CALL = """
 import signal, subprocess, threading
 from rodflow.cli import parents
 parents.PAUSE = 0.05
-start = lambda: subprocess.Popen("sleep 60; true", shell=True, stdout=subprocess.DEVNULL)
-kept = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
+start = lambda: subprocess.Popen("sleep 300; true", shell=True, stdout=subprocess.DEVNULL)
+kept = subprocess.Popen(["sleep", "300"], stdout=subprocess.DEVNULL)
 jobs = [start() for _ in range(3)]
 for job in jobs:
     threading.Thread(target=job.wait).start()  # as Snakemake waits, so that a job is gone as soon as it ended
@@ -52,12 +52,12 @@ def job(caller: int, seconds: float) -> subprocess.Popen[str]:
 
 
 def test_a_job_ends_when_its_workflow_is_killed():
-    workflow = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    with job(workflow.pid, 60) as started:
+    workflow = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(300)"])
+    with job(workflow.pid, 300) as started:
         assert started.stdout.readline() == "runs\n"
         workflow.kill()
         workflow.wait()
-        assert started.wait(10) == 1
+        assert started.wait(60) == 1
 
 
 def test_a_workflow_that_nobody_has_waited_for_is_gone():
@@ -80,7 +80,7 @@ def test_a_call_that_alone_is_told_to_stop_ends_all_its_jobs(hearing, number):
     with subprocess.Popen([sys.executable, "-c", CALL], stdout=subprocess.PIPE, text=True) as call:
         assert call.stdout.readline() == "runs\n"
         call.send_signal(number)
-        assert call.communicate(timeout=20)[0] == "ended None\n"
+        assert call.communicate(timeout=60)[0] == "ended None\n"
 
 
 def test_a_call_that_is_deaf_to_interrupts_stays_so():

@@ -148,7 +148,7 @@ class Copy:
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
     made = Copy(tmp_path_factory.mktemp("copy"))
     yield made
-    made.process.communicate(timeout=10)
+    made.process.communicate(timeout=60)
 
 
 @pytest.fixture(scope="module")

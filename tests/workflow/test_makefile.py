@@ -44,18 +44,18 @@ def test_make_that_is_terminated_takes_along_what_it_called(tmp_path, target):
     shutil.copy2(REPOSITORY / "Makefile", tmp_path)
     programs = tmp_path / ".venv/bin"
     programs.mkdir(parents=True)
-    script = '#!/bin/sh\n[ "$4" = check ] && exit\necho $$ > started; exec sleep 60\n'
+    script = '#!/bin/sh\n[ "$4" = check ] && exit\necho $$ > started; exec sleep 300\n'
     for name in ("python", "snakemake"):
         (programs / name).write_text(script)
         (programs / name).chmod(0o755)
     started = tmp_path / "started"
     with subprocess.Popen(["make", "-o", ".venv", target], cwd=tmp_path) as make:
-        until = time.monotonic() + 10
+        until = time.monotonic() + 60
         while not (started.exists() and started.read_text()):
             assert time.monotonic() < until
             time.sleep(0.01)
         make.terminate()
-        make.wait(10)
+        make.wait(60)
     assert not Path(f"/proc/{started.read_text().strip()}").exists()
 
 

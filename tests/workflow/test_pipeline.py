@@ -710,13 +710,22 @@ def test_a_disk_that_refuses_is_one_line_and_loses_nothing(disk):
     assert all(tree.written()[path] == before[path] for path in kept)
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process holds a lock on a file."""
+    if not path.exists():
+        return False
+    inode = path.stat().st_ino
+    return any(f":{inode} " in line for line in Path("/proc/locks").read_text().splitlines())
+
+
 @pytest.mark.slow
 def test_a_second_call_is_refused_and_the_first_finishes(shared, tmp_path):
     tree = Tree.new(tmp_path / "tree", shared)
     first = tree.start(*SNAKEMAKE, f"{ADAM}/discrete.nc", *OPTIONS)
-    wait_for((tree.folder / ".snakemake/rodflow.lock").exists)
-    time.sleep(0.5)
+    wait_for(lambda: is_locked(tree.folder / ".snakemake/rodflow.lock"))
+    first.send_signal(signal.SIGSTOP)  # so that it cannot end before the second one has begun
     status, output = tree.snakemake(f"{ADAM}/discrete.nc")
+    first.send_signal(signal.SIGCONT)
     assert (status, jobs(output)) == (1, set()), output
     assert output.splitlines()[-1] == "another call of snakemake is running in this folder"
     output, _ = first.communicate(timeout=900)
