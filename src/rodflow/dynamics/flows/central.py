@@ -189,13 +189,9 @@ class CentralFlow(Process):
         bend = third_derivatives(optimizer.loss, state.weights, along, count)
         force = bend / 2 if self.regularised else jnp.zeros_like(bend)
 
-        def symmetric(matrix: Array) -> Array:
-            full = jnp.zeros((tracked, tracked), matrix.dtype)
-            return full.at[first, second].set(matrix).at[second, first].set(matrix)
-
         def source(matrix: Array) -> Array:
             """E g^2 = g^2 + diag(H Sigma H)."""
-            squares = jnp.sum((images @ symmetric(matrix)) * images, axis=1)
+            squares = jnp.sum((images @ symmetric(matrix, tracked)) * images, axis=1)
             return seen.gradient**2 + jnp.maximum(squares, 0)
 
         def motion(matrix: Array) -> State:
@@ -215,11 +211,6 @@ class CentralFlow(Process):
         moving = motion(matrix)
         following = jax.tree.map(lambda x, v: x + dt * v, state, moving)
         oscillation = matrix * multiplicity
-        variances = (
-            jnp.zeros(3, matrix.dtype)
-            .at[: min(3, tracked)]
-            .set(jnp.linalg.eigvalsh(symmetric(matrix))[:-4:-1])
-        )
         # tr Sigma, <H, Sigma> and tr H Sigma H.
         spread = jnp.sum(oscillation * jnp.sum(along[:, first] * along[:, second], axis=0))
         sharp = jnp.sum(jnp.where(first == second, matrix * seen.values[first], 0))
@@ -228,7 +219,7 @@ class CentralFlow(Process):
             "averaged_loss": seen.loss + sharp / 2,
             "averaged_squared_gradient": jnp.sum(source(matrix)),
             "oscillation": jnp.sqrt(jnp.maximum(spread, 0)),
-            **{f"variance_{rank}": value for rank, value in enumerate(variances, start=1)},
+            **variances(symmetric(matrix, tracked)),
             "tracked": near.astype(spread.dtype),
             # At the threshold, to the accuracy of the eigenvalue: the flow may hold in turn whichever leads.
             "untracked": jnp.any(seen.values[free:] > 2 * 0.99).astype(spread.dtype),
@@ -282,6 +273,20 @@ class CentralFlow(Process):
 
         rows = jax.lax.fori_loop(0, count, response, jnp.zeros_like(bend))
         return rate - overlaps.T @ rho(steady), linear - overlaps.T @ rows.T
+
+
+def symmetric(entries: Float[Array, " pair"], rows: int) -> Float[Array, "direction direction"]:
+    """The matrix with these entries, in the order of `rodflow.linalg.complementarity.pairs`."""
+    first, second = complementarity.pairs(rows)
+    full = jnp.zeros((rows, rows), entries.dtype)
+    return full.at[first, second].set(entries).at[second, first].set(entries)
+
+
+def variances(covariance: Float[Array, "direction direction"]) -> Observation:
+    """The three largest eigenvalues of X, by name; zero beyond its size."""
+    values = jnp.linalg.eigvalsh(covariance)[::-1]
+    three = jnp.concatenate([values, jnp.zeros(3, values.dtype)])[:3]
+    return {f"variance_{rank}": value for rank, value in enumerate(three, start=1)}
 
 
 def refuse(optimizer: OptimizerMap) -> None:
