@@ -326,7 +326,11 @@ CAUSES: Causes = {
             "setting",
             "the runs are too short: at small batches the level still rises while the loss falls.",
             "sweeps/batches_with_momentum/batch_size=100/mlp/adam/seed1",
-        )
+        ),
+        "minibatch-schedule": Cause(
+            "setting",
+            "the learning rate falls to 0, and the level with it: there is none to settle at.",
+        ),
     },
 }
 """Why single claims are not reproduced."""

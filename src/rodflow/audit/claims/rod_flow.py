@@ -315,6 +315,14 @@ _OTHER_SEED = Cause(
 )
 
 CAUSES: Causes = {
+    "rod-unit-step-onset": {
+        "minibatch-schedule": Cause(
+            "setting",
+            "the sharpness comes to its threshold at 0.9 of it and slowly, for the learning rate is about to fall: a few "
+            "per cent of sharpness are thirty steps.",
+            "transformer/adamw/seed1",
+        )
+    },
     "threshold-reached": {
         "cifar10": _OTHER_SEED._replace(run="mlp/heavy_ball/seed1"),
         "digits": _OTHER_SEED._replace(run="mlp/nesterov/seed1"),

@@ -152,7 +152,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             describe_row(levels, run.optimizer, *lines)
         for axes, title in zip(panels[0], _TITLES, strict=True):
             axes.set_title(title, pad=6)
-        panels[-1][0].set_xlabel("batch size [images]")
+        panels[-1][0].set_xlabel("batch size [samples]")
         for axes in panels[-1][1:]:
             axes.set_xlabel("optimizer step")
         _key(figure, rows)
