@@ -318,8 +318,8 @@ CAUSES: Causes = {
     "rod-unit-step-onset": {
         "minibatch-schedule": Cause(
             "setting",
-            "the sharpness comes to its threshold at 0.9 of it and slowly, for the learning rate is about to fall: a few "
-            "per cent of sharpness are thirty steps.",
+            "the sharpness goes slowly from 0.9 of its threshold on, for the learning rate is about to fall: a few per "
+            "cent of sharpness are thirty steps.",
             "transformer/adamw/seed1",
         )
     },
