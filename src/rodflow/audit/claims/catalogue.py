@@ -64,5 +64,6 @@ CAUSES: Causes = {
     **cohen_2022.CAUSES,
     **adam_levels.CAUSES,
     **minibatches.CAUSES,
+    **practice.CAUSES,
 }
 """Why claims are not reproduced, as far as is known."""
