@@ -156,8 +156,8 @@ CAUSES: Causes = {
     "prose-rod-unit-step-adamw-error": {
         "language-model": Cause(
             "target",
-            "the bound is below what rounding does: a replica that differs by it ends at 0.19, the rod flow at 0.066. It "
-            "was measured with another text.",
+            "the bound, of another text, is below what rounding does here: a replica that differs by it ends at 0.19, "
+            "the rod flow at 0.066.",
             "transformer/adamw/seed1",
         )
     },
