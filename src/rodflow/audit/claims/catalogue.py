@@ -65,5 +65,6 @@ CAUSES: Causes = {
     **adam_levels.CAUSES,
     **minibatches.CAUSES,
     **practice.CAUSES,
+    **central_flow.CAUSES,
 }
 """Why claims are not reproduced, as far as is known."""
