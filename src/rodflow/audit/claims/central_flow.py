@@ -268,8 +268,8 @@ CAUSES: Causes = {
     "central-tracks": {
         "models-compared": Cause(
             "setting",
-            "the run is at its threshold from step 100 on, and its oscillation, which grows from rounding, opens at 285 "
-            "of 320. In between it follows the stable flow; the central flow has its oscillation from the onset on.",
+            "the run is at its threshold from step 100 on, and its oscillation, which grows from rounding, opens at "
+            "step 285 of 320. Until then it follows the stable flow; the central flow oscillates from the onset on.",
             "cnn/gd/seed1",
         )
     },
