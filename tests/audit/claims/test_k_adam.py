@@ -92,6 +92,7 @@ def train(
     rate: float = 0.1,
     optimizer: str = "k_adam_shared",
     criterion: str = "cross_entropy",
+    test: int | None = None,
     **options: Any,
 ) -> StoredRun:
     """A run whose loss is at this level from the first step on."""
@@ -102,7 +103,8 @@ def train(
     place = root / "sweeps" / "-".join(network.values()) / f"k={k},learning_rate={rate}"
     return make_run(
         place, optimizer, learning_rate=rate,
-        hyperparameters={"b1": 0.9, "b2": 0.99, "k": k}, settings={"model": network, "criterion": criterion},
+        hyperparameters={"b1": 0.9, "b2": 0.99, "k": k},
+        settings={"model": network, "criterion": criterion, "dataset": {"name": "digits", "test": test}},
         flows=(), replicas=None, replays={}, change=flat, **options,
     )  # fmt: skip
 
@@ -200,9 +202,9 @@ def test_test_losses_are_compared_at_the_rates_that_are_best_for_them(
         return lambda data: data.assign(test_loss=data["sharpness_over_threshold"] * 0 + loss)
 
     runs = [  # the rate that is best in training is the worse on the test set
-        train(tmp_path, PLAIN, 1, 0.1, 0.1, compared=tested(0.5)),
-        train(tmp_path, PLAIN, 1, 0.01, 0.3, compared=tested(0.9)),
-        train(tmp_path, PLAIN, 2, 0.1, 0.1, compared=tested(two)),
+        train(tmp_path, PLAIN, 1, 0.1, 0.1, test=9, compared=tested(0.5)),
+        train(tmp_path, PLAIN, 1, 0.01, 0.3, test=9, compared=tested(0.9)),
+        train(tmp_path, PLAIN, 2, 0.1, 0.1, test=9, compared=tested(two)),
     ]
     found, number = trained(runs)["two-adam-test-loss"]
     assert (found, number) == (verdict, pytest.approx(two / 0.5))

@@ -12,7 +12,6 @@ from rodflow.analysis.learning_rates import (
     Method,
     Tuned,
     curve,
-    has_test,
     last_loss,
     lowest_test_loss,
     mean_curve,
@@ -61,12 +60,17 @@ def held_rotating(run: StoredRun) -> Measured:
 
 
 def _on(
-    *kinds: str, optimizer: str = "k_adam_shared", criterion: str = "cross_entropy"
+    *kinds: str,
+    optimizer: str = "k_adam_shared",
+    criterion: str = "cross_entropy",
+    tested: bool = False,
 ) -> Callable[[Settings], str]:
-    """Runs on these kinds of network, with this criterion and way to decay."""
+    """Runs on these kinds of network, with this criterion and way to decay, and perhaps a test set."""
 
     def about(settings: Settings) -> str:
         own = settings["model"]["kind"], settings["optimizer"]["name"], settings["criterion"]
+        if tested and not settings["dataset"].get("test"):
+            return "is about runs with a test set"
         if own[0] in kinds and own[1:] == (optimizer, criterion):
             return ""
         return f"is about {' and '.join(kinds)}, {optimizer}, {criterion}"
@@ -74,28 +78,16 @@ def _on(
     return about
 
 
-def _last_loss_of(*methods: Method) -> Callable[[StoredRun], Measured]:
-    """The last loss of runs of these methods."""
+def _loss_of(
+    *methods: Method, judged: Callable[[StoredRun], float] = last_loss
+) -> Callable[[StoredRun], Measured]:
+    """A loss of runs of these methods, the last training loss or another."""
 
     def measure(run: StoredRun) -> Measured:
         if method_of(run) not in methods:
             raise NotApplicable("another k, or normalisation")
         rate = run.settings["optimizer"]["learning_rate"]
-        return Measured(last_loss(run), f"learning rate {rate:g}, {run.status(DISCRETE)}")
-
-    return measure
-
-
-def _lowest_test_loss_of(*methods: Method) -> Callable[[StoredRun], Measured]:
-    """The lowest test loss of runs of these methods."""
-
-    def measure(run: StoredRun) -> Measured:
-        if method_of(run) not in methods:
-            raise NotApplicable("another k, or normalisation")
-        if not has_test(run):
-            raise NotApplicable("the experiment has no test set")
-        rate = run.settings["optimizer"]["learning_rate"]
-        return Measured(lowest_test_loss(run), f"learning rate {rate:g}, {run.status(DISCRETE)}")
+        return Measured(judged(run), f"learning rate {rate:g}, {run.status(DISCRETE)}")
 
     return measure
 
@@ -139,7 +131,7 @@ def _two_adam_against_adam(
         source=source,
         statement=f"{statement} 2-Adam ends at a training loss no higher than Adam's, each at its best learning rate.",
         quantity="last training loss of a run; overall that of 2-Adam over Adam's",
-        measure=_last_loss_of(ADAM, TWO_ADAM),
+        measure=_loss_of(ADAM, TWO_ADAM),
         allowed=at_most(1),
         files=("discrete.nc",),
         overall=_worst("2-Adam over Adam", _loss_ratio, TWO_ADAM, ADAM),
@@ -163,7 +155,7 @@ CLAIMS: tuple[Claim, ...] = (
             "with them, each at its best learning rate."
         ),
         quantity="last training loss of a run; overall that of 2-Adam over that of Adam with normalisation",
-        measure=_last_loss_of(TWO_ADAM, NORMALISED_ADAM),
+        measure=_loss_of(TWO_ADAM, NORMALISED_ADAM),
         allowed=at_most(1),
         files=("discrete.nc",),
         overall=_worst(
@@ -183,7 +175,7 @@ CLAIMS: tuple[Claim, ...] = (
             "last training loss of a run; overall the mean distance of logarithms of the losses of Adam with "
             "normalisation and 2-Adam, over that of Adam without and 2-Adam"
         ),
-        measure=_last_loss_of(ADAM, TWO_ADAM, NORMALISED_ADAM),
+        measure=_loss_of(ADAM, TWO_ADAM, NORMALISED_ADAM),
         allowed=at_most(1),
         files=("discrete.nc",),
         overall=_worst(
@@ -204,7 +196,7 @@ CLAIMS: tuple[Claim, ...] = (
             "larger factor than that of 2-Adam."
         ),
         quantity="last training loss of a run; overall the factor of 2-Adam over the factor of Adam",
-        measure=_last_loss_of(ADAM, NORMALISED_ADAM, TWO_ADAM, NORMALISED_TWO_ADAM),
+        measure=_loss_of(ADAM, NORMALISED_ADAM, TWO_ADAM, NORMALISED_TWO_ADAM),
         allowed=at_most(1),
         files=("discrete.nc",),
         overall=_worst(
@@ -229,10 +221,10 @@ CLAIMS: tuple[Claim, ...] = (
             "its best learning rate."
         ),
         quantity="lowest test loss of a run; overall that of 2-Adam over Adam's",
-        measure=_lowest_test_loss_of(ADAM, TWO_ADAM),
+        measure=_loss_of(ADAM, TWO_ADAM, judged=lowest_test_loss),
         allowed=at_most(1),
         overall=_worst("2-Adam over Adam", _loss_ratio, TWO_ADAM, ADAM, judged=lowest_test_loss),
-        about=_on("mlp", "cnn"),
+        about=_on("mlp", "cnn", tested=True),
     ),
     _two_adam_against_adam(
         "two-adam-on-transformers",
