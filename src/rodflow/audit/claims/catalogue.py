@@ -65,6 +65,7 @@ CAUSES: Causes = {
     **adam_levels.CAUSES,
     **minibatches.CAUSES,
     **practice.CAUSES,
+    **k_adam.CAUSES,
     **central_flow.CAUSES,
 }
 """Why claims are not reproduced, as far as is known."""

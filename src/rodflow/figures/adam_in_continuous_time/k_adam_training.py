@@ -80,6 +80,7 @@ _DASHES: dict[bool, LineStyleType] = {False: "-", True: (0, (3, 1.3))}
 _KINDS = {"mlp": "MLP", "cnn": "CNN", "vit": "ViT"}
 _DECAYS = {"k_adam": "equal decays", "k_adam_shared": "shared decays"}
 _WINDOWS = 40  # in which a curve is averaged
+_LABELLED = 4  # rates that have room for a label each
 
 _Colors = Mapping[float | None, str]
 
@@ -209,7 +210,9 @@ def _draw_rates(
         )
     tried = sorted({rate for own in methods.values() for rate in own.runs})
     axes.set_xlim(tried[0] / 1.6, tried[-1] * 1.6)
-    axes.set_xticks(tried, labels=[plain(rate) for rate in tried])
+    every = 1 if len(tried) <= _LABELLED else 2
+    labels = ["" if place % every else plain(rate) for place, rate in enumerate(tried)]
+    axes.set_xticks(tried, labels=labels)
     axes.minorticks_off()
     axes.set_xlabel("learning rate", labelpad=1)
 
