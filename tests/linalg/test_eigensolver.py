@@ -111,7 +111,9 @@ def test_single_precision_reaches_a_hundredth_of_a_thousandth():
     start = guess().astype(np.float32)
     found = largest_eigenpairs(lambda x: dense @ x, jnp.asarray(start), 1e-5)
     assert found.residuals.max() <= 1e-5
-    np.testing.assert_allclose(found.values, SPECTRA["decaying"][:COUNT], rtol=1e-5)
+    # A residual, over the largest eigenvalue, bounds what each of them errs by.
+    within = 1e-5 * SPECTRA["decaying"][0]
+    np.testing.assert_allclose(found.values, SPECTRA["decaying"][:COUNT], rtol=0, atol=within)
 
 
 def test_random_guess_is_orthonormal_and_reproducible():
