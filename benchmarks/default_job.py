@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 from measuring import spent
 
@@ -39,6 +40,14 @@ EVENT = re.compile(
     r"(?:Job (?P<began>\d+): |Finished jobid: (?P<ended>\d+) \(Rule: (?P<rule>\w+)\))",
     re.MULTILINE,
 )
+
+
+class Called(NamedTuple):
+    """Minutes of a whole call; for each rule its jobs, and the seconds that they took."""
+
+    minutes: float
+    jobs: Counter[str]
+    seconds: Counter[str]
 
 
 def main() -> None:
@@ -72,8 +81,8 @@ def copy(folder: Path) -> Path:
     return folder
 
 
-def call(tree: Path, config: str, cores: str) -> tuple[float, Counter[str], Counter[str]]:
-    """Minutes of the whole call; for each rule its jobs, and the seconds that they took."""
+def call(tree: Path, config: str, cores: str) -> Called:
+    """Run all of the experiment that is missing."""
     command = [sys.executable, "-m", "snakemake", "--profile", "workflow/profiles/default"]
     command += ["--cores", cores, "--configfile", config]
     cache = tree / "cache"
@@ -83,7 +92,7 @@ def call(tree: Path, config: str, cores: str) -> tuple[float, Counter[str], Coun
     for rule, took in durations(done.said):
         jobs[rule] += 1
         seconds[rule] += took
-    return done.seconds / 60, jobs, seconds
+    return Called(done.seconds / 60, jobs, seconds)
 
 
 def durations(said: str) -> Iterator[tuple[str, float]]:
@@ -97,21 +106,19 @@ def durations(said: str) -> Iterator[tuple[str, float]]:
             yield event["rule"], (at - began[event["ended"]]).total_seconds()
 
 
-def table(
-    cold: tuple[float, Counter[str], Counter[str]], warm: tuple[float, Counter[str], Counter[str]]
-) -> str:
+def table(cold: Called, warm: Called) -> str:
     """A row a rule, the longest first, and the whole."""
     lines = [
         "| stage | jobs | seconds, nothing compiled | seconds, all compiled |",
         "| --- | --- | --- | --- |",
     ]
     lines += [
-        f"| {rule} | {cold[1][rule]} | {seconds:.0f} | {warm[2][rule]:.0f} |"
-        for rule, seconds in cold[2].most_common()
+        f"| {rule} | {cold.jobs[rule]} | {seconds:.0f} | {warm.seconds[rule]:.0f} |"
+        for rule, seconds in cold.seconds.most_common()
     ]
-    whole = f"{sum(cold[2].values()):.0f} | {sum(warm[2].values()):.0f}"
-    lines.append(f"| all jobs, which share the cores | {sum(cold[1].values())} | {whole} |")
-    lines.append(f"| **the call, minutes** | | **{cold[0]:.1f}** | **{warm[0]:.1f}** |")
+    whole = f"{cold.seconds.total():.0f} | {warm.seconds.total():.0f}"
+    lines.append(f"| all jobs, which share the cores | {cold.jobs.total()} | {whole} |")
+    lines.append(f"| **the call, minutes** | | **{cold.minutes:.1f}** | **{warm.minutes:.1f}** |")
     return "\n".join(lines)
 
 
