@@ -6,10 +6,10 @@ code is the present one.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from rodflow.audit.claims.catalogue import CAUSES, CLAIMS
-from rodflow.audit.claims.cause import UNKNOWN
+from rodflow.audit.claims.cause import UNKNOWN, Cause, Kind
 from rodflow.audit.claims.claim import LISTS, TARGET, VERDICTS, Claim
 from rodflow.audit.committed import Entry, Gallery
 from rodflow.audit.markdown import escaped, table
@@ -50,37 +50,43 @@ def readme_table(quoted: Sequence[Gallery]) -> str:
     cells = [
         (
             brief(one["statement"]),
-            paper(one),
-            f"{gallery.name}: {_measured(one)}",
+            one["source"].split(" (")[0],
+            _measured(one),
             _baselines(one),
             _verdict(one),
         )
         for gallery in shown
         for one in judged(gallery, LISTS[0])
     ]
-    heads = ("claim", "paper", "ours", "the same of baselines", "verdict")
+    names = "".join(f", {gallery.name}" for gallery in shown)
+    heads = ("claim", "paper", f"ours{names}", "baselines", "verdict")
     blocks = [table(heads, cells)] if cells else []
-    for listed, name in zip(LISTS, ("claims of papers", "own targets"), strict=True):
-        held, found = map(sum, zip(*(_share(one, listed) for one in quoted), strict=True))
-        blocks.append(
-            f"Of {found} verdicts on {name}, over all experiments, {held} are *reproduced*."
-        )
-    missed = dict.fromkeys(
-        f"`{one['id']}`"
-        for gallery in quoted
-        for one in judged(gallery, LISTS[0])
-        if one["verdict"] == VERDICTS[1]
+    shares = (
+        f"{_share(quoted, listed)} of {name}"
+        for listed, name in zip(LISTS, ("claims of papers", "own targets"), strict=True)
     )
-    if missed:
-        causes = "`docs/claims.md` has each with its likeliest cause"
-        blocks.append(f"Of papers, not reproduced somewhere: {', '.join(missed)}; {causes}.")
+    blocks.append(f"Verdicts over all experiments that are *reproduced*: {', '.join(shares)}.")
+    if missed := _by_cause(quoted):
+        words = "Claims of papers not reproduced somewhere, by likeliest cause"
+        blocks.append(f"{words} (`docs/claims.md`): {missed}.")
     return "\n\n".join(blocks)
 
 
-def _share(gallery: Gallery, listed: str) -> tuple[int, int]:
-    """How many of the claims of a list are reproduced, and of how many that could be judged."""
-    held, missed = (gallery.summary["claims"][listed][verdict] for verdict in VERDICTS[:2])
-    return held, held + missed
+def _share(quoted: Sequence[Gallery], listed: str) -> str:
+    """How many verdicts on the claims of a list are reproduced, of those that could be judged."""
+    counts = [one.summary["claims"][listed] for one in quoted]
+    held, missed = (sum(count[verdict] for count in counts) for verdict in VERDICTS[:2])
+    return f"{held} of {held + missed}"
+
+
+def _by_cause(quoted: Sequence[Gallery]) -> str:
+    """The claims of papers that some gallery does not reproduce, each kind of cause with its own."""
+    found: dict[str, dict[str, None]] = {kind: {} for kind in get_args(Kind)}
+    for gallery in quoted:
+        for one in judged(gallery, LISTS[0]):
+            if one["verdict"] == VERDICTS[1]:
+                found[cause(one["id"], gallery.name).kind][f"`{one['id']}`"] = None
+    return "; ".join(f"*{kind}* {', '.join(names)}" for kind, names in found.items() if names)
 
 
 def with_table(readme: str, quoted: Sequence[Gallery]) -> str:
@@ -283,7 +289,9 @@ def _tested(
         (
             f"`{gallery.name}`",
             f"{_verdict(entry)}: {escaped(entry['found'])}",
-            _cause(claim, gallery.name) if entry["verdict"] == "not reproduced" else "",
+            escaped(str(cause(claim.id, gallery.name)))
+            if entry["verdict"] == "not reproduced"
+            else "",
         )
         for gallery in quoted
         for entry in gallery.claims
@@ -296,8 +304,9 @@ def _tested(
     return _Tested(f"not yet; by {others}" if others else "nothing yet")
 
 
-def _cause(claim: Claim, experiment: str) -> str:
-    return escaped(str(CAUSES.get(claim.id, {}).get(experiment, UNKNOWN)))
+def cause(claim: str, experiment: str) -> Cause:
+    """The likeliest cause that an experiment does not reproduce a claim."""
+    return CAUSES.get(claim, {}).get(experiment, UNKNOWN)
 
 
 def brief(statement: str) -> str:
