@@ -39,7 +39,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Choose how programs are compiled, before JAX is loaded."""
+    """Choose how programs are compiled, before JAX is loaded; forget the make that called.
+
+    What it was told, `ARGS="--minutes 20"` for one, would be told to every make that a test calls.
+    """
+    for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL"):
+        os.environ.pop(name, None)
     if config.option.markexpr == "not slow" and not os.environ.get("XLA_FLAGS"):
         os.environ["XLA_FLAGS"] = os.environ["RODFLOW_XLA_FLAGS"] = QUICK
 

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rodflow.audit.audit import audit
 
 REPOSITORY = Path(__file__).parents[1]
 PAGE = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -78,7 +77,7 @@ def test_a_plugin_of_each_kind_goes_through_the_pipeline_to_the_audit(folder: Pa
     run = results / "line/adabelief/seed0"
     assert {path.stem for path in run.glob("*.nc")} >= {"discrete", "stable", "heun", "comparison"}
     assert (results / "figures/losses_line.png").stat().st_size > 1000
-    assert "0 problems" in (results / "audit.md").read_text() or audit
+    assert "| problems | none |" in (results / "audit.md").read_text()
 
 
 def test_a_declaration_that_cannot_be_read_is_named_with_its_place(

@@ -34,40 +34,63 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return found
 
 
-def interpreters() -> list[str]:
-    """This Python and the next newer one that is found with the packages."""
-    newer = [f"python3.{minor}" for minor in range(sys.version_info.minor + 1, 20)]
-    works = [
-        path
-        for path in filter(None, map(shutil.which, newer))
-        if not subprocess.run(
-            [path, "-c", "import venv, jax, xarray"], capture_output=True
-        ).returncode
-    ]
-    return [sys.executable, *works][:2]
+def newer() -> str | None:
+    """A Python that is newer than this one."""
+    names = (f"python3.{minor}" for minor in range(sys.version_info.minor + 1, 20))
+    for path in filter(None, map(shutil.which, names)):
+        if not subprocess.run([path, "-c", "import venv"], capture_output=True).returncode:
+            return path
+    return None
 
 
-@pytest.fixture(scope="module", params=interpreters(), ids=lambda path: Path(path).name)
-def installed(request, wheel, tmp_path_factory) -> Path:
-    """The folder of programs of a fresh environment with the wheel in it."""
-    python, folder = request.param, tmp_path_factory.mktemp("installed") / "venv"
-    subprocess.run([python, "-m", "venv", "--without-pip", str(folder)], check=True)
-    programs = folder / "bin"
-    site = subprocess.run(
-        [programs / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stdout.strip()
-    pip = [sys.executable, "-m", "pip", "--quiet", "--python", str(programs / "python"), "install"]
+@pytest.fixture(scope="module")
+def linked(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of programs of a fresh environment with the wheel and this Python's other packages in it."""
+    folder = environment(sys.executable, tmp_path_factory)
     options = ["--no-deps", "--no-index", "--no-compile", "--disable-pip-version-check"]
-    subprocess.run([*pip, *options, str(wheel)], check=True)
-    where = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-    packages = subprocess.run(where, capture_output=True, text=True, check=True).stdout.strip()
-    for path in Path(packages).iterdir():
-        if not path.name.startswith(WITHOUT) and not Path(site, path.name).exists():
-            Path(site, path.name).symlink_to(path)
-    return programs
+    install(folder, *options, str(wheel))
+    site, packages = (purelib(python) for python in (folder / "bin/python", sys.executable))
+    for path in packages.iterdir():
+        if not path.name.startswith(WITHOUT) and not (site / path.name).exists():
+            (site / path.name).symlink_to(path)
+    return folder / "bin"
+
+
+@pytest.fixture(scope="module")
+def downloaded(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That of a newer Python, whose packages pip gets from its index as it would for a user."""
+    python = newer()
+    if python is None:
+        pytest.skip("no Python newer than this one is at hand")
+    folder = environment(python, tmp_path_factory)
+    try:
+        install(folder, str(wheel))
+    except subprocess.CalledProcessError:
+        pytest.skip("the packages cannot be had from an index")
+    return folder / "bin"
+
+
+@pytest.fixture(scope="module", params=["linked", "downloaded"])
+def installed(request: pytest.FixtureRequest) -> Path:
+    found: Path = request.getfixturevalue(request.param)
+    return found
+
+
+def environment(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("installed") / "venv"
+    subprocess.run([python, "-m", "venv", "--without-pip", str(folder)], check=True)
+    return folder
+
+
+def install(folder: Path, *words: str) -> None:
+    pip = [sys.executable, "-m", "pip", "--quiet", "--python", str(folder / "bin/python"), "install"]
+    subprocess.run([*pip, *words], check=True)
+
+
+def purelib(python: str | Path) -> Path:
+    """Where a Python has its packages."""
+    where = [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+    return Path(subprocess.run(where, capture_output=True, text=True, check=True).stdout.strip())
 
 
 def call(installed: Path, *command: str, where: Path) -> subprocess.CompletedProcess[str]:
