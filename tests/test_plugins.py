@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-
 REPOSITORY = Path(__file__).parents[1]
 PAGE = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
 MODULES = re.findall(

@@ -51,6 +51,10 @@ def test_a_run_below_its_threshold_has_no_window() -> None:
     assert window(rod(1, 2, 3), onset=math.nan) is None
 
 
+def test_a_run_whose_rod_ends_before_its_onset_has_no_window() -> None:
+    assert window(rod(1, 1, 1), onset=7) is None
+
+
 def test_steps_without_a_rod_are_left_out_of_the_window() -> None:
     found = window(rod(math.nan, 0.2, 1, 1, math.nan), onset=0)
     assert found == Window(2, 3, 0.0)

@@ -40,6 +40,10 @@ def test_a_run_that_never_has_the_loss_is_nowhere() -> None:
     assert np.isnan(NOWHERE).all()
 
 
+def test_a_sharpness_that_is_not_positive_is_nowhere() -> None:
+    assert np.isnan(curvature_at(0.3, falling(0.002), 0 * sharpness(0.01))).all()
+
+
 def test_a_run_shorter_than_the_average_has_no_loss() -> None:
     short = falling(0.001).isel(step=slice(20))
     assert math.isnan(equal_loss([short, falling(0.001)]))

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from rodflow.audit import pages as written_pages
-from rodflow.audit.claims.catalogue import CAUSES, CLAIMS
+from rodflow.audit.causes import CAUSES
+from rodflow.audit.claims.catalogue import CLAIMS
 from rodflow.audit.claims.claim import TARGET, Bound, Claim, Finding, Judgement, Measured
 from rodflow.audit.committed import Gallery, GalleryUnreadable, asking, galleries
 from rodflow.audit.pages import (

@@ -52,7 +52,9 @@ def outcome(config: Any) -> str:
 
 def named_key(message: str) -> str:
     """The outermost key of the place that a message begins with."""
-    found = re.match(r'(the config|"(?:[^"\\]|\\.)*"|"[^ ]*\.\.\.|[\w-]+)(?=[. ])', message)
+    found = re.match(
+        r'(the config|"(?:[^"\\]|\\.)*"|"(?:[^"\\]|\\.)*?\.\.\.|[\w-]+)(?=[. ])', message
+    )
     assert found, message
     return found[1]
 

@@ -124,6 +124,14 @@ def test_a_row_that_is_none_is_refused_with_its_line_and_a_remedy(tmp_path: Path
         read(path)
 
 
+@pytest.mark.parametrize("value", ["inf", "1e400", "nan", "1e300", "5e-324", "0", "-1e-5"])
+def test_a_rate_that_is_on_no_grid_is_refused(value: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.rates.csv"
+    path.write_text(written([rate(1e-5, None)]).replace("1e-05", value))
+    with pytest.raises(ConfigError, match=r"line 2: learning_rate is .*rodflow choose"):
+        read(path)
+
+
 # In a config
 
 

@@ -83,7 +83,15 @@ def environment(python: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def install(folder: Path, *words: str) -> None:
-    pip = [sys.executable, "-m", "pip", "--quiet", "--python", str(folder / "bin/python"), "install"]
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--quiet",
+        "--python",
+        str(folder / "bin/python"),
+        "install",
+    ]
     subprocess.run([*pip, *words], check=True)
 
 

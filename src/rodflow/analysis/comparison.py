@@ -57,6 +57,8 @@ def oscillation_onset(length: xr.DataArray, since: int, longest: float | None = 
         longest: the length to compare with, if not its own.
     """
     later = length.sel(step=slice(since, None))
+    if not later.size:
+        return float("nan")
     enough = 0.5 * (float(later.max()) if longest is None else longest)
     steps = later["step"].values[later.values >= enough]
     return float(steps[0]) if steps.size else float("nan")

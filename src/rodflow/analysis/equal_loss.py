@@ -39,16 +39,18 @@ def equal_loss(losses: Sequence[xr.DataArray]) -> float:
 def curvature_at(loss: float, losses: xr.DataArray, sharpness: xr.DataArray) -> Place:
     """Where the moving average of a run's loss is first at most so much; `NOWHERE` if it never is.
 
+    Nor is there a place where the raw sharpness is not positive, which has no geometric mean.
+
     Args:
         loss: see above.
         losses: of the run, [step].
-        sharpness: its raw sharpness, positive, [snapshot].
+        sharpness: its raw sharpness, [snapshot].
     """
     average = moving_average(losses)
     there = average["step"].values[average.values <= loss]
     if not there.size:
         return NOWHERE
     near = sharpness.sel(snapshot=slice(there[0] - WINDOW, there[0])).values
-    if not near.size:
+    if not near.size or not (near > 0).all():
         return NOWHERE
     return Place(float(there[0]), float(np.exp(np.log(near.astype(np.float64)).mean())))

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, get_args
 
-from rodflow.audit.claims.catalogue import CAUSES, CLAIMS
-from rodflow.audit.claims.cause import UNKNOWN, Cause, Kind
+from rodflow.audit.causes import CAUSES, UNKNOWN, Cause, Kind
+from rodflow.audit.claims.catalogue import CLAIMS
 from rodflow.audit.claims.claim import LISTS, TARGET, VERDICTS, Claim
 from rodflow.audit.committed import Entry, Gallery
 from rodflow.audit.markdown import escaped, table

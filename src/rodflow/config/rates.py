@@ -56,7 +56,9 @@ class Rate(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
     model: str = Field(description="Name of the model in the config.")
     optimizer: str = Field(description="Name of the optimizer.")
-    learning_rate: float = Field(description="The rate.", gt=0)
+    learning_rate: float = Field(
+        description="The rate.", gt=BASE / 2.0 ** (FURTHEST + 1), lt=BASE * 2.0 ** (FURTHEST + 1)
+    )
     length: int = Field(description="Steps of a whole run.", ge=SHORTEST)
     onset: float | None = Field(
         description="Step at which sharpness over threshold reaches 1, linearly between two looks; null: it does not "

@@ -7,7 +7,6 @@ is generalisation that goes with C or the speed of training.
 from collections.abc import Callable, Sequence
 
 from rodflow.analysis.levels import Trained, correlation, spread_along_over_across
-from rodflow.audit.claims.cause import Cause, Causes
 from rodflow.audit.claims.claim import (
     TARGET,
     Claim,
@@ -108,14 +107,3 @@ CLAIMS: tuple[Claim, ...] = (
     ),
 )
 """In the order of the report."""
-
-_SLOWER = Cause(
-    "setting",
-    "all points have one rate and 400 steps, after which the training loss is larger too where C is large (rank "
-    "correlation 0.65). Runs to equal training loss would tell.",
-)
-
-CAUSES: Causes = {
-    name: {"adam-levels": _SLOWER} for name in ("adam-levels-test-loss", "adam-levels-constant")
-}
-"""Why single claims are not reproduced."""

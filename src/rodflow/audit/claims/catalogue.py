@@ -14,8 +14,8 @@ says nothing about what happens there. A flow that diverges where the discrete r
 
 A claim with an `artifact` is about one of no run, such as adam_region.nc, and is measured on its dataset.
 
-To add a claim, add an entry to the module of its subject; `CAUSES` beside it says why one is not reproduced, as far as
-is known. No module here imports JAX.
+To add a claim, add an entry to the module of its subject; `rodflow.audit.causes` says why one is not reproduced, as far
+as is known. No module here imports JAX.
 """
 
 from rodflow.audit.claims import (
@@ -35,7 +35,6 @@ from rodflow.audit.claims import (
     rod_flow,
     scale_invariance,
 )
-from rodflow.audit.claims.cause import Causes
 from rodflow.audit.claims.claim import Claim
 
 CLAIMS: tuple[Claim, ...] = (
@@ -56,16 +55,3 @@ CLAIMS: tuple[Claim, ...] = (
     *k_adam.CLAIMS,
 )
 """Every claim that an audit judges, in the order of its report."""
-
-CAUSES: Causes = {
-    **rod_flow.CAUSES,
-    **few_weights.CAUSES,
-    **edge_of_stability.CAUSES,
-    **cohen_2022.CAUSES,
-    **adam_levels.CAUSES,
-    **minibatches.CAUSES,
-    **practice.CAUSES,
-    **k_adam.CAUSES,
-    **central_flow.CAUSES,
-}
-"""Why claims are not reproduced, as far as is known."""

@@ -4,7 +4,6 @@ import math
 
 import numpy as np
 
-from rodflow.audit.claims.cause import Cause, Causes
 from rodflow.audit.claims.claim import (
     TARGET,
     Claim,
@@ -263,23 +262,3 @@ CLAIMS: tuple[Claim, ...] = (
     ),
 )
 """In the order of the report."""
-
-CAUSES: Causes = {
-    "central-tracks": {
-        "models-compared": Cause(
-            "setting",
-            "the run is at its threshold from step 100 on, and its oscillation, which grows from rounding, opens at "
-            "step 285 of 320. Until then it follows the stable flow; the central flow oscillates from the onset on.",
-            "cnn/gd/seed1",
-        )
-    },
-    "digits-central-gd-cost": {
-        "models-compared": Cause(
-            "setting",
-            "wall times of jobs that ran beside others, and a discrete step of 0.2 ms; alone it takes 25 times as long "
-            "(docs/benchmarks.md).",
-            "mlp/gd/seed1",
-        )
-    },
-}
-"""Why single claims are not reproduced."""

@@ -20,7 +20,6 @@ from rodflow.analysis import edge
 from rodflow.analysis.equal_loss import Place, curvature_at, equal_loss
 from rodflow.analysis.equilibrium import growth
 from rodflow.audit.claims.along_rod import while_open
-from rodflow.audit.claims.cause import Cause, Causes
 from rodflow.audit.claims.claim import (
     Bound,
     Claim,
@@ -247,35 +246,3 @@ CLAIMS: tuple[Claim, ...] = (
     ),
 )
 """In the order of the report."""
-
-CAUSES: Causes = {
-    "cross-entropy-rmsprop": {
-        "lee2026": Cause(
-            "setting",
-            "of theirs only the criterion is known here; the digits are fitted at once, and one seed of three stays at "
-            "its edge long enough to be judged.",
-            "mlp/rmsprop/seed1",
-        )
-    },
-    "aeos-curvature-rmsprop": {
-        "cohen2022": Cause(
-            "seed", "it grows 1.3 and 1.2 times with the two others.", "mlp/rmsprop/seed1"
-        )
-    },
-    "aeos-frozen-loses": {
-        "cohen2022": Cause(
-            "size",
-            "on the digits the raw sharpness falls under Adam, so that nothing is gained that could be lost; once "
-            "frozen the rod closes and the sharpness stays about where it is.",
-        )
-    },
-    "aeos-small-rates-sharper-adam": {
-        "cohen2022": Cause(
-            "seed",
-            "between the two smaller rates seed 2 has 0.94; every other pair rises, the larger two rates by 1.3 to "
-            "1.9.",
-            "sweeps/adam_rates/learning_rate=0.00256/mlp/adam/seed2",
-        )
-    },
-}
-"""Why single claims are not reproduced."""

@@ -14,7 +14,6 @@ from rodflow.analysis.equilibrium import (
     moving_average,
     restlessness,
 )
-from rodflow.audit.claims.cause import Cause, Causes
 from rodflow.audit.claims.claim import (
     Bound,
     Claim,
@@ -312,12 +311,3 @@ CLAIMS: tuple[Claim, ...] = (
     ),
 )
 """In the order of the report."""
-
-_FITTED = Cause(
-    "size",
-    "the digits are fitted soon after the onset, and then the raw sharpness falls.",
-    "all seeds of adam",
-)
-
-CAUSES: Causes = {"aeos-curvature-adam": {"eos": _FITTED, "cohen2022": _FITTED}}
-"""Why single claims are not reproduced."""

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from rodflow.analysis import edge
 from rodflow.analysis.burst import first_burst
 from rodflow.analysis.burst import overshoot as overshoot_of
-from rodflow.audit.claims.cause import Cause, Causes
 from rodflow.audit.claims.claim import (
     TARGET,
     Bound,
@@ -241,27 +240,3 @@ CLAIMS: tuple[Claim, ...] = (
     ),
 )  # fmt: skip
 """In the order of the report."""
-
-_DIVIDED = Cause(
-    "target",
-    "the limit came from distances that were not divided by the distance travelled, which is short on a toy.",
-    "2d-slow/gd/seed1",
-)
-
-CAUSES: Causes = {
-    "toys-rod-unit-step-error": {"toys": _DIVIDED},
-    "toys-rod-ode-error": {"toys": _DIVIDED},
-    "toys-edge-flow-error": {"toys": _DIVIDED},
-    "toys-balance": {
-        "toys": Cause("setting", "its bursts have not settled in 1,000 steps.", "2d/gd/seed1"),
-    },
-    "toys-one-direction": {
-        "toys": Cause(
-            "setting",
-            "the unit step itself parts from a run of 5,000 steps; in one of 1,000 steps the edge flow was 13 times as "
-            "far off. Whether rounding parts it is not tested.",
-            "5d/gd/seed1",
-        )
-    },
-}
-"""Why single claims are not reproduced."""

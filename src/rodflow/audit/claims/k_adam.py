@@ -18,7 +18,6 @@ from rodflow.analysis.learning_rates import (
     method_of,
     tuned,
 )
-from rodflow.audit.claims.cause import Cause, Causes
 from rodflow.audit.claims.claim import (
     TARGET,
     Bound,
@@ -285,28 +284,3 @@ CLAIMS: tuple[Claim, ...] = (
     ),
 )
 """In the order of the report."""
-
-CAUSES: Causes = {
-    "two-adam-test-loss": {
-        "k-adam-training": Cause(
-            "seed",
-            "on the CNN it is 1.5% above Adam's, where the seeds of either differ by 6%; on the MLP it is 1.4% below.",
-            "sweeps/plain/k=2,learning_rate=0.003/cnn/k_adam_shared/seed3",
-        )
-    },
-    "two-adam-equal-decays": {
-        "k-adam-training": Cause(
-            "setting",
-            "with the decays of Adam in each rescaling the momentum lags k times as far behind, and after the second "
-            "rescaling steps stay as long as the learning rate.",
-        )
-    },
-    "two-adam-squared-error": {
-        "k-adam-training": Cause(
-            "setting",
-            "the minimum lies at finite weights, where steps have to shrink; those of 2-Adam stay as long as the "
-            "learning rate.",
-        )
-    },
-}
-"""Why single claims are not reproduced."""

@@ -18,7 +18,6 @@ from rodflow.analysis.minibatches import (
     run_loss,
     trend,
 )
-from rodflow.audit.claims.cause import Cause, Causes
 from rodflow.audit.claims.claim import (
     TARGET,
     Bound,
@@ -311,26 +310,3 @@ CLAIMS: tuple[Claim, ...] = (
     ),
 )
 """In the order of the report."""
-
-CAUSES: Causes = {
-    "minibatch-batch-sharpness": {
-        "minibatch": Cause(
-            "unknown",
-            "over all images the quotient along the gradient is at 0.98 of 2/eta, over batches of 10 to 300 at 0.40 to "
-            "0.80; a ratio of means in place of the mean of ratios gives 0.43 to 0.80 "
-            "(benchmarks/batch_sharpness.py).",
-        )
-    },
-    "minibatch-settled": {
-        "minibatch": Cause(
-            "setting",
-            "the runs are too short: at small batches the level still rises while the loss falls.",
-            "sweeps/batches_with_momentum/batch_size=100/mlp/adam/seed1",
-        ),
-        "minibatch-schedule": Cause(
-            "setting",
-            "the learning rate falls to 0, and the level with it: there is none to settle at.",
-        ),
-    },
-}
-"""Why single claims are not reproduced."""

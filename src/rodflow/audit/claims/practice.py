@@ -7,7 +7,6 @@ any of these experiments was run.
 import math
 from collections.abc import Callable
 
-from rodflow.audit.claims.cause import Cause, Causes
 from rodflow.audit.claims.claim import (
     TARGET,
     Claim,
@@ -144,29 +143,3 @@ CLAIMS: tuple[Claim, ...] = (
     ),
 )
 """In the order of the report."""
-
-CAUSES: Causes = {
-    "digits-rod-unit-step-muon-error": {
-        "any-optimizer": Cause(
-            "target",
-            "the bound is below what rounding does: a replica that differs by it ends at 0.027, the rod flow at 0.033.",
-            "mlp/muon/seed1",
-        )
-    },
-    "prose-rod-unit-step-adamw-error": {
-        "language-model": Cause(
-            "target",
-            "the bound, of another text, is below what rounding does here: a replica that differs by it ends at 0.19, "
-            "the rod flow at 0.066.",
-            "transformer/adamw/seed1",
-        )
-    },
-    "muon-rod-unit-step": {
-        "language-model": Cause(
-            "setting",
-            "the run is chaotic at this rate: a replica that differs by rounding ends at 0.37, the rod flow at 0.44.",
-            "transformer/muon/seed1",
-        )
-    },
-}
-"""Why single claims are not reproduced."""

@@ -4,7 +4,6 @@ Each integrator of the flow has claims of its own, and its name is in theirs. Th
 macro step are this project's, and so are the claims about them.
 """
 
-from rodflow.audit.claims.cause import Cause, Causes
 from rodflow.audit.claims.claim import (
     MEDIAN,
     TARGET,
@@ -302,60 +301,3 @@ CLAIMS: tuple[Claim, ...] = (
     *_ON_DIGITS,
 )
 """In the order of the report."""
-
-_DIES_OUT = Cause(
-    "setting",
-    "replicas part from the run by rounding alone; where the oscillation dies out they come together again, and the "
-    "model's own error is left.",
-)
-
-_OTHER_SEED = Cause(
-    "seed",
-    "the rate was chosen on seed 0, whose run reaches the threshold; that of this seed does not.",
-)
-
-CAUSES: Causes = {
-    "rod-unit-step-onset": {
-        "minibatch-schedule": Cause(
-            "setting",
-            "the sharpness goes slowly from 0.9 of its threshold on, for the learning rate is about to fall: a few per "
-            "cent of sharpness are thirty steps.",
-            "transformer/adamw/seed1",
-        )
-    },
-    "threshold-reached": {
-        "cifar10": _OTHER_SEED._replace(run="mlp/heavy_ball/seed1"),
-        "digits": _OTHER_SEED._replace(run="mlp/nesterov/seed1"),
-        "lee2026": _OTHER_SEED._replace(run="mlp/rmsprop/seed2"),
-        "minibatch": Cause(
-            "setting",
-            "at the rate of 0.6 the sharpness of heavy ball stays far below its threshold, with all images too.",
-            "mlp/heavy_ball/seed1",
-        ),
-    },
-    "rod-ode-at-floor": {"digits": _DIES_OUT},
-    "rod-unit-step-at-floor": {"digits": _DIES_OUT},
-    "rod-unit-step-tracks": {
-        "digits": Cause(
-            "setting",
-            "at the rate that the rule chooses, 2.6, the onset is at step 50 and the rod flow in unit steps diverges "
-            "at step 95.",
-            "cnn/heavy_ball/seed1",
-        )
-    },
-    "rod-unit-step-iterates": {
-        "digits": Cause(
-            "setting",
-            "the oscillation comes in bursts and dies out; an error over the rod's length says nothing where there is "
-            "no rod (docs/theory.md, section 10).",
-            "mlp/gd/seed1",
-        )
-    },
-    "digits-unit-step-matches-ode": {
-        "digits": Cause(
-            "unknown",
-            "in two of seven runs the median error of the unit step is above the ODE's, 1.2 times at most.",
-        )
-    },
-}
-"""Why single claims are not reproduced."""

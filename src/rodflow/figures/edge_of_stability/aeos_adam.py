@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
 from rodflow.figures.core.findings import LATE, medians
 from rodflow.figures.core.marks import (
+    NO_THRESHOLD,
     band_key,
     cross,
     curve,
@@ -157,11 +158,12 @@ def _draw_sharpness(block: _Block, numbers: Numbers) -> None:
         members = block.column(decay)
         _step_axis(axes, block)
         axes.tick_params(labelbottom=False)
-        if not members:
-            note(axes, "no run", (0.5, 0.5), ha="center", color=FAINT)
+        limit = members[0].threshold if members else np.nan
+        if not np.isfinite(limit):
+            words = NO_THRESHOLD if members else "no run"
+            note(axes, words, (0.5, 0.5), ha="center", color=FAINT)
             axes.set_yticks([])
             continue
-        limit = members[0].threshold
         mark_threshold(axes, limit, zorder=3)
         axes.set_ylim(0, top * limit)
         axes.set_yticks([0, limit / 2, limit], labels=["0", f"{limit / 2:.4g}", f"{limit:.4g}"])

@@ -16,6 +16,7 @@ from rodflow.analysis.comparison import last_quarter
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
 from rodflow.figures.core.findings import LATE, medians
 from rodflow.figures.core.marks import (
+    NO_THRESHOLD,
     TOLERANCE,
     band_key,
     cross,
@@ -127,7 +128,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             _draw_grid(block, panels, numbers)
             _draw_summary(block, summary, numbers)
             run = block.runs[0]
-            limit = f"threshold of $\\eta S$ {run.threshold:.4g}"
+            known = np.isfinite(run.threshold)
+            limit = f"threshold of $\\eta S$ {run.threshold:.4g}" if known else NO_THRESHOLD
             head_block(panels[0][0], run, (_B2, _EPS), limit)
         limits = [threshold_key(), band_key(), *not_reached_key(runs)]
         key(figure, [*color_key(_EPS, colors), *limits])
