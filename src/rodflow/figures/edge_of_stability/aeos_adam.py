@@ -158,12 +158,12 @@ def _draw_sharpness(block: _Block, numbers: Numbers) -> None:
         members = block.column(decay)
         _step_axis(axes, block)
         axes.tick_params(labelbottom=False)
-        limit = members[0].threshold if members else np.nan
-        if not np.isfinite(limit):
+        if not members or not members[0].has_threshold:
             words = NO_THRESHOLD if members else "no run"
             note(axes, words, (0.5, 0.5), ha="center", color=FAINT)
             axes.set_yticks([])
             continue
+        limit = members[0].threshold
         mark_threshold(axes, limit, zorder=3)
         axes.set_ylim(0, top * limit)
         axes.set_yticks([0, limit / 2, limit], labels=["0", f"{limit / 2:.4g}", f"{limit:.4g}"])
@@ -282,7 +282,8 @@ def _head(block: _Block) -> None:
     head_block(top[0], run, (_RATE, _DECAY), *more)
     for axes, b1 in zip(top, block.decays, strict=True):
         heading = "" if b1 is None else f"{formula(_DECAY, b1)}: "
-        if members := block.column(b1):
+        members = block.column(b1)
+        if members and members[0].has_threshold:
             text = f"{heading}threshold {members[0].threshold:.4g}"
             note(axes, text, (0.5, 1), shift=(0, 4), ha="center", fontsize=7.5)
     measured = "learning rate ×\nsharpness $\\eta S$"

@@ -128,8 +128,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             _draw_grid(block, panels, numbers)
             _draw_summary(block, summary, numbers)
             run = block.runs[0]
-            known = np.isfinite(run.threshold)
-            limit = f"threshold of $\\eta S$ {run.threshold:.4g}" if known else NO_THRESHOLD
+            limit = NO_THRESHOLD
+            if run.has_threshold:
+                limit = f"threshold of $\\eta S$ {run.threshold:.4g}"
             head_block(panels[0][0], run, (_B2, _EPS), limit)
         limits = [threshold_key(), band_key(), *not_reached_key(runs)]
         key(figure, [*color_key(_EPS, colors), *limits])
