@@ -96,6 +96,10 @@ def test_a_study_that_is_there_is_taken_up_and_another_one_is_not(study, folder)
         ),
         ({"steps": 3, "start": 4}, r"start \+ every is 4 \+ 1; it must be at most steps"),
         ({"start": 0}, "start is 0; it must be a whole number"),
+        (
+            {"flows": ["rod_macro"], "optimizer": optax.adam(0.01)},
+            "flows has 'rod_macro'; it takes many steps at once only where no momentum",
+        ),
         ({"optimizer": 3}, "optimizer is int; give an optax transformation"),
         ({"name": "My run"}, "name is 'My run'; it must be lower-case"),
     ],

@@ -200,6 +200,7 @@ def study(
     else:
         loss, parameters = own(problem, parameters, data)  # type: ignore[arg-type]
     step = optimizer_map(loss, optimizer, parameters)
+    _check_momentum(flows, step)
     layout = Layout.of(parameters)
     settings = _settings(name, criterion, seed) | {
         "snapshots": {"every": every},
@@ -287,6 +288,13 @@ def _check_names(flows: Sequence[str], optimizer: optax.GradientTransformation, 
         )
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", name):
         raise StudyError(f"name is {name!r}; it must be lower-case letters, digits, _ and -")
+
+
+def _check_momentum(flows: Sequence[str], step: OptimizerMap) -> None:
+    """Other flows that do not exist for an optimizer say so themselves."""
+    if "rod_macro" in flows and any(step.oscillating[1:]):
+        why = f"it {FLOWS['rod_macro'].why}"
+        raise StudyError(f"flows has 'rod_macro'; {why}: leave it out, or take rod_unit_step")
 
 
 def _known(
