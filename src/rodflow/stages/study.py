@@ -348,9 +348,7 @@ def _make(
     }
     measured = {
         process: stored(
-            f"sharpness/{process}",
-            "sharpness",
-            partial(_measured, prepared, data, search),
+            f"sharpness/{process}", "sharpness", partial(_measured, prepared, data, search, clock)
         )
         for process, data in trajectories.items()
     }
@@ -364,7 +362,11 @@ def _followed(
     return follow(prepared, discrete, flow, clock, scratch)
 
 
-def _measured(prepared: Prepared, data: xr.Dataset, search: Search, scratch: Scratch) -> xr.Dataset:
+def _measured(
+    prepared: Prepared, data: xr.Dataset, search: Search, clock: Clock | None, scratch: Scratch
+) -> xr.Dataset:
+    if clock is not None:
+        clock.tell(f"the largest eigenvalues at {data.sizes['snapshot']} snapshots", 0)
     return along(
         prepared.optimizer.loss,
         prepared.known,
