@@ -187,6 +187,13 @@ def test_run_that_diverged_before_a_replica_could_part_from_it_has_no_floor(snap
     assert "floor" not in with_replicas(snapshots)
 
 
+def test_a_run_that_diverged_before_its_first_iterate_is_compared_without_an_iterate_error():
+    ratios = {"discrete": sharpness([1.0] * 6, first=0)}
+    none = xr.Dataset(attrs={"status": "diverged at step 1"})
+    found = compare({"discrete": DISCRETE}, ratios, iterates=none, start=START, steps=STEPS)
+    assert "iterate_error" not in found and "tracking_error" in found
+
+
 def test_iterate_error_is_the_distance_from_the_iterate_over_the_rod():
     run = DISCRETE.assign(iterate=DISCRETE["weights"])
     predicted = xr.Dataset(

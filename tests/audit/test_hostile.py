@@ -16,6 +16,7 @@ from rodflow.audit.markdown import as_markdown, escaped
 from rodflow.audit.page import as_html
 from rodflow.audit.report import Report, as_json
 from rodflow.audit.writing import summary, write
+from rodflow.cli.commands.audit import _told
 from rodflow.config.experiment import Experiment
 from rodflow.config.settings import resolve
 from rodflow.store.files import ArtifactError, Problem
@@ -229,8 +230,9 @@ def test_a_problem_is_one_printable_line():
 # Where nothing can be written
 
 
-def test_a_report_that_cannot_be_written_is_an_error_after_what_was_found(root, experiment):
+def test_a_report_that_cannot_be_written_is_an_error_after_what_was_found(root, experiment, capsys):
     report = audit(root, experiment)
     (root / "file").touch()
     with pytest.raises(ArtifactError, match="cannot be written"):
-        write(report, root / "file/audit.json")
+        _told(report, root, root / "file/audit.json")
+    assert summary(report) in capsys.readouterr().out

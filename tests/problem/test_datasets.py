@@ -430,12 +430,6 @@ def test_an_archive_that_is_no_file_is_refused_unread(tmp_path):
         assert text.startswith(f"archive {path} cannot be read (it is no file); give the path")
 
 
-def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    path = store(tmp_path / "c.tar.gz")
-    xr.testing.assert_identical(cifar10(path, archive="~/c.tar.gz"), cifar10(path))
-
-
 # The download
 
 
