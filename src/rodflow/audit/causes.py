@@ -217,6 +217,15 @@ CAUSES: Causes = {
             "learning rate.",
         )
     },
+    "central-variance": {
+        "cifar10-seeds": Cause(
+            "target",
+            "summed over the directions the variances agree within 4% in every run. Directions are sorted at every "
+            "snapshot, and 90 steps do not average the bursts of gradient descent out: so the largest is too large in "
+            "the mean, and the others are too small.",
+            "mlp/gd/seed3",
+        )
+    },
     "central-tracks": {
         "models-compared": Cause(
             "setting",
