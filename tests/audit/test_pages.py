@@ -120,7 +120,7 @@ def test_of_other_experiments_readme_has_counts_and_what_did_not_reproduce(
 ) -> None:
     text = readme_table([gallery])
     assert not lines(text, "It is rod-ode-tracks")
-    counted = "Verdicts over all experiments that are *reproduced*: 1 of 2 of claims of papers, 0 of 1 of own targets."
+    counted = "Verdicts over all experiments that are *reproduced*: 1 of 2 on claims of papers, 0 of 1 on own targets."
     assert counted in text
     assert text.endswith("by likeliest cause (`docs/claims.md`): *unknown* `rod-ode-tracks`.")
 

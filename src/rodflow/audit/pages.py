@@ -62,7 +62,7 @@ def readme_table(quoted: Sequence[Gallery]) -> str:
     heads = ("claim", "paper", f"ours{names}", "baselines", "verdict")
     blocks = [table(heads, cells)] if cells else []
     shares = (
-        f"{_share(quoted, listed)} of {name}"
+        f"{_share(quoted, listed)} on {name}"
         for listed, name in zip(LISTS, ("claims of papers", "own targets"), strict=True)
     )
     blocks.append(f"Verdicts over all experiments that are *reproduced*: {', '.join(shares)}.")

@@ -270,7 +270,7 @@ def _positive(values: xr.DataArray) -> xr.DataArray:
 
 
 def _limit(run: StoredRun) -> float:
-    """The threshold of the sharpness of the Hessian itself; NaN where there is a preconditioner, or none."""
+    """The threshold of the sharpness of the Hessian itself; NaN where there is a preconditioner, or no threshold."""
     if {"gain", "second_moment"} & {*run.trajectory(DISCRETE).variables} or not run.has_threshold:
         return float("nan")
     return float(np.asarray(run.eigenvalues(DISCRETE).attrs["threshold"]).item())
