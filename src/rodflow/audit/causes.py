@@ -67,6 +67,24 @@ _SLOWER = Cause(
 )
 
 CAUSES: Causes = {
+    "aeos-adam-held": {
+        "eos": Cause(
+            "setting",
+            "without momentum several directions are at the edge at once. Then the curvature along the "
+            "oscillation settles at the threshold, and the largest eigenvalue above it: 1.01 and 1.06 on the "
+            "digits (docs/theory.md, section 2); in this run the former is not drawn.",
+            "sweeps/adam/learning_rate=0.00128,b1=0/tanh/adam/seed1",
+        )
+    },
+    "scale-invariance-growth-adam": {
+        "normalised": Cause(
+            "setting",
+            "in full batches the steps keep pointing outwards, with a cosine to the kernel of 0.03 at first "
+            "and 0.31 at the end, and are short: what is linear in them adds up to 67 in the squared norm, "
+            "their squares to 0.32.",
+            "normalised/adam/seed1",
+        )
+    },
     "rod-unit-step-onset": {
         "minibatch-schedule": Cause(
             "setting",
