@@ -142,6 +142,14 @@ def test_where_nothing_moves_there_is_no_angle():
     assert np.isnan(found.angle)
 
 
+def test_at_a_rate_of_zero_no_weight_moves_though_the_memory_does():
+    optimizer = map_of(optax.adam(optax.linear_schedule(0, 0.1, 10)))
+    first = optimizer.update(optimizer.initial(jnp.asarray(WEIGHTS)), jnp.asarray(WEIGHTS))
+    found = critical_gain(optimizer, first)
+    np.testing.assert_array_equal(found.gain, 0)
+    assert np.isnan(found.angle)
+
+
 @pytest.mark.parametrize(
     ("transformation", "reason"),
     [

@@ -197,3 +197,13 @@ def test_lifted_map_of_ones_own_optimizer_is_exact(name):
             return jax.lax.scan(step, (rod.end(+1), rod), signs)[1]
 
         assert departure().max() < 1e-12
+
+
+def test_a_step_count_without_a_sign_is_no_random_key():
+    """An array of two unsigned numbers is one; a single one is not."""
+
+    def update(gradient, count, weights=None):
+        return -0.1 * gradient, count + 1
+
+    mine = optax.GradientTransformation(lambda weights: jnp.zeros([], jnp.uint32), update)
+    assert optimizer_map(jnp.sum, mine, jnp.ones(3)).oscillating == (True, False)

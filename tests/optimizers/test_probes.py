@@ -58,6 +58,17 @@ def test_leaf_that_depends_on_an_oscillating_one_where_no_run_has_been_oscillate
     assert optimizer_map(jnp.sum, mine, WEIGHTS).oscillating == (True, True, True, True)
 
 
+@pytest.mark.parametrize("steps", [3, 7, 37, 100, 500, 512, 999])
+def test_schedule_that_ends_at_zero_is_a_map_at_its_last_step_too(steps):
+    """There a count that is a float gives the rounding of the rate, and a whole one exactly 0."""
+    for schedule in (
+        optax.linear_schedule(0.1, 0, steps),
+        optax.polynomial_schedule(0.1, 0, 2, steps),
+    ):
+        optimizer = optimizer_map(jnp.sum, optax.sgd(schedule), WEIGHTS)
+        assert optimizer.oscillating == (True, False)
+
+
 @pytest.mark.parametrize(("every", "cast"), [(2, False), (50, True)])
 def test_optimizer_that_acts_each_kth_step_only_is_refused(every, cast):
     def init(weights):

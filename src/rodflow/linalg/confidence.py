@@ -135,7 +135,13 @@ def _set(found: Chain, diagonal: Array, offdiagonal: Array) -> tuple[Array, Arra
 def certain_level(steps: Chain, dimension: int, probability: float) -> float:
     """The lowest level that no eigenvalue across the basis passes, but for the probability; infinite if none is known.
 
-    Which level that is may depend on the steps: all levels fail only where g has one and the same too small component.
+    It is the mu above the largest Ritz value at which p(mu) is the probability, see the head of this module. Which
+    level that is may depend on the steps: all levels fail only where g has one and the same too small component.
+
+    Args:
+        steps: the Lanczos steps across the basis.
+        dimension: of the space across the basis.
+        probability: with which the level may fail, at most.
     """
     taken = int(steps.steps)
     diagonals = np.asarray(steps.diagonals, float)[:taken]
@@ -213,6 +219,11 @@ def level_above(values: np.ndarray, count: int, tolerance: float) -> float:
     """What no other eigenvalue shall pass: the last wanted value and a tolerance.
 
     Where more than the wanted ones were taken out it is less, by which the bounds are sharper at few more steps.
+
+    Args:
+        values: of the vectors that are taken out, in falling order, the wanted ones first.
+        count: how many are wanted.
+        tolerance: relative to the largest value.
     """
     unit = tolerance * abs(values[0])
     return float(min(values[count - 1] + unit, values[-1] + BELOW * unit)) or NOTHING
@@ -232,7 +243,7 @@ def sight(
         basis, images: of the eigenvectors that are taken out; columns that are zero are not used. As many columns
             does a better start have.
         steps: across it; see `chain`.
-        values, residuals: of the search, relative to the largest.
+        values, residuals: of the search; the residuals are relative to the largest value.
         probability: that was asked for.
     """
     out, projected, across = _projected(basis, images)

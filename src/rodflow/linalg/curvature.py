@@ -76,6 +76,10 @@ def hessian_products(
 
     The gradient is linearised once and its k tangents are pushed through one by one: on a CPU that is faster than
     together, by a sixth for the small MLP and a third for the convolutions.
+
+    Args:
+        loss: full-batch loss, a pytree or a function.
+        weights: where.
     """
     _, product = jax.linearize(jax.grad(loss), weights)
     return lambda block: jax.lax.map(product, block.T).T
@@ -97,13 +101,14 @@ def top_eigenpairs(
     """The largest eigenpairs of P^{-1/2} H P^{-1/2}, and the largest of H.
 
     A warm start can miss an eigenvalue whose vector it does not contain. The check looks for one from a fresh random
-    direction (`rodflow.linalg.confidence`), and the search goes on with what it finds.
+    direction (`rodflow.linalg.confidence`), and the search goes on with what it finds. Of at most `DENSE` weights, or
+    four times as many as vectors are followed, the whole matrix is formed instead.
 
     Args:
         loss: full-batch loss, a pytree.
         weights: where.
         preconditioner: diagonal of P, positive; ones give the Hessian itself.
-        guess: eigenvectors found nearby, or random columns. As many are given back.
+        guess: eigenvectors found nearby, or random columns. As many are given back, `count` of them at least.
         tolerance: accepted residual, and how much larger, relative to the largest, an eigenvalue may be that the
             check does not see.
         also: further directions to start from; columns of zeros at the end are not used.

@@ -97,7 +97,12 @@ def dense_eigenpairs(
     product: Callable[[Float[Array, "parameter k"]], Float[Array, "parameter k"]],
     guess: Float[Array, "parameter block"],
 ) -> Eigenpairs:
-    """The same from the whole matrix, for few rows: `guess` says only how many."""
+    """The same from the whole matrix, for few rows; the residuals are zero.
+
+    Args:
+        product: from a block of vectors to A times it.
+        guess: says only how many rows A has, how many pairs are wanted and in which precision.
+    """
     rows, block = guess.shape
     whole = product(jnp.eye(rows, dtype=guess.dtype))
     values, vectors = jnp.linalg.eigh((whole + whole.T) / 2)
@@ -119,5 +124,11 @@ def _orthonormal(block: Array, basis: Array) -> Array:
 
 
 def random_guess(key: Array, parameters: int, count: int) -> Float[Array, "parameter eigenvalue"]:
-    """Random orthonormal columns for a first guess, float32 or the default float."""
+    """Random orthonormal columns for a first guess, float32 or the default float.
+
+    Args:
+        key: of the random numbers.
+        parameters: rows.
+        count: columns, at most as many as rows.
+    """
     return jnp.linalg.qr(jax.random.normal(key, (parameters, count)))[0]

@@ -44,6 +44,9 @@ def stated_errors(found: Curvature, span: Sequence[Levels], part: float) -> dict
         found: at a place.
         span: from one checked place to the next, both included.
         part: of the span that lies before the place.
+
+    Returns:
+        `error` of the eigenvalues of A, [eigenvalue], and `raw_error` of the one of H, a scalar; `ROUNDING` included.
     """
     top, raw_top = abs(found.values[0]), abs(found.raw_value)
     if np.isfinite(found.missed):
@@ -58,9 +61,15 @@ def stated_errors(found: Curvature, span: Sequence[Levels], part: float) -> dict
         bounds = upper_bounds(np.diag(projected), across, level, len(found.values))
         square = np.array([[(found.raw_residual * raw_top) ** 2]])
         raw = float(upper_bounds(np.array([[found.raw_value]]), square, raw_level, 1)[0])
-    error = np.maximum(bounds - found.values, 0) / top + ROUNDING
-    raw_error = np.maximum(raw - found.raw_value, 0) / raw_top + ROUNDING
+    error = _relative(np.maximum(bounds - found.values, 0), top) + ROUNDING
+    raw_error = _relative(np.maximum(raw - found.raw_value, 0), raw_top) + ROUNDING
     return {"error": error.astype(found.values.dtype), "raw_error": np.asarray(raw_error, float)}
+
+
+def _relative(lacking: np.ndarray, top: np.ndarray | float) -> np.ndarray:
+    """To the largest value; nothing where nothing lacks, also of a curvature that is zero."""
+    with np.errstate(divide="ignore"):
+        return np.divide(lacking, top, out=np.zeros_like(lacking), where=lacking != 0)
 
 
 def _straight(values: np.ndarray, part: float) -> float:

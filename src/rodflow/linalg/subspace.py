@@ -130,7 +130,13 @@ def _misses(
 
 
 def grown(space: Subspace, direction: Array, product: Product, scale: Array) -> Subspace:
-    """The subspace and one direction more."""
+    """The subspace and one direction more, for one product.
+
+    Args:
+        space: with a column to spare.
+        direction: u, of any length; only its part across the subspace matters.
+        product, scale: as for `search`.
+    """
     new = orthogonal(direction, space.vectors)
     image = scale * product(scale * new)
     at = space.size
@@ -152,7 +158,12 @@ def orthogonal(direction: Array, *bases: Array) -> Array:
 
 
 def ritz(space: Subspace, count: int) -> Ritz:
-    """The first Ritz pairs of A."""
+    """The first Ritz pairs of A.
+
+    Args:
+        space: the subspace.
+        count: how many; beyond the size of the subspace the vectors are zero.
+    """
     values, coordinates = jnp.linalg.eigh(_walled(space.projected, space.size))
     rest = _rest(values, count, space.size)
     values, coordinates = values[::-1][:count], coordinates[:, ::-1][:, :count]
@@ -160,7 +171,12 @@ def ritz(space: Subspace, count: int) -> Ritz:
 
 
 def raw_ritz(space: Subspace, scale: Array) -> Ritz:
-    """The first Ritz pair of H, with z = P^{-1/2} u."""
+    """The first Ritz pair of H, with z = P^{-1/2} u.
+
+    Args:
+        space: the subspace.
+        scale: P^{-1/2}.
+    """
     whitening = whitened(space)
     projected = whitening.T @ space.projected @ whitening
     values, coordinates = jnp.linalg.eigh(_walled(projected, space.size))

@@ -66,6 +66,7 @@ def alternating_gain(optimizer: OptimizerMap, state: State) -> Float[np.ndarray,
 
     Raises:
         OptimizerError: the optimizer has no such linear map, or ends its stability otherwise; one line says why.
+        StateError: it has none at this state.
     """
     gain, decay = alternation(optimizer, state)
     return np.asarray(gain / (1 - decay / 2), state.weights.dtype)
@@ -76,11 +77,16 @@ def alternating_gains(
 ) -> Float[np.ndarray, "snapshot parameter"]:
     """The alternating gain of many states, one at a time, stacked along a leading axis.
 
+    Args:
+        optimizer: the map.
+        states: each as for `alternating_gain`; every leaf has a leading axis over them.
+
     Returns:
         NaN for a state that is not finite, or at which alone there is none, such as one before the first step.
 
     Raises:
-        OptimizerError: as `alternating_gain`, of an optimizer that has none; or no state has one.
+        OptimizerError: as `alternating_gain`, of an optimizer that has none.
+        StateError: all states are finite, and none has a gain.
     """
     rows, refusals = [], []
     for index in range(len(states.weights)):
@@ -105,8 +111,13 @@ def threshold(
 ) -> Float[np.ndarray, " parameter"]:
     """The classical number: the largest stable learning_rate * S, S the largest eigenvalue of P^{-1/2} H P^{-1/2}.
 
-    That is 2 learning_rate / (G P). It is the same for all weights exactly where P is the
+    That is 2 learning_rate / (G P), G the alternating gain. It is the same for all weights exactly where P is the
     optimizer's preconditioner up to a factor; 38 for Adam at b1 = 0.9 once bias correction has worn off.
+
+    Args:
+        gain: the alternating gain of each weight.
+        preconditioner: the diagonal of P.
+        learning_rate: eta, by which S is multiplied.
     """
     return np.asarray(2 * learning_rate / (gain * preconditioner))
 
@@ -119,7 +130,7 @@ def alternation(optimizer: OptimizerMap, state: State) -> Alternation:
         state: as for `alternating_gain`.
 
     Raises:
-        OptimizerError: as `alternating_gain`.
+        OptimizerError, StateError: as `alternating_gain`.
     """
     found = coefficients(optimizer, state)
     count = len(found) - 1

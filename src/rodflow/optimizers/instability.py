@@ -47,6 +47,9 @@ from rodflow.optimizers.linear_response import (
 from rodflow.optimizers.optimizer_map import OptimizerMap, State
 
 _ANGLES = 2881  # of the unit circle's upper half that are looked at, a sixteenth of a degree apart
+_OUTSIDE = (
+    2 + 1j
+)  # of the unit circle, where a filter is 0 only if the weights never move; a memory still may
 _MULTIPLES = 1e-3  # how well the filters of two weights must be multiples of one another
 
 
@@ -54,7 +57,8 @@ class Instability(NamedTuple):
     """Where stability ends.
 
     Attributes:
-        gain: the critical gain, one number a weight; 0 for a weight that does not move.
+        gain: the critical gain, one number a weight; 0 for a weight that does not move, such as all of them where a
+            warm-up begins at a rate of 0.
         angle: by which the mode turns in a step, in radians; pi where it alternates, NaN where nothing moves.
     """
 
@@ -76,7 +80,7 @@ def first_instability(optimizer: OptimizerMap, state: State) -> Instability:
         StateError: it is not so at this state.
     """
     found = coefficients(optimizer, state)
-    moves = np.abs(found[:, -1]).sum(axis=0) > 0
+    moves = np.abs(filter_of(found, _OUTSIDE)) > 0
     nothing = np.zeros(state.weights.shape, state.weights.dtype)
     if not moves.any():
         return Instability(nothing, np.nan)
@@ -99,6 +103,10 @@ def first_instability(optimizer: OptimizerMap, state: State) -> Instability:
 def critical_gain(optimizer: OptimizerMap, state: State) -> Instability:
     """The critical gain and angle of a state: those of the alternating motion where that comes first.
 
+    Args:
+        optimizer: the map.
+        state: as for `first_instability`; it need not be finite.
+
     Returns:
         NaN where the state is not finite, or has no gain though others may, such as one before the first step.
 
@@ -119,6 +127,10 @@ def threshold_of(optimizer: OptimizerMap, state: State) -> Instability:
 
     A step along the mean of two gradients does not see one that alternates: no gain at all is no threshold.
 
+    Args:
+        optimizer: the map.
+        state: as for `first_instability`.
+
     Raises:
         OptimizerError: as `first_instability`, of an optimizer that has none.
         StateError: it has none at this state.
@@ -131,7 +143,15 @@ def threshold_of(optimizer: OptimizerMap, state: State) -> Instability:
 
 
 def filter_of(found: Coefficients, z: complex) -> Complex[np.ndarray, " parameter"]:
-    """R(z), from gradient to weights, of each weight."""
+    """R(z), from gradient to weights, of each weight.
+
+    Args:
+        found: the coefficients of the linearised step.
+        z: the factor by which everything moves in a step.
+
+    Raises:
+        numpy.linalg.LinAlgError: z is exactly a factor by which the memory of a weight moves by itself.
+    """
     count = found.shape[0] - 1
     update, memory = found[0], found[1:]
     keep = z * np.eye(count) - np.moveaxis(memory[:, 1 : 1 + count], -1, 0)

@@ -87,7 +87,12 @@ def some_of(moving: Bool[np.ndarray, " parameter"]) -> Int[np.ndarray, " chosen"
 
 
 def largest_multiplier(found: Coefficients, curvature: Float[np.ndarray, " parameter"]) -> float:
-    """By how much the fastest mode of any weight grows in a step, each alone with its curvature."""
+    """By how much the fastest mode of any weight grows in a step, each alone with its curvature; 0 of no weights.
+
+    Args:
+        found: the coefficients of the linearised step.
+        curvature: h of each weight, whose gradient is g = h w.
+    """
     matrix = found[:, :-1].copy()
     matrix[:, 0] += found[:, -1] * curvature
     matrix[0, 0] += 1
@@ -100,6 +105,10 @@ def one_step_back(optimizer: OptimizerMap, state: State) -> State:
     So that the step is taken with exactly those: a second moment decays, and a count advances, before it is used.
     Found by Newton's method with each leaf's own derivative, exact in one step for averages, sums and counts; a leaf
     that forgets itself (a learning rate computed from a count) is left to follow from the others.
+
+    Args:
+        optimizer: the map.
+        state: whose auxiliary leaves a step shall use.
 
     Returns:
         Weights and oscillating memory are zero.

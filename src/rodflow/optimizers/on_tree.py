@@ -98,7 +98,13 @@ class OnTree(eqx.Module):
         return self._packed(self.of.init(self.layout.unravel(params)))
 
     def update(self, updates: Flat, state: Memory, params: Weights = None) -> tuple[Flat, Memory]:
-        """The flat updates that a flat gradient causes, and the memory after them, its moments flat."""
+        """The flat updates that a flat gradient causes, and the memory after them, its moments flat.
+
+        Args:
+            updates: the gradient.
+            state: the memory before the step, its moments flat as `init` gives them.
+            params: the flat weights, which must be given.
+        """
         kept = jax.eval_shape(lambda w: self.of.init(self.layout.unravel(w)), params)
         nodes, outer = jax.tree.flatten(kept, is_leaf=self.layout.is_moment)
         given = [

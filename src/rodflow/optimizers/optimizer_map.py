@@ -69,12 +69,21 @@ class OptimizerMap(eqx.Module):
         return State(weights, float_counts(self.transformation.init(weights), weights.dtype))
 
     def update(self, state: State, gradient: Flat) -> State:
-        """The state after a step that sees this gradient."""
+        """The state after a step that sees this gradient.
+
+        Args:
+            state: before the step.
+            gradient: of the flat weights; it need not be that of the loss there.
+        """
         updates, memory = self.transformation.update(gradient, state.memory, state.weights)
         return State(state.weights + updates, float_counts(memory, state.weights.dtype))
 
     def increment(self, state: State, gradient: Flat) -> State:
-        """What such a step adds to the state; of the weights free of the rounding of the sum."""
+        """What such a step adds to the state; of the weights free of the rounding of the sum.
+
+        Args:
+            state, gradient: as for `update`.
+        """
         updates, memory = self.transformation.update(gradient, state.memory, state.weights)
         memory = float_counts(memory, state.weights.dtype)
         return State(updates, jax.tree.map(jnp.subtract, memory, state.memory))
@@ -132,9 +141,10 @@ def optimizer_map(
             they are.
 
     Raises:
-        OptimizerError: the transformation is random, or keeps integers or booleans that do more than count steps,
-            or needs more than gradients and weights, or keeps its memory in reduced precision; or it depends on
-            how the weights are shaped where only a flat vector is given.
+        OptimizerError: the weights are not such a tree, or unravel orders them otherwise; the transformation is random,
+            or keeps integers or booleans that do more than count steps, or complex numbers, or numbers of reduced
+            precision; or it acts at single steps only, or needs more than gradients and weights; or it depends on how
+            the weights are shaped where only a flat vector is given.
     """
     refusals.refuse_weights(weights)
     tree = weights

@@ -41,12 +41,26 @@ def own_transformation(
 
 
 def own_entry(build: Callable[..., optax.GradientTransformation], *, linear: bool) -> Entry:
-    """What is known of an optimizer that nobody described: a threshold by its linearised map, or none."""
+    """What is known of an optimizer that nobody described: a threshold by its linearised map, or none.
+
+    Args:
+        build: keyword hyperparameters -> optax transformation.
+        linear: whether it has a linear threshold, see `why_no_threshold`.
+    """
     return Entry(build, None, adaptive=False, linear=linear)
 
 
 def first_mode(step: OptimizerMap, weights: Array) -> tuple[float, str]:
-    """The angle by which the first unstable mode turns, seen after the first steps; NaN and why if there is none."""
+    """The angle by which the first unstable mode turns, in radians, seen after `STEPS_TO_LOOK` steps.
+
+    Args:
+        step: the map.
+        weights: before the first of these steps.
+
+    Returns:
+        The angle and "", see `rodflow.optimizers.instability.Instability`; NaN and why if there is no such mode. Where
+        nothing moves NaN and "".
+    """
     state = step.initial(weights)
     for _ in range(STEPS_TO_LOOK):
         state = step(state)
@@ -57,5 +71,9 @@ def first_mode(step: OptimizerMap, weights: Array) -> tuple[float, str]:
 
 
 def why_no_threshold(step: OptimizerMap, weights: Array) -> str:
-    """Why an optimizer has no linear threshold, seen after its first steps; "" where it has one."""
+    """Why an optimizer has no linear threshold, seen after its first steps; "" where it has one or nothing moves.
+
+    Args:
+        step, weights: as for `first_mode`.
+    """
     return first_mode(step, weights)[1]

@@ -58,6 +58,10 @@ def refuse_weights(weights: Weights) -> None:
 def memory_of(transformation: Transformation, weights: Flat) -> Memory:
     """The memory before the first step, of a transformation that then takes one.
 
+    Args:
+        transformation: of flat weights.
+        weights: before that step; they stand for the gradient too, of which only the shape matters.
+
     Raises:
         OptimizerError: it does not, for want of something, or because it was made for other weights.
     """
@@ -80,12 +84,17 @@ def memory_of(transformation: Transformation, weights: Flat) -> Memory:
 def refuse_discrete_memory(memory: Memory, weights: Flat) -> None:
     """A memory has floating-point numbers of the weights' precision, and integers that may be counts.
 
+    Args:
+        memory: as a transformation gives it.
+        weights: only the dtype matters.
+
     Raises:
-        OptimizerError: a leaf is a random key, a boolean, an array of integers or of lower precision.
+        OptimizerError: a leaf is a random key, a boolean, an array of integers, complex or of lower precision.
     """
     for path, leaf in jax.tree_util.tree_leaves_with_path(memory):
         array = jnp.asarray(leaf)
-        if jnp.issubdtype(array.dtype, jax.dtypes.prng_key) or array.dtype == jnp.uint32:
+        raw_key = array.dtype == jnp.uint32 and array.ndim > 0  # a counter is a single number
+        if jnp.issubdtype(array.dtype, jax.dtypes.prng_key) or raw_key:
             raise OptimizerError(
                 f"the transformation keeps a random key ({name(path)}): only deterministic optimizers have a rod flow"
             )
@@ -110,6 +119,11 @@ def refuse_what_needs_integers(
 ) -> None:
     """A step has to be possible with counts that are no integers.
 
+    Args:
+        transformation: of flat weights.
+        weights: before the first step; they stand for the gradient too, of which only the shape matters.
+        counts: which leaves of the memory are integers.
+
     Raises:
         OptimizerError: it is not.
     """
@@ -132,6 +146,10 @@ def refuse_what_depends_on_shape(transformation: Transformation, weights: Flat) 
     A vector is compared with a matrix and a shorter vector of the same numbers, large enough for an optimizer that
     takes small matrices for vectors, at several counts and sizes of gradients. One that takes vectors of this
     length only, such as one with a rate for each weight, is compared on these as a matrix and in two parts.
+
+    Args:
+        transformation: of a tree of weights, here given one flat vector.
+        weights: that vector; only length and dtype matter.
 
     Raises:
         OptimizerError: they do not step alike.

@@ -11,32 +11,76 @@ from rodflow.optimizers.table import Entry
 
 
 def warmup_cosine(peak: float, warmup: int, start: float, end: float, steps: int) -> optax.Schedule:
-    """From `start` linearly to the peak, then by a cosine to the end."""
+    """From `start` linearly to the peak, then by a cosine to the end.
+
+    Args:
+        peak: the rate at the step `warmup`, above 0.
+        warmup: steps in which it rises.
+        start: the rate at step 0.
+        end: the rate from the step `steps` on.
+        steps: of both parts together, more than `warmup`.
+
+    Raises:
+        ValueError: of optax, they are not more.
+    """
     return optax.warmup_cosine_decay_schedule(start, peak, warmup, steps, end)
 
 
 def cosine(peak: float, end: float, steps: int) -> optax.Schedule:
-    """From the peak by a cosine to the end."""
+    """From the peak by a cosine to the end.
+
+    Args:
+        peak: the rate at step 0, above 0.
+        end: the rate from the step `steps` on.
+        steps: in which it falls, at least 1.
+
+    Raises:
+        ValueError: of optax, they are not.
+    """
     return optax.cosine_decay_schedule(peak, steps, end / peak)
 
 
 def linear(peak: float, end: float, steps: int) -> optax.Schedule:
-    """From the peak linearly to the end."""
+    """From the peak linearly to the end.
+
+    Args:
+        peak: the rate at step 0.
+        end: the rate from the step `steps` on.
+        steps: in which it changes.
+    """
     return optax.linear_schedule(peak, end, steps)
 
 
 def exponential(peak: float, factor: float, steps: int) -> optax.Schedule:
-    """From the peak by the same factor in every step."""
+    """From the peak by the same factor in every step, peak * factor^(t / steps) at step t, without an end.
+
+    Args:
+        peak: the rate at step 0.
+        factor: what is left of it after `steps`.
+        steps: in which it falls by the factor.
+    """
     return optax.exponential_decay(peak, steps, factor)
 
 
 def drop(peak: float, factor: float, at: int) -> optax.Schedule:
-    """The peak up to a step, and this part of it from there on."""
+    """The peak up to a step, and this part of it from there on.
+
+    Args:
+        peak: the rate at step 0.
+        factor: what is left of it.
+        at: the first step of the lower rate; step 0 is the first of all.
+    """
     return optax.piecewise_constant_schedule(peak, {at: factor})
 
 
 def warmup_constant(peak: float, warmup: int, start: float) -> optax.Schedule:
-    """From `start` linearly to the peak, which it keeps."""
+    """From `start` linearly to the peak, which it keeps.
+
+    Args:
+        peak: the rate from the step `warmup` on.
+        warmup: steps in which it rises.
+        start: the rate at step 0.
+    """
     return optax.warmup_constant_schedule(start, peak, warmup)
 
 

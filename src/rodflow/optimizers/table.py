@@ -79,7 +79,15 @@ class Entry:
         return self.threshold(**hyperparameters) / hyperparameters["learning_rate"]
 
     def second_moment(self, memory: Memory, **hyperparameters: float) -> Array | None:
-        """The second moment, bias-corrected where the optimizer does that: one number, or one a weight, or None."""
+        """The second moment, bias-corrected where the optimizer does that: one number, or one a weight, or None.
+
+        None of an optimizer that is not adaptive. Of several rescalings (k-Adam) it is the product of theirs. Before
+        the first step a corrected one is NaN.
+
+        Args:
+            memory: of the optax transformation.
+            **hyperparameters: of the optimizer.
+        """
         if not self.adaptive:
             return None
         moments = [nu for _, nu in optax.tree_utils.tree_get_all_with_path(memory, "nu")]
@@ -93,7 +101,11 @@ class Entry:
     def preconditioner(
         self, second_moment: Array | None, **hyperparameters: float
     ) -> Array | float:
-        """P = sqrt(nu_hat) + eps of the adaptive methods, 1 for the others that have a threshold.
+        """P = sqrt(nu_hat) + eps of the adaptive methods; 1 for others with a threshold, or whose step is not linear.
+
+        Args:
+            second_moment: nu_hat, see `second_moment`; None of a method that is not adaptive.
+            **hyperparameters: of the optimizer.
 
         Raises:
             ValueError: it has no formula, so that its P is the inverse of the alternating gain.

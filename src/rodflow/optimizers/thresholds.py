@@ -7,12 +7,12 @@ import numpy as np
 
 
 def averaging_threshold(b: float) -> float:
-    """Of an averaged gradient, m' = b m + (1 - b) g: 38 at b = 0.9."""
+    """Of an averaged gradient, m' = b m + (1 - b) g: 2 (1 + b) / (1 - b), which is 38 at b = 0.9."""
     return 2 * (1 + b) / (1 - b)
 
 
 def nesterov_threshold(b: float) -> float:
-    """Of an averaged gradient that looks ahead by one step."""
+    """Of an averaged gradient that looks ahead by one step: 2 (1 + b) / ((1 - b) (1 + 2 b))."""
     return 2 * (1 + b) / ((1 - b) * (1 + 2 * b))
 
 
@@ -21,6 +21,10 @@ def k_adam_threshold(b: float, k: int) -> float:
 
     That of the alternating motion z = -1 is 2 ((1 + b) / (1 - b))^k. From k = 2 on a slower oscillation becomes
     unstable before where b is large, for k = 2 at K = (1 - b^2) / b^2.
+
+    Args:
+        b: decay of the first moment of each rescaling.
+        k: how many rescalings.
     """
     free, fed = np.poly([1.0] + [b] * k), (1 - b) ** k * np.eye(k + 2)[1]
 

@@ -23,8 +23,14 @@ def scale_by_scalar_adam(
 ) -> optax.GradientTransformation:
     """Adam's rescaling with one second moment, nu' = b2 nu + (1 - b2) ||g||^2, for all weights.
 
-    Bias corrections are those of `optax.scale_by_adam`, its Nesterov form included. Without b1 (None) it is the
-    scalar RMSProp. Source: Regis and Chewi 2026 (2605.06821).
+    The gradient becomes m_hat / (sqrt(nu_hat) + eps). Bias corrections are those of `optax.scale_by_adam`, its Nesterov
+    form included. Without b1 (None) it is the scalar RMSProp. Source: Regis and Chewi 2026 (2605.06821).
+
+    Args:
+        b1: decay of the first moment; None: the gradient stands in its place.
+        b2: decay of the second moment.
+        eps: added to the root of the second moment.
+        nesterov: whether the first moment looks ahead by one step; of no effect without b1.
     """
 
     def init(params: Weights) -> ScalarMomentState:
@@ -80,6 +86,11 @@ def scale_by_k_adam(b1: float, b2: float, eps: float, k: int) -> optax.GradientT
 
     u_0 = g, u_i = m_i_hat / (sqrt(v_i_hat) + eps) with the bias-corrected averages m_i of u_(i-1) and v_i of its
     square. Source: Gould and Tanaka 2024 (2411.05746), in our reading.
+
+    Args:
+        b1, b2: decays of the m_i and of the v_i, the same in all.
+        eps: added to each root.
+        k: how many rescalings.
     """
     return optax.chain(*(optax.scale_by_adam(b1, b2, eps) for _ in range(k)))
 
@@ -88,6 +99,10 @@ def shared_decay(decay: float, k: int) -> float:
     """The decay of each of k averages of averages that together weigh the newest number as one of `decay` does.
 
     (1 - b_i)^k = 1 - b. With b in each of them instead, k averages of averages lag k b / (1 - b) steps behind.
+
+    Args:
+        decay: b, of the one average.
+        k: how many averages.
     """
     return 1 - (1 - decay) ** (1 / k)
 
@@ -95,5 +110,10 @@ def shared_decay(decay: float, k: int) -> float:
 def descend(
     scaling: optax.GradientTransformation, learning_rate: float
 ) -> optax.GradientTransformation:
-    """A rescaling of the gradient, then a step against it of this learning rate."""
+    """A rescaling of the gradient, then a step against it of this learning rate.
+
+    Args:
+        scaling: from gradients to the rescaled ones.
+        learning_rate: eta, by whose negative the rescaled ones are multiplied.
+    """
     return optax.chain(scaling, optax.scale_by_learning_rate(learning_rate))

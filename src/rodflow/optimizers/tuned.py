@@ -22,7 +22,13 @@ class Transformation(Protocol):
     def update(
         self, updates: Weights, state: Memory, params: Weights = None, /
     ) -> tuple[Weights, Memory]:
-        """The updates that these gradients cause, and the memory after them."""
+        """The updates that these gradients cause, and the memory after them.
+
+        Args:
+            updates: the gradients, a tree as that of the weights.
+            state: the memory before the step.
+            params: the weights; None will do for a transformation that does not read them.
+        """
 
 
 class Fixed(eqx.Module):
@@ -41,7 +47,13 @@ class Fixed(eqx.Module):
     def update(
         self, updates: Weights, state: Memory, params: Weights = None
     ) -> tuple[Weights, Memory]:
-        """The updates that these gradients cause, and the memory after them."""
+        """The updates that these gradients cause, and the memory after them.
+
+        Args:
+            updates: the gradients, a tree as that of the weights.
+            state: the memory before the step.
+            params: the weights; None will do for a transformation that does not read them.
+        """
         return self.of.update(updates, state, params)
 
 
@@ -70,7 +82,13 @@ class Tuned(eqx.Module):
     def update(
         self, updates: Weights, state: Memory, params: Weights = None
     ) -> tuple[Weights, Memory]:
-        """The updates that these gradients cause, and the memory after them."""
+        """The updates that these gradients cause, and the memory after them.
+
+        Args:
+            updates: the gradients, a tree as that of the weights.
+            state: the memory before the step.
+            params: the weights; None will do for a transformation that does not read them.
+        """
         return self._built().update(updates, state, params)
 
     def _built(self) -> optax.GradientTransformation:

@@ -36,7 +36,16 @@ def _root(moment: Array) -> Array:
 def scale_by_frozen_adam(
     b1: float, b2: float, eps: float, freeze: int
 ) -> optax.GradientTransformation:
-    """Adam's rescaling whose second moment, its bias correction included, is that after `freeze` gradients for good."""
+    """Adam's rescaling whose second moment, its bias correction included, is that after `freeze` gradients for good.
+
+    The gradient becomes m_hat / (sqrt(v_hat) + eps), with v_hat of step min(t, freeze). Source: Cohen et al. 2022
+    (arXiv 2207.14484).
+
+    Args:
+        b1, b2: decays of the first and of the second moment.
+        eps: added to the root of the second moment.
+        freeze: gradients after which the second moment stays as it is.
+    """
 
     def init(params: Weights) -> Memory:
         return optax.scale_by_adam(b1, b2, eps).init(params)

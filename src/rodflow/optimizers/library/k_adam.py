@@ -25,5 +25,10 @@ def build(
 
 
 def threshold(b1: float, k: int, **_: float) -> float:
-    """The largest stable learning_rate * S."""
+    """The largest stable learning_rate * S, see `rodflow.optimizers.thresholds.k_adam_threshold`.
+
+    Args:
+        b1: decay of the first moment of each rescaling.
+        k: how many rescalings.
+    """
     return k_adam_threshold(b1, k)

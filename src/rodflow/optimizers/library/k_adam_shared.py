@@ -25,10 +25,20 @@ def build(
 
 
 def threshold(b1: float, k: int, **_: float) -> float:
-    """The largest stable learning_rate * S."""
+    """The largest stable learning_rate * S, see `rodflow.optimizers.thresholds.k_adam_threshold`.
+
+    Args:
+        b1: decay of the first moment that the rescalings share.
+        k: how many rescalings.
+    """
     return k_adam_threshold(shared_decay(b1, k), k)
 
 
 def decay(b2: float, k: int, **_: float) -> float:
-    """The decay of each of its second moments."""
+    """The decay of each of its second moments, 1 - (1 - b2)^(1/k).
+
+    Args:
+        b2: decay of the second moment that the rescalings share.
+        k: how many rescalings.
+    """
     return shared_decay(b2, k)
