@@ -37,14 +37,22 @@ CLOSED = 10.0
 
 
 def is_closed(centre: Vector, extent: Vector) -> Bool[Array, ""]:
-    """Whether a half-extent is no more than what rounding makes: see the module."""
+    """Whether a half-extent is no more than what rounding makes, ||X_w|| <= 10 eps ||Z_w||: see the module.
+
+    Args:
+        centre, extent: Z and X, weights; eps is that of the dtype of Z.
+    """
     eps = jnp.finfo(centre.dtype).eps
     return jnp.linalg.norm(extent) <= CLOSED * eps * jnp.linalg.norm(centre)
 
 
 @eqx.filter_jit
 def multiplier_if_open(optimizer: OptimizerMap, rod: Rod) -> Float[Array, ""]:
-    """The multiplier of a rod, or NaN of one that is closed; two gradients."""
+    """The multiplier of a rod, or NaN of one that is closed; two gradients.
+
+    Args:
+        optimizer, rod: as for `multiplier`.
+    """
     closed = is_closed(rod.centre.weights, rod.extent.weights)
     return jnp.where(closed, jnp.nan, multiplier(optimizer, rod))
 

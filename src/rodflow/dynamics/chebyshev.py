@@ -6,8 +6,8 @@ A mode of eigenvalue x of the velocity f is multiplied by
 
 with the Chebyshev polynomial T_s. For the ODE dy/dt = f over a time h, A = B = h, and this is the method of
 Runge-Kutta-Chebyshev of Sommeijer, Shampine and Verwer (1998). For an orbit of a map with increments f over H steps,
-(1 + x)^H = 1 + H x + H (H-1)/2 x^2 + ..., so A = H and B = H - 1. The damping w0 - 1 = e/s^2 is the largest with which
-|p| < 1 for all x between -reach and 0.
+(1 + x)^H = 1 + H x + H (H-1)/2 x^2 + ..., so A = H and B = H - 1. The damping w0 - 1 = e/s^2 is the largest, up to
+e = 3, with which |p| < 1 for all x between -reach and 0.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,12 @@ def scheme(first: Array, second: Array, reach: Array, damping: float = _LEAST_DA
     """The step with p'(0) = first and p''(0) = first * second that is stable for -reach <= x <= 0.
 
     To first order in the damping e the reach is 2 (s^2 - 1) (1 - 2e/15) / (3 second), which is what s and e are chosen
-    by; the terms left out make it longer. `damping` is the least e: more of it leaves room beside the real axis.
+    by; the terms left out make it longer. More damping leaves room beside the real axis.
+
+    Args:
+        first, second: A and B, both positive: for an ODE the time h, for H steps of a map H and H - 1.
+        reach: the largest -x at which the step must be stable, x being an eigenvalue of f.
+        damping: the least e; it is never chosen larger than 3.
     """
     wide = 1.5 * reach * second
     stages = jnp.ceil(jnp.sqrt(1 + wide / (1 - 2 / 15 * damping)))
@@ -107,7 +112,12 @@ def combine(*terms: tuple[Array | float, PyTree]) -> PyTree:
 
 
 def choose(condition: Array, one: State, other: State) -> State:
-    """The one state or the other."""
+    """The one state or the other.
+
+    Args:
+        condition: a scalar; true for the one.
+        one, other: states of one structure, of which every leaf is taken whole.
+    """
     return jax.tree.map(lambda a, b: jnp.where(condition, a, b), one, other)
 
 

@@ -2,7 +2,7 @@
 
 Such a rod does not act on the centre, and obeys X' = -DF(Z) X. With its increment f_X = X' - X, the vector X + f_X / 2
 is half of eta P^-1 H X, without flat directions. Where many steps are taken at once it is the new direction, and the
-length grows by log(1 + g) a step, g being the generalised Rayleigh quotient of f_X.
+logarithm of the length grows by log(1 + g) a step, g being the generalised Rayleigh quotient of f_X.
 """
 
 import jax.numpy as jnp
@@ -21,7 +21,7 @@ def sizes(rod: Rod) -> tuple[Float[Array, ""], Float[Array, ""]]:
 
 
 def is_closed(rod: Rod) -> Bool[Array, ""]:
-    """Whether the half-extent is not much longer than the rounding of a step."""
+    """Whether the half-extent is not much longer than the rounding of a step: ||X_w|| < 10 eps ||Z_w|| / sqrt(12)."""
     eps = jnp.finfo(rod.extent.weights.dtype).eps
     centre, extent = sizes(rod)
     return extent < NOISE * eps / jnp.sqrt(12) * centre
@@ -32,6 +32,10 @@ def noisy(rod: Rod, noise: Array) -> Rod:
 
     A short one takes what lies along it, and of the rest no more than a fraction of its length: flat directions, which
     are most of the noise and grow nowhere, would hide the one that grows.
+
+    Args:
+        rod: at the end of the last macro step.
+        noise: the sum of the rounding of its steps, one number a weight.
     """
     extent = rod.extent.weights
     length = jnp.linalg.norm(extent)
@@ -47,7 +51,15 @@ def noisy(rod: Rod, noise: Array) -> Rod:
 
 
 def growth_of(rod: Rod, f: Rod) -> Float[Array, ""]:
-    """g: the generalised Rayleigh quotient of f on the half-extent, without its flat directions."""
+    """The generalised Rayleigh quotient g = <X + f_X/2, f_X> / <X + f_X/2, X>, without flat directions.
+
+    Args:
+        rod: centre and half-extent X.
+        f: the lifted increment there.
+
+    Returns:
+        By how much a step lengthens X, relative; between -2 and 2, and 0 where the denominator is.
+    """
     extent, increment = rod.extent.weights, f.extent.weights
     sharp = extent + increment / 2
     tiny = jnp.finfo(extent.dtype).tiny
@@ -57,7 +69,17 @@ def growth_of(rod: Rod, f: Rod) -> Float[Array, ""]:
 
 
 def grown(start: Rod, f_end: Rod, growth: Array, growth_end: Array, count: Array) -> State:
-    """The half-extent of a closed rod after the step: its new direction, and its length."""
+    """The half-extent of a closed rod after the step: its new direction, X + f_X/2, and its length.
+
+    The logarithm of the length changes by `count` times the mean of log(1 + g) at both ends, and rises by 10 at most.
+    The length is never below 1e-3 eps ||Z_w||.
+
+    Args:
+        start: the rod at the start of the macro step.
+        f_end: the lifted increment at its end.
+        growth, growth_end: g at its start and at its end; below -0.9 they count as -0.9.
+        count: optimizer steps in it.
+    """
     extent = start.extent.weights
     sharp = extent + f_end.extent.weights / 2
     unit = sharp / jnp.maximum(jnp.linalg.norm(sharp), jnp.finfo(sharp.dtype).tiny)

@@ -33,7 +33,13 @@ def alignment(
     weights: Float[Array, " parameter"],
     gradient: Float[Array, " parameter"],
 ) -> Float[Array, " kernel"] | None:
-    """Cosine of each scale-invariant kernel and its gradient; None if there are no such kernels."""
+    """Cosine of each scale-invariant kernel and its gradient; None if there are no such kernels.
+
+    Args:
+        optimizer: the map, whose loss says which kernels these are.
+        weights: where they are looked at.
+        gradient: of the loss there, of the batch if it is one.
+    """
     cosines = [
         jnp.dot(weights[at], gradient[at])
         / (jnp.linalg.norm(weights[at]) * jnp.linalg.norm(gradient[at]))
@@ -61,6 +67,10 @@ def consecutive(optimizer: OptimizerMap, before: State, now: State) -> Consecuti
     """The state after two others, and what is to be seen at the middle one, for one gradient.
 
     Compiled by itself, so that a run, its replicas and its iterates begin with the same program.
+
+    Args:
+        optimizer: the map F, whose gradient at `now` is taken.
+        before, now: states at t - 1 and t; that at t + 1 is F(now).
     """
     value, gradient, after = optimizer.evaluate(now)
     along = alignment(optimizer, now.weights, gradient)
@@ -73,7 +83,13 @@ class Discrete(Process):
     def first(
         self, optimizer: OptimizerMap, weights: Float[Array, " parameter"], key: Array
     ) -> Consecutive:
-        """The carry at step 0, where the state before is taken as the initial one."""
+        """The carry at step 0, where the state before is taken as the initial one.
+
+        Args:
+            optimizer: the map that is iterated.
+            weights: where it begins.
+            key: not used, since nothing is drawn; other runs draw their first batch by it.
+        """
         del key
         start = optimizer.initial(weights)
         return consecutive(optimizer, start, start)

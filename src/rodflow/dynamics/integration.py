@@ -45,6 +45,15 @@ def integrate(
         batch_size: samples in a batch, for a flow of minibatch training that is given by its name.
         progress: called after every chunk with step and loss.
         keep, checkpoint: see `rodflow.dynamics.process.record`.
+
+    Returns:
+        What was observed at every step from `start` to `stop`, cut where the loss ceases to be finite, and the
+        snapshots.
+
+    Raises:
+        CatalogueError: there is no flow of this name.
+        OptimizerError: the flow is not written for this optimizer.
+        CheckpointError: the checkpoint cannot be written.
     """
     process = _process(flow, batch_size) if isinstance(flow, str) else flow
     carry = eqx.filter_jit(process.begin)(optimizer, *states)

@@ -44,7 +44,12 @@ class Iterates(Process):
         return self.beside(optimizer, Discrete().begin(optimizer, before, now, after))
 
     def beside(self, optimizer: OptimizerMap, run: Consecutive) -> Both:
-        """The carry where the discrete run has got to."""
+        """The carry where the discrete run has got to.
+
+        Args:
+            optimizer: the map that both follow.
+            run: the discrete run, whose three states make the rod; its middle one is the rod's end Z + X.
+        """
         # The rod through three states has the end +X at the middle one.
         rod = self.flow.begin(optimizer, run.before, run.now, run.after)
         return Both(rod, run, jnp.ones([], run.now.weights.dtype))

@@ -45,13 +45,21 @@ class Minibatch(Process):
     def first(
         self, optimizer: OptimizerMap, weights: Float[Array, " parameter"], key: Array
     ) -> Shuffled:
-        """The carry at step 0, from the step on the first batch."""
-        epoch, chosen = batches.draw(batches.unshuffled(optimizer.loss), self.size, key)
+        """The carry at step 0, from the step on the first batch.
+
+        Args:
+            optimizer: the map on all samples.
+            weights: where it begins.
+            key: of the order of the first epoch.
+        """
+        epoch, chosen = batches.draw(
+            batches.before_first(optimizer.loss, self.size), self.size, key
+        )
         return Shuffled(Discrete().first(batches.on_batch(optimizer, chosen), weights, key), epoch)
 
     def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> Shuffled:
         run = Discrete().begin(optimizer, before, now, after)
-        return Shuffled(run, batches.unshuffled(optimizer.loss))
+        return Shuffled(run, batches.before_first(optimizer.loss, self.size))
 
     def advance(
         self, optimizer: OptimizerMap, carry: Shuffled, key: Array

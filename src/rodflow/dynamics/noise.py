@@ -20,12 +20,23 @@ def own_key(key: Array) -> Array:
 
 
 def relative(noise: Float[Array, " parameter"], gradient: Float[Array, " parameter"]) -> Array:
-    """The norm of the noise over that of the full gradient."""
+    """The norm of the noise over that of the full gradient.
+
+    Args:
+        noise: the gradient of a batch less that of all samples.
+        gradient: that of all samples, at the same weights.
+    """
     return jnp.linalg.norm(noise) / jnp.linalg.norm(gradient)
 
 
 def turned_negative(optimizer: OptimizerMap, before: State, *after: State) -> Float[Array, ""]:
-    """How many entries of the auxiliary leaves were not negative before and are so in one of the states after."""
+    """How many entries of the auxiliary leaves were not negative before and are so after, counted in each state after.
+
+    Args:
+        optimizer: the map, which knows which leaves are auxiliary.
+        before: the state before a step.
+        after: one state after it or several, such as those of two copies.
+    """
 
     def leaves(state: State) -> list[Array]:
         every = zip(jax.tree.leaves(state), optimizer.oscillating, strict=True)
@@ -40,7 +51,13 @@ def turned_negative(optimizer: OptimizerMap, before: State, *after: State) -> Fl
 
 
 def remark(series: dict[str, np.ndarray], steps: np.ndarray) -> str:
-    """What a reader must know of the noise of a run, in words; usually nothing."""
+    """What a reader must know of the noise of a run, in words; usually nothing.
+
+    Args:
+        series: what the flow observed, of which `noise` (see `relative`) and `negative` (see `turned_negative`)
+            are read, [step].
+        steps: the steps of these values.
+    """
     words = []
     negative = np.flatnonzero(series["negative"])
     if negative.size:

@@ -36,24 +36,59 @@ class Process(eqx.Module):
 
     @abc.abstractmethod
     def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> PyTree:
-        """The carry at time t0 from the optimizer's states at t0 - 1, t0 and t0 + 1."""
+        """The carry at time t0 from three consecutive states of the optimizer.
+
+        Args:
+            optimizer: the map that is followed.
+            before, now, after: its states at t0 - 1, t0 and t0 + 1.
+
+        Raises:
+            OptimizerError: the process is not written for this optimizer.
+        """
 
     @abc.abstractmethod
     def advance(
         self, optimizer: OptimizerMap, carry: PyTree, key: Array
     ) -> tuple[PyTree, Observation]:
-        """The carry one unit of time later, and what was to be seen before; it has a `loss`."""
+        """The carry one unit of time, a step of the optimizer, later, and what was to be seen before.
+
+        Args:
+            optimizer: the map that is followed.
+            carry: where the process is.
+            key: of this step alone, for whatever is random in it.
+
+        Returns:
+            The carry, and the observation at the carry that was given; it has a `loss`.
+        """
 
     @abc.abstractmethod
     def snapshot(self, optimizer: OptimizerMap, carry: PyTree) -> Snapshot:
-        """What is kept at a snapshot; it has the flat `weights` and the optimizer's `memory`."""
+        """What is kept at a snapshot; it has the flat `weights` and the optimizer's `memory`.
+
+        Args:
+            optimizer: the map that is followed.
+            carry: where the process is.
+        """
 
     def adapt(self, optimizer: OptimizerMap, carry: PyTree) -> PyTree:
-        """The carry between two chunks, where its shapes may change: the same, unless a subclass has a reason."""
+        """The carry between two chunks, where its shapes may change: the same, unless a subclass has a reason.
+
+        Args:
+            optimizer: the map that is followed.
+            carry: where the process is after the chunk; its loss was finite up to there.
+        """
         return carry
 
     def remark(self, series: dict[str, np.ndarray], steps: np.ndarray) -> str:
-        """What a reader must know of a run, one line for its status; usually nothing."""
+        """What a reader must know of a run, one line for its status; usually nothing.
+
+        Args:
+            series: what was observed, name -> values, [step] or with further axes.
+            steps: the steps of these values.
+
+        Returns:
+            The line, without the word before the colon; empty if there is nothing to say.
+        """
         return ""
 
 
@@ -86,7 +121,12 @@ class Recording:
 
 
 def fold_in(key: Array, step: Array) -> Array:
-    """The key of a step, or of several keys that of each."""
+    """The key of a step, or of several keys that of each.
+
+    Args:
+        key: of a run, or an array of keys of any shape, one a run.
+        step: the number of the step, the same for all.
+    """
     fold = jax.random.fold_in
     for _ in key.shape:
         fold = jax.vmap(fold, in_axes=(0, None))
@@ -136,7 +176,13 @@ def _look(process: Process, optimizer: OptimizerMap, carry: PyTree) -> Snapshot:
 
 
 def grid(start: int, first: int, last: int, every: int) -> list[int]:
-    """The steps in [first, last] that lie a multiple of `every` from `start`."""
+    """The steps in [first, last] that lie a multiple of `every` from `start`.
+
+    Args:
+        start: a step of the grid, within the range or not.
+        first, last: the range, both included.
+        every: the distance between two steps of the grid.
+    """
     return list(range(start - (start - first) // every * every, last + 1, every))
 
 
@@ -169,7 +215,7 @@ def record(
         checkpoint: of this run and no other. If it was saved before, the run continues there, bit for bit.
 
     Returns:
-        The recording, cut at the first step whose loss is not finite.
+        The recording, cut at the first step whose loss is not finite; of runs side by side, that of none of them.
 
     Raises:
         CheckpointError: the checkpoint cannot be written.

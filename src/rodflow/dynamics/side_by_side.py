@@ -49,7 +49,13 @@ class SideBySide(Process):
 
     @eqx.filter_jit
     def first(self, optimizer: OptimizerMap, weights: Array, key: Array) -> PyTree:
-        """The carries at step 0; weights [run, parameter]."""
+        """The carries at step 0.
+
+        Args:
+            optimizer: the map with stacked hyperparameters, see `stacked`.
+            weights: where each run begins, [run, parameter].
+            key: one a run, as for the process, [run].
+        """
         return self._over(self.process.first, optimizer, weights, key)
 
     def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> PyTree:
@@ -84,7 +90,15 @@ def of_each(keep: Sequence[Keep]) -> Keep:
 
 
 def apart(recording: Recording, runs: int) -> list[Recording]:
-    """The recording of each run of a batch, cut where its own loss ceases to be finite."""
+    """The recording of each run of a batch, cut where its own loss ceases to be finite.
+
+    Args:
+        recording: of a `SideBySide`, its values with an axis [run] behind that of steps or snapshots.
+        runs: how many there are.
+
+    Returns:
+        One recording a run; each has an equal share of the times that all took together.
+    """
     return [_one(recording, run, runs) for run in range(runs)]
 
 

@@ -39,6 +39,10 @@ def at(optimizer: OptimizerMap, span: Span) -> Rod:
     """The rod where the time that has passed leads to.
 
     Increments that change linearly in time from f to f_end, and what is missing at the end along a smooth step.
+
+    Args:
+        optimizer: the map, which knows the auxiliary leaves: where these would not stay positive they move evenly.
+        span: the macro step, and how much of it has passed; at its end the answer is exactly its end.
     """
     count = jnp.maximum(span.length, 1).astype(span.losses.dtype)
     passed = span.passed.astype(count.dtype)
@@ -57,5 +61,10 @@ def at(optimizer: OptimizerMap, span: Span) -> Rod:
 
 
 def moved(rod: Rod, change: Rod) -> Rod:
-    """The rod changed by so much."""
+    """The rod changed by so much.
+
+    Args:
+        rod: where it is.
+        change: what is added, a rod too: to its centre and to its half-extent.
+    """
     return Rod(*jax.tree.map(jnp.add, rod, change))

@@ -45,6 +45,9 @@ def discrete(
         seed: of the batches.
         progress: called after every chunk.
         keep, checkpoint: see `rodflow.dynamics.process.record`.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be written.
     """
     return _train(
         _process(batch_size),
@@ -73,7 +76,23 @@ def discrete_side_by_side(
     keep: Sequence[Keep] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> list[Recording]:
-    """As `discrete`, of several runs that differ in numbers only: see `rodflow.dynamics.side_by_side`."""
+    """As `discrete`, of several runs that differ in numbers only: see `rodflow.dynamics.side_by_side`.
+
+    Args:
+        optimizers: the map of each run; they may differ in the hyperparameters of a `Tuned` transformation.
+        weights: where each run begins.
+        steps, snapshot_steps, hold, batch_size: as for `discrete`, the same for all.
+        seeds: of the batches, one a run.
+        progress: called after every chunk, with the mean of the losses.
+        keep: what of a snapshot is kept, one function a run, whose answers have the same shapes; None: everything.
+        checkpoint: of all runs together.
+
+    Returns:
+        One recording a run, in the same order.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be written.
+    """
     recording = _train(
         SideBySide(_process(batch_size)),
         stacked(optimizers),

@@ -12,7 +12,7 @@ import scipy
 
 from representatives import now
 from rodflow.config.catalogue import FLOWS
-from rodflow.dynamics.batches import draw, unshuffled
+from rodflow.dynamics.batches import BatchError, draw, unshuffled
 from rodflow.dynamics.flows.pair import Copies, Pair
 from rodflow.dynamics.integration import integrate
 from rodflow.dynamics.lifted import from_consecutive, lifted_map, oscillating
@@ -229,6 +229,24 @@ def test_noise_that_makes_a_second_moment_negative_is_named():
 def test_a_pair_that_diverges_says_where():
     wild = of("gd", tanh(), learning_rate=1e30)
     assert recorded(wild, 4, steps=24).status.startswith("diverged at step")
+
+
+@pytest.mark.parametrize("size", [None, 0, 11])
+@pytest.mark.parametrize("flow", ["pair", "kicked_rod"])
+def test_batches_that_the_data_do_not_have_are_refused_by_name(flow, size):
+    optimizer = of("gd", tanh())
+    states = (optimizer.initial(jnp.asarray(WEIGHTS)),) * 3
+    with pytest.raises(
+        BatchError, match=f"batch_size is {size}; it must be a whole number from 1 to 10"
+    ):
+        integrate(flow, optimizer, states, start=1, stop=2, every=1, batch_size=size)
+
+
+def test_a_loss_that_is_no_mean_over_samples_has_no_batches():
+    optimizer = of("gd", lambda weights: jnp.sum(weights**2))
+    states = (optimizer.initial(jnp.asarray(WEIGHTS)),) * 3
+    with pytest.raises(BatchError, match="has no batches; it must have `samples`"):
+        integrate("pair", optimizer, states, start=1, stop=2, every=1, batch_size=2)
 
 
 def test_epochs_draw_every_sample_once():

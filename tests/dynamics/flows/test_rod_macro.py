@@ -16,6 +16,7 @@ from rodflow.dynamics.flows.rod_unit_step import RodUnitStep
 from rodflow.dynamics.integration import integrate
 from rodflow.dynamics.lifted import Rod
 from rodflow.dynamics.process import Process
+from rodflow.optimizers.errors import OptimizerError
 from rodflow.optimizers.optimizer_map import optimizer_map
 from rodflow.optimizers.table import TABLE
 from rodflow.store.checkpoint import Checkpoint, Scratch
@@ -277,3 +278,11 @@ def test_the_program_is_compiled_once_for_all_lengths():
     for length in (2, 7, 30):
         step(optimizer, carry_of(process, optimizer, length, np.ones(2), np.ones(2)))
     assert len(traced) == 1
+
+
+@pytest.mark.parametrize("transformation", [optax.adam(0.01), optax.sgd(0.1, momentum=0.9)])
+def test_momentum_is_refused(transformation):
+    optimizer = optimizer_map(jnp.sum, transformation, jnp.ones(2))
+    state = optimizer.initial(jnp.ones(2))
+    with pytest.raises(OptimizerError, match="optimizers without momentum only"):
+        RodMacro().begin(optimizer, state, state, state)

@@ -131,7 +131,14 @@ class AdamContinuous(Process):
 
 
 def corrected(moment: Array, source: Array, time: Scalar, decay: Scalar) -> Array:
-    """The moment over 1 - e^{-t/tau}; its limit, the source, at t = 0 and for a decay of 0."""
+    """The moment over 1 - e^{-t/tau}; its limit, the source, at t = 0 and for a decay of 0.
+
+    Args:
+        moment: m or v, without bias correction.
+        source: what it is the average of, g or g^2.
+        time: t, in steps since training began.
+        decay: b, with tau = b / (1 - b) steps.
+    """
     fresh = (time <= 0) | (decay <= 0)
     weight = -jnp.expm1(-time * (1 - decay) / jnp.where(fresh, 1, decay))
     return jnp.where(fresh, source, moment / jnp.where(fresh, 1, weight))

@@ -29,12 +29,12 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PyTree
 
 from rodflow.config.declarations import CENTRE, GRADIENTS, PRODUCTS, Flow, of
-from rodflow.dynamics.lifted import from_consecutive
+from rodflow.dynamics.lifted import from_consecutive, refuse_momentum
 from rodflow.dynamics.process import Observation, Process, Snapshot
 from rodflow.linalg import complementarity
 from rodflow.linalg.eigensolver import dense_eigenpairs, largest_eigenpairs, random_guess
 from rodflow.optimizers.linear_response import one_step_back
-from rodflow.optimizers.optimizer_map import OptimizerError, OptimizerMap, State
+from rodflow.optimizers.optimizer_map import OptimizerMap, State
 
 FLOW = Flow(
     title="Central flow: the time average of the iterates.",
@@ -55,7 +55,12 @@ GUARDS = 2
 
 
 def guards(tracked: int, parameters: int) -> int:
-    """How many of the tracked directions are guards; where there is no other direction none is needed."""
+    """How many of the tracked directions are guards; where there is no other direction none is needed.
+
+    Args:
+        tracked: how many directions are tracked.
+        parameters: how many weights, and so directions, there are.
+    """
     return GUARDS if tracked < parameters else 0
 
 
@@ -94,6 +99,9 @@ class CentralFlow(Process):
             up the number is doubled between two snapshots.
         regularised: with the curvature term (1/2) grad^3 L : Sigma; without it the second moment alone keeps
             the sharpness at the threshold.
+
+    The status of a run says from which step on a direction crosses the threshold without taking part, or a
+    complementarity problem is not solved.
     """
 
     substeps: int = eqx.field(static=True, default=2)
@@ -104,7 +112,7 @@ class CentralFlow(Process):
     regularised: bool = eqx.field(static=True, default=True)
 
     def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> Central:
-        refuse(optimizer)
+        refuse_momentum(optimizer, "central flow")
         parameters = now.weights.size
         centre = from_consecutive(optimizer, before, now, after).centre
         guess = random_guess(jax.random.key(0), parameters, min(self.first, parameters))
@@ -129,7 +137,6 @@ class CentralFlow(Process):
         return {"weights": carry.state.weights, "memory": carry.state.memory}
 
     def adapt(self, optimizer: OptimizerMap, carry: Central) -> Central:
-        """More directions when those near the threshold leave none to spare."""
         parameters, tracked = carry.directions.shape
         wanted = min(2 * tracked, self.most, parameters)
         if int(carry.near) < tracked - guards(tracked, parameters) or wanted <= tracked:
@@ -139,7 +146,6 @@ class CentralFlow(Process):
         return carry._replace(directions=jnp.linalg.qr(directions)[0])
 
     def remark(self, series: dict[str, np.ndarray], steps: np.ndarray) -> str:
-        """A direction that crosses the threshold untracked and a problem that is not solved are worth a warning."""
         words = []
         for name, what in (
             ("untracked", "more directions at the threshold than tracked"),
@@ -276,7 +282,12 @@ class CentralFlow(Process):
 
 
 def symmetric(entries: Float[Array, " pair"], rows: int) -> Float[Array, "direction direction"]:
-    """The matrix with these entries, in the order of `rodflow.linalg.complementarity.pairs`."""
+    """The symmetric matrix with these entries.
+
+    Args:
+        entries: the upper triangle, in the order of `rodflow.linalg.complementarity.pairs`.
+        rows: of the matrix, one a tracked direction.
+    """
     first, second = complementarity.pairs(rows)
     full = jnp.zeros((rows, rows), entries.dtype)
     return full.at[first, second].set(entries).at[second, first].set(entries)
@@ -289,23 +300,14 @@ def variances(covariance: Float[Array, "direction direction"]) -> Observation:
     return {f"variance_{rank}": value for rank, value in enumerate(three, start=1)}
 
 
-def refuse(optimizer: OptimizerMap) -> None:
-    """An optimizer whose memory oscillates has no central flow.
-
-    Raises:
-        OptimizerError: says so.
-    """
-    if any(optimizer.oscillating[1:]):
-        raise OptimizerError(
-            "central flow: it is known for optimizers without momentum only "
-            "(gd, rmsprop_scalar, rmsprop); take a rod flow"
-        )
-
-
 def inverse_preconditioner(optimizer: OptimizerMap, state: State) -> Float[Array, " parameter"]:
     """P^{-1}: the step by gradient at the second moment of this state, one number a weight.
 
     Zero for a weight that has never seen a gradient, which will not move.
+
+    Args:
+        optimizer: the map, without momentum.
+        state: its auxiliary leaves are those that the step uses; its weights are not looked at.
     """
     memory = one_step_back(optimizer, state).memory
     still = jnp.zeros_like(state.weights)
@@ -318,7 +320,16 @@ def inverse_preconditioner(optimizer: OptimizerMap, state: State) -> Float[Array
 
 
 def memory_rate(optimizer: OptimizerMap, state: State, square: Array) -> PyTree:
-    """The memory's rate at a mean squared gradient, the step over the decay: ((1 - b2) / b2) (E g^2 - nu)."""
+    """The memory's rate at a mean squared gradient, the step over the decay: ((1 - b2) / b2) (E g^2 - nu).
+
+    Args:
+        optimizer: the map, without momentum.
+        state: its memory is nu.
+        square: E g^2, one number a weight, not negative.
+
+    Returns:
+        The change in a unit of time, of the structure of the memory.
+    """
     following = optimizer.update(state, jnp.sqrt(square)).memory
     return jax.tree.map(
         lambda new, old, j: (new - old) / j, following, state.memory, optimizer.decay(state)
@@ -326,7 +337,12 @@ def memory_rate(optimizer: OptimizerMap, state: State, square: Array) -> PyTree:
 
 
 def memory_change(optimizer: OptimizerMap, state: State, square: Array) -> PyTree:
-    """How `memory_rate`, which is affine in the mean squared gradient, changes with it."""
+    """How `memory_rate`, which is affine in the mean squared gradient, changes with it.
+
+    Args:
+        optimizer, state: as for `memory_rate`.
+        square: the change of E g^2, one number a weight, of either sign.
+    """
     size = jnp.maximum(jnp.max(jnp.abs(square)), jnp.finfo(square.dtype).tiny)
     # A second moment is even in the gradient: two of them, for the positive and the negative part.
     parts = [jnp.maximum(sign * square / size, 0) for sign in (1, -1)]
@@ -340,7 +356,14 @@ def third_derivatives(
     vectors: Float[Array, "parameter k"],
     count: Int[Array, ""],
 ) -> Float[Array, "pair parameter"]:
-    """grad^3 L [v_i, v_j] of the first `count` pairs i <= j, forward over forward over reverse; zero for the rest."""
+    """grad^3 L [v_i, v_j] of the first `count` pairs i <= j, forward over forward over reverse; zero for the rest.
+
+    Args:
+        loss: L, of the flat weights.
+        weights: where.
+        vectors: the v_k, as columns.
+        count: how many pairs, in the order of `rodflow.linalg.complementarity.pairs`.
+    """
     first, second = (jnp.asarray(index) for index in complementarity.pairs(vectors.shape[1]))
 
     def along(direction: Array, function: Callable[[Array], Array]) -> Callable[[Array], Array]:

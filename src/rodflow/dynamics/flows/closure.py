@@ -89,6 +89,10 @@ def slope(optimizer: OptimizerMap, rod: Rod) -> Slope:
     """What the two ends of the rod say: two gradients.
 
     D+ and D- are used as they are, so that a short rod loses no digits, as the difference of F at its ends would.
+
+    Args:
+        optimizer: the map F.
+        rod: from zbar - delta to zbar + delta.
     """
 
     def half_step(state: State) -> tuple[Array, State]:
@@ -107,6 +111,10 @@ def slope_and_correction(optimizer: OptimizerMap, rod: Rod) -> tuple[Slope, Stat
     """The slope, and -(1/2) Df[f] of the centre: two gradients, two Hessian-vector products.
 
     Auxiliary leaves have the correction of the rod flow (`relaxation`), with f + Df[f] for the increment to come.
+
+    Args:
+        optimizer: the map F.
+        rod: from zbar - delta to zbar + delta.
     """
     here, linear = jax.linearize(
         lambda centre: slope(optimizer, Rod(centre, rod.extent)), rod.centre
@@ -121,7 +129,12 @@ def slope_and_correction(optimizer: OptimizerMap, rod: Rod) -> tuple[Slope, Stat
 
 
 def vector_field(optimizer: OptimizerMap, closure: Closure) -> tuple[State, PyTree]:
-    """The velocity d zbar / dt, and the rows of the source D+ (x) D+ + D- (x) D- of d Sigma / dt."""
+    """The velocity d zbar / dt, and the rows of the source D+ (x) D+ + D- (x) D- of d Sigma / dt.
+
+    Args:
+        optimizer: the map F.
+        closure: zbar and Sigma; of Sigma its leading row, delta, is used.
+    """
     here, correction = slope_and_correction(optimizer, closure.rod)
     return jax.tree.map(jnp.add, here.centre, correction), here.source
 
@@ -166,16 +179,16 @@ class CovarianceClosure(Process):
 
     so Sigma stays positive semidefinite, and its factor is carried by stacking rows and dropping the shortest. It keeps
     the closure's fixed points. On the centre the last stage leans less on the second, 3/8 instead of 1/2, which gives
-    the stability polynomial of `rod_flow.LongThirdStage` and, with the correction held through the step, the same
-    factors for all modes. A step costs six gradients and two Hessian-vector products.
+    the stability polynomial of `rodflow.dynamics.flows.rod.LongThirdStage` and, with the correction held through the
+    step, the same factors for all modes. A step costs six gradients and two Hessian-vector products.
 
     The time of zbar_t is t + 1/2. The midpoint (z_{t-1} + 2 z_t + z_{t+1}) / 4, with which flows are compared, is
     (zbar_{t-1} + zbar_t) / 2 and belongs to t; so what is called step t here is the closure at the time between
     zbar_{t-1} and zbar_t, and starts, to second order in time, with the mean of both and of both Sigma.
 
-    Rounding enters Sigma, as in `lifted.seed`, once a unit of time: noise n of the size of rounding as n (x) n, whose
-    mean is the covariance of a step's rounding. It seeds a rod where nothing drifts, and does not help one that
-    follows the drift: see above.
+    Rounding enters Sigma, as in `rodflow.dynamics.lifted.seed`, once a unit of time: noise n of the size of rounding as
+    n (x) n, whose mean is the covariance of a step's rounding. It seeds a rod where nothing drifts, and does not help
+    one that follows the drift: see above.
 
     Attributes:
         rank: of Sigma, at least 2.
@@ -196,11 +209,20 @@ class CovarianceClosure(Process):
         return Closure(centre, combine(self.rank, (1.0, rows), (1.0, nothing)))
 
     def unit(self, optimizer: OptimizerMap, closure: Closure) -> Closure:
-        """The closure one unit of time later."""
+        """The closure one unit of time, a step of the optimizer, later, without noise.
+
+        Args:
+            optimizer: the map F.
+            closure: zbar and Sigma.
+        """
         return self.unit_and_losses(optimizer, closure)[0]
 
     def unit_and_losses(self, optimizer: OptimizerMap, closure: Closure) -> tuple[Closure, Losses]:
-        """The same, and the losses at the ends at the start, which come with the first stage."""
+        """The same, and the losses at the ends at the start, which come with the first stage.
+
+        Args:
+            optimizer, closure: as for `unit`.
+        """
         seen = []
         for _ in range(self.substeps):
             closure, losses = self._substep(optimizer, closure, 1.0 / self.substeps)

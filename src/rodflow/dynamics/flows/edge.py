@@ -6,8 +6,8 @@
 
 The oscillation is one number along one direction: u turns towards the leading eigenvector of the Hessian H at w, and a
 grows while its sharpness is above 2/eta. An amplitude of zero stays zero, so it gets rounding-sized noise like a rod
-(`lifted.seed`). The paper leaves the pace of u open; here it is that of the power iteration that gradient descent does
-itself. Integrated adaptively by diffrax, with log a in place of a, which stays positive.
+(`rodflow.dynamics.lifted.seed`). The paper leaves the pace of u open; here it is that of the power iteration that
+gradient descent does itself. Integrated adaptively by diffrax, with log a in place of a, which stays positive.
 """
 
 from typing import NamedTuple
@@ -55,7 +55,12 @@ class Carry(NamedTuple):
 
 
 class EdgeFlow(Process):
-    """The flow, by an adaptive Runge-Kutta method of third order (Bogacki-Shampine), as the stable flow."""
+    """The flow, by an adaptive Runge-Kutta method of third order (Bogacki-Shampine), as the stable flow.
+
+    Attributes:
+        rtol, atol: tolerated error of a step in w, u and log a, relative to them and in their own units.
+        max_steps: a unit of time; a flow that needs more is given up as diverged.
+    """
 
     rtol: float = 1e-4
     atol: float = 1e-6

@@ -5,7 +5,7 @@
     a' = (eta u . H u - 1) a.
 
 Marion (2026, arXiv 2606.18080) says of his discretisation what a step costs; the formulas here are ours. They are Euler
-steps of `edge`, but for what is along u in the step of u: the length takes it away, to the order of the step. With the
+steps of the flow but for what is along u in the step of u: the length takes it away, to the order of the step. With the
 tangent alone, u + eta (H u - (u . H u) u), a direction of curvature l would come in once eta (u . H u - l) > 2, where
 1 - eta (u . H u - l) leaves the unit circle; with u + eta H u the leading one wins on either side of the threshold.
 
@@ -85,7 +85,13 @@ class EdgeUnitStep(Process):
 
 
 def step(optimizer: OptimizerMap, edge: Edge, length: float) -> tuple[Edge, Losses]:
-    """A step of this length in time, and the losses at the ends that it starts from."""
+    """A step of this length in time, and the losses at the ends that it starts from.
+
+    Args:
+        optimizer: gradient descent, as a map.
+        edge: w, u and a, where it starts.
+        length: in units of a step of gradient descent; the equations of the module are those of length 1.
+    """
     weights, unit = edge.state.weights, edge.direction
 
     def move(at: Array) -> tuple[Array, Array]:

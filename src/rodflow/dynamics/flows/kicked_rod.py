@@ -23,7 +23,13 @@ from rodflow.config.declarations import GRADIENTS, NOISE, ROD, Flow, without_mom
 from rodflow.dynamics import batches
 from rodflow.dynamics.batches import Epoch
 from rodflow.dynamics.flows.rod_unit_step import Bending, RodUnitStep
-from rodflow.dynamics.lifted import Rod, from_consecutive, merge_auxiliary, oscillating
+from rodflow.dynamics.lifted import (
+    Rod,
+    from_consecutive,
+    merge_auxiliary,
+    oscillating,
+    refuse_momentum,
+)
 from rodflow.dynamics.noise import own_key, relative, remark, turned_negative
 from rodflow.dynamics.process import Observation, Process, Snapshot
 from rodflow.optimizers.optimizer_map import OptimizerMap, State
@@ -34,6 +40,7 @@ FLOW = Flow(
     short="kicked rod",
     order=11,
     color="green",
+    marker="p",
     dashes=(0, (1, 1)),
     above=2.35,
     series={**ROD, **NOISE, **GRADIENTS},
@@ -53,6 +60,9 @@ class Kicked(NamedTuple):
 class KickedRod(Process):
     """The rod flow, kicked once a step.
 
+    The status of a run names the first step at which the noise makes a second moment negative, and says so where the
+    batches leave no noise.
+
     Attributes:
         size: samples in a batch.
     """
@@ -60,8 +70,9 @@ class KickedRod(Process):
     size: int = eqx.field(static=True)
 
     def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> Kicked:
+        refuse_momentum(optimizer, "kicked rod flow")
         rod = RodUnitStep().start(optimizer, from_consecutive(optimizer, before, now, after))
-        return Kicked(rod, batches.unshuffled(optimizer.loss))
+        return Kicked(rod, batches.before_first(optimizer.loss, self.size))
 
     def advance(
         self, optimizer: OptimizerMap, carry: Kicked, key: Array
@@ -87,12 +98,21 @@ class KickedRod(Process):
         return RodUnitStep().snapshot(optimizer, carry.rod)
 
     def remark(self, series: dict[str, np.ndarray], steps: np.ndarray) -> str:
-        """Whether the batches left any noise, and whether it made a second moment negative."""
         return remark(series, steps)
 
 
 def answer(optimizer: OptimizerMap, here: State, gradient: Array, noise: Array) -> Rod:
-    """What a step makes of noise: the even part of its answer as a centre, the odd part as a half-extent."""
+    """What a step makes of noise: the even part of its answer as a centre, the odd part as a half-extent.
+
+    Args:
+        optimizer: the map; F(Z, n) is its step that sees the gradient g(Z) + n.
+        here: the state Z.
+        gradient: g(Z), of all samples.
+        noise: xi, the gradient of a batch less g(Z).
+
+    Returns:
+        (F(Z, +xi) + F(Z, -xi)) / 2 - F(Z, 0) and (F(Z, +xi) - F(Z, -xi)) / 2.
+    """
     still = optimizer.update(here, gradient)
     up, down = (optimizer.update(here, gradient + sign * noise) for sign in (1, -1))
     even: PyTree = jax.tree.map(lambda a, b, c: (a + b) / 2 - c, up, down, still)

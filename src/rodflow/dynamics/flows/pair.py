@@ -40,6 +40,7 @@ FLOW = Flow(
     short="pair",
     order=10,
     color="blue",
+    marker="h",
     dashes=(0, (3, 1)),
     above=2.4,
     series={
@@ -64,6 +65,9 @@ class Copies(NamedTuple):
 class Pair(Process):
     """The pair, on batches.
 
+    The status of a run names the first step at which the noise makes a second moment negative, and says so where the
+    batches leave no noise.
+
     Attributes:
         size: samples in a batch.
     """
@@ -72,7 +76,7 @@ class Pair(Process):
 
     def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> Copies:
         rod = from_consecutive(optimizer, before, now, after)
-        return Copies(*rod, batches.unshuffled(optimizer.loss))
+        return Copies(*rod, batches.before_first(optimizer.loss, self.size))
 
     def advance(
         self, optimizer: OptimizerMap, carry: Copies, key: Array
@@ -106,7 +110,6 @@ class Pair(Process):
         }
 
     def remark(self, series: dict[str, np.ndarray], steps: np.ndarray) -> str:
-        """Whether the batches left any noise, and whether it made a second moment negative."""
         return remark(series, steps)
 
 

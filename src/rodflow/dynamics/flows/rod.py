@@ -49,13 +49,23 @@ FLOW = Flow(
 
 
 def increment_and_losses(optimizer: OptimizerMap, rod: Rod) -> tuple[Rod, Losses]:
-    """The lifted increment f(Y) = Phi(Y) - Y, two gradients, and the losses at the ends, which come with them."""
+    """The lifted increment f(Y) = Phi(Y) - Y, two gradients, and the losses at the ends, which come with them.
+
+    Args:
+        optimizer: the map F.
+        rod: Y = (Z, X).
+    """
     image, losses = stable_lifted_map_and_losses(optimizer, rod)
     return jax.tree.map(jnp.subtract, image, rod), losses
 
 
 def increment(optimizer: OptimizerMap, rod: Rod) -> Rod:
-    """The lifted increment alone."""
+    """The lifted increment f(Y) alone.
+
+    Args:
+        optimizer: the map F.
+        rod: Y = (Z, X).
+    """
     return increment_and_losses(optimizer, rod)[0]
 
 
@@ -68,7 +78,14 @@ class Bent(NamedTuple):
 
 
 def bent(optimizer: OptimizerMap, rod: Rod) -> Bent:
-    """The term c(Y) of backward error analysis, for auxiliary leaves `relaxation`, and what comes with it."""
+    """The term c(Y) of backward error analysis, for auxiliary leaves `relaxation`, and what comes with it.
+
+    Four gradients, two at the ends of Y and two at those of Phi(Y).
+
+    Args:
+        optimizer: the map F.
+        rod: Y = (Z, X).
+    """
 
     def lifted(y: Rod, _: None) -> tuple[Rod, tuple[Rod, Losses]]:
         f, losses = increment_and_losses(optimizer, y)
@@ -83,7 +100,12 @@ def bent(optimizer: OptimizerMap, rod: Rod) -> Bent:
 
 
 def vector_field(optimizer: OptimizerMap, rod: Rod) -> Rod:
-    """dY/dt of the rod flow."""
+    """dY/dt = f(Y) + c(Y) of the rod flow, a unit of time being a step of the optimizer; four gradients.
+
+    Args:
+        optimizer: the map F.
+        rod: Y = (Z, X).
+    """
     known = bent(optimizer, rod)
     return jax.tree.map(jnp.add, known.increment, known.correction)
 
@@ -165,15 +187,29 @@ class RodProcess(Process):
 
     @abc.abstractmethod
     def start(self, optimizer: OptimizerMap, rod: Rod) -> RodCarry:
-        """The carry of a rod that is somewhere for the first time."""
+        """The carry of a rod that is somewhere for the first time.
+
+        Args:
+            optimizer: the map that it follows.
+            rod: Y = (Z, X), where it begins.
+        """
 
     def unit(self, optimizer: OptimizerMap, carry: RodCarry) -> RodCarry:
-        """The carry one unit of time later."""
+        """The carry one unit of time, a step of the optimizer, later, without noise.
+
+        Args:
+            optimizer: the map that it follows.
+            carry: the rod and what else the integrator remembers.
+        """
         return self.unit_and_losses(optimizer, carry)[0]
 
     @abc.abstractmethod
     def unit_and_losses(self, optimizer: OptimizerMap, carry: RodCarry) -> tuple[RodCarry, Losses]:
-        """The same, and the losses at the ends before, which come with the gradients there."""
+        """The same, and the losses at the ends before, which come with the gradients there.
+
+        Args:
+            optimizer, carry: as for `unit`.
+        """
 
     def advance(
         self, optimizer: OptimizerMap, carry: RodCarry, key: Array
@@ -204,7 +240,7 @@ class RodProcess(Process):
 
 
 class RodFlow(RodProcess):
-    """The ODE, stepped with a diffrax solver in `substeps` equal steps a unit of time.
+    """The ODE, stepped with a diffrax solver in `substeps` equal steps a unit of time. Its carry is the rod alone.
 
     The correction c(Y) varies slowly and is of second order in the rates already; it is evaluated once a substep
     and held, at an error of the order that the ODE neglects. f(Y) at the start of a substep comes with it and is the
@@ -220,7 +256,6 @@ class RodFlow(RodProcess):
         return 8 * self.substeps
 
     def start(self, optimizer: OptimizerMap, rod: Rod) -> Rod:
-        """The rod alone."""
         return rod
 
     def unit_and_losses(self, optimizer: OptimizerMap, rod: Rod) -> tuple[Rod, Losses]:

@@ -36,6 +36,7 @@ from rodflow.dynamics.lifted import (
     from_consecutive,
     lifted_increment_and_losses,
     merge_auxiliary,
+    refuse_momentum,
     rounding,
 )
 from rodflow.dynamics.process import Observation, Process, Snapshot
@@ -110,7 +111,8 @@ class RodMacro(Process):
     """The flow.
 
     Attributes:
-        tolerance: the error of a step over the distance moved in it, before it is taken back.
+        tolerance: the error of a step, before it is taken back, over the root of the sum of squares of the distance
+            that the centre moves in it and the rod's length.
         growth: by how much the logarithm of an open rod's length may grow in a step.
         closed_growth: the same of a closed rod, which does not act on the centre.
         longest: the longest step.
@@ -122,6 +124,7 @@ class RodMacro(Process):
     longest: float = 200.0
 
     def begin(self, optimizer: OptimizerMap, before: State, now: State, after: State) -> Carry:
+        refuse_momentum(optimizer, "rod flow in macro steps")
         rod = from_consecutive(optimizer, before, now, after)
         still = jax.tree.map(jnp.zeros_like, rod)
         dtype = rod.centre.weights.dtype

@@ -53,12 +53,11 @@ class Bending(NamedTuple):
 
 
 class RodUnitStep(RodProcess):
-    """The rod flow by the integrator above."""
+    """The rod flow by the integrator above. A rod that it starts from has not bent yet."""
 
     gradients = 4
 
     def start(self, optimizer: OptimizerMap, rod: Rod) -> Bending:
-        """A rod that has not bent yet."""
         return Bending(*rod, jax.tree.map(lambda leaf: jnp.full_like(leaf, jnp.nan), rod))
 
     def unit_and_losses(self, optimizer: OptimizerMap, carry: Bending) -> tuple[Bending, Losses]:

@@ -43,6 +43,10 @@ class StableFlow(Process):
 
     Where curvature grows without bound the flow is stiff, and the step size follows it; a flow that needs more than
     `max_steps` steps for a unit of time is given up as diverged.
+
+    Attributes:
+        rtol, atol: tolerated error of a step, relative to the state and in its own units.
+        max_steps: a unit of time.
     """
 
     rtol: float = 1e-4
@@ -82,6 +86,11 @@ def while_finite(
     """A unit of time and its stages, or the same carry and none where the loss is lost.
 
     An adaptive integrator that cannot go on would try ever smaller steps.
+
+    Args:
+        loss: at the carry.
+        unit: from the carry to the one a unit of time later, and how many stages that took.
+        carry: where the flow is; its `dt` gives the dtype of the count.
     """
     return jax.lax.cond(jnp.isfinite(loss), unit, lambda c: (c, jnp.zeros([], c.dt.dtype)), carry)
 

@@ -57,7 +57,12 @@ class Quadratic(eqx.Module):
 
 
 def expanded(loss: Loss, origin: Float[Array, " parameter"]) -> Expansion:
-    """The loss and its gradient at an origin."""
+    """The loss and its gradient at an origin.
+
+    Args:
+        loss: of the flat weights.
+        origin: the weights about which the loss is expanded.
+    """
     return Expansion(origin, *jax.value_and_grad(loss)(origin))
 
 
