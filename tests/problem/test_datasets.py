@@ -17,6 +17,7 @@ import pytest
 import sklearn.datasets
 import xarray as xr
 
+from rodflow.config.paths import PathError
 from rodflow.problem import labelled
 from rodflow.problem.datasets import cifar10 as archive_of
 from rodflow.problem.labelled import DatasetError
@@ -264,9 +265,11 @@ def test_a_tilde_stands_for_the_home_folder(named, tmp_path, monkeypatch):
     xr.testing.assert_identical(cifar10(path, archive=archive), cifar10(path))
 
 
-def test_the_home_folder_of_nobody_is_an_absent_archive():
-    text = refusal({"name": "cifar10", "archive": "~nobody-of-this-name/c.tar.gz"})
-    assert text.startswith("archive ~nobody-of-this-name/c.tar.gz cannot be read (No such file")
+def test_the_home_folder_of_nobody_is_refused():
+    with pytest.raises(PathError) as refused:
+        labelled.load({"name": "cifar10", "archive": "~nobody-of-this-name/c.tar.gz"})
+    text = str(refused.value)
+    assert text.startswith("dataset.archive is ~nobody-of-this-name/c.tar.gz; the home folder")
 
 
 def test_nothing_is_written_beside_a_local_archive(tmp_path):

@@ -1,5 +1,7 @@
 """A problem of one's own: any loss of any tree, models of three libraries, and errors that speak of them."""
 
+from pathlib import Path
+
 import equinox as eqx
 import flax.linen as linen
 import jax
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 from flax import nnx
 
+from rodflow.config.blame import TRACED
 from rodflow.problem.own import ProblemError, of_model, own
 
 INPUTS = np.random.default_rng(0).standard_normal((12, 3)).astype(np.float32)
@@ -108,3 +111,126 @@ def test_what_cannot_be_studied_is_said_in_the_users_words(make, words) -> None:
     with pytest.raises(ProblemError, match=words) as caught:
         make()
     assert "\n" not in str(caught.value)
+
+
+def raises(params):
+    raise ValueError("no such loss")
+
+
+def decides(params):
+    size = jnp.sum(params)
+    if size > 1:
+        return size
+    return size**2
+
+
+def counts(params):
+    return sum(params[k] for k in range(jnp.sum(params).astype(int)))
+
+
+def leaves(params):
+    return jnp.asarray(np.sum(np.asarray(params)))
+
+
+def picks(params):
+    return jnp.sum(params[params > 1])
+
+
+def rounds(params):
+    return params[0] * float(jnp.sum(params))
+
+
+KEPT = []
+
+
+def keeps(params):
+    KEPT.append(params)
+    return jnp.sum(KEPT[0] * params)
+
+
+def adds(params):
+    return jnp.sum(params + jnp.ones(3))
+
+
+def calls(params):
+    return jax.jit(lambda one: jnp.sum(jax.vmap(adds)(one[None])))(params)
+
+
+def loops(params):
+    return jax.lax.while_loop(lambda x: x < 9, lambda x: 2 * x, jnp.sum(params))
+
+
+LINES = {
+    raises: ("loss(params) fails", "ValueError: no such loss", 'raise ValueError("no such loss")'),
+    decides: ("loss(params) fails", TRACED["TracerBoolConversionError"], "if size > 1:"),
+    counts: (
+        "loss(params) fails",
+        TRACED["TracerIntegerConversionError"],
+        "return sum(params[k] for k in range(jnp.sum(params).astype(int)))",
+    ),
+    leaves: (
+        "loss(params) fails",
+        TRACED["TracerArrayConversionError"],
+        "return jnp.asarray(np.sum(np.asarray(params)))",
+    ),
+    picks: (
+        "loss(params) fails",
+        TRACED["NonConcreteBooleanIndexError"],
+        "return jnp.sum(params[params > 1])",
+    ),
+    rounds: (
+        "loss(params) fails",
+        TRACED["ConcretizationTypeError"],
+        "return params[0] * float(jnp.sum(params))",
+    ),
+    keeps: (
+        "loss(params) fails",
+        TRACED["UnexpectedTracerError"],
+        "return jnp.sum(KEPT[0] * params)",
+    ),
+    adds: (
+        "loss(params) fails",
+        "TypeError: add got incompatible shapes for broadcasting: (2,), (3,)",
+        "return jnp.sum(params + jnp.ones(3))",
+    ),
+    calls: (
+        "loss(params) fails",
+        "TypeError: add got incompatible shapes for broadcasting: (2,), (3,)",
+        "return jnp.sum(params + jnp.ones(3))",
+    ),
+    loops: (
+        "the gradient of loss(params) fails",
+        "ValueError: Reverse-mode differentiation does not work for lax.while_loop",
+        "return jax.lax.while_loop(lambda x: x < 9, lambda x: 2 * x, jnp.sum(params))",
+    ),
+}
+
+
+@pytest.mark.parametrize("loss", LINES, ids=lambda loss: loss.__name__)
+def test_an_error_in_a_loss_is_its_own_line_and_what_to_do(loss) -> None:
+    with pytest.raises(ProblemError) as caught:
+        own(loss, jnp.ones(2))
+    call, why, text = LINES[loss]
+    said = str(caught.value)
+    assert "\n" not in said and "site-packages" not in said
+    number = 1 + [line.strip() for line in Path(__file__).read_text().splitlines()].index(text)
+    assert said.startswith(f"{call}: ") and f"test_own.py:{number}: " in said
+    assert why in said and said.endswith(f"; in: {text}")
+
+
+def test_an_error_in_a_criterion_or_a_model_is_its_own_line() -> None:
+    def wrong(outputs, targets):
+        return jnp.mean(outputs - jnp.ones((5, 1)))
+
+    with pytest.raises(
+        ProblemError, match=r"^loss\(params, data\) fails: .*; in: return jnp.mean\("
+    ):
+        of_model(Linen(), (INPUTS, TARGETS), wrong)
+
+    class Wide(linen.Module):
+        @linen.compact
+        def __call__(self, x):
+            return linen.Dense(1)(x @ jnp.ones((5, 5)))
+
+    with pytest.raises(ProblemError, match=r"initialised .*; in: return linen.Dense\(1\)\(x @"):
+        of_model(Wide(), (INPUTS, TARGETS))

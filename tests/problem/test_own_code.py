@@ -10,7 +10,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 from representatives import now
-from rodflow.config.loading import place, said
+from rodflow.config.blame import line, said
 from rodflow.config.reference import OwnError, digest, file_digest
 from rodflow.errors import RodflowError
 from rodflow.problem import labelled, objective
@@ -90,6 +90,17 @@ def wrong(outputs, targets):
 
 def ragged():
     return np.zeros((3, 2)), np.zeros(4)
+
+
+def raises(outputs, targets):
+    raise ValueError("no such loss")
+
+
+def decides(outputs, targets):
+    size = jnp.mean(abs(outputs - targets))
+    if size > 1:
+        return size - 0.5
+    return size**2 / 2
 """
 
 
@@ -183,7 +194,9 @@ def test_a_model_that_is_no_map_of_parameters_is_refused(folder: Path, name: str
 BAD_CRITERIA = {
     "no_scalar": r"the criterion gives an array of shape \(20, 3\); it must be a scalar",
     "infinite": "the loss is .* at the start; begin where it is finite",
-    "wrong": r"problem.py:71: TypeError: .*\(20, 3\)",
+    "wrong": r"problem.py:71: TypeError: .*\(20, 3\).*; in: return jnp.mean\(outputs - targets\[:, :2\]\)$",
+    "raises": r"problem.py:79: ValueError: no such loss; in: raise ValueError\(\"no such loss\"\)$",
+    "decides": r"problem.py:84: TracerBoolConversionError: a traced value is neither .* for if; in: if size > 1:$",
 }
 
 
@@ -218,5 +231,5 @@ def test_an_error_of_others_has_no_line_of_ones_own(folder: Path) -> None:
     try:
         ravel_pytree(jnp.zeros(3))[1](jnp.zeros(4))
     except Exception as error:
-        assert place(error) is None
+        assert line(error) is None
         assert said(error, None).startswith("ValueError: ")

@@ -8,7 +8,7 @@ import xarray as xr
 
 from rodflow.optimizers.table import TABLE
 from rodflow.problem import labelled, objective
-from rodflow.stages.along_rod import along_rod
+from rodflow.stages.along_rod import along_rod, in_span
 from rodflow.stages.flow import flow_run
 from rodflow.stages.sharpness import sharpness
 from rodflow.stages.training import discrete_run
@@ -119,3 +119,35 @@ def test_a_closed_rod_has_no_curvature(dataset: xr.Dataset, run: xr.Dataset) -> 
 def test_a_run_on_minibatches_has_no_multiplier(dataset: xr.Dataset) -> None:
     found = discrete_run(dataset, SETTINGS | {"batch_size": 4})
     assert "multiplier" not in found
+
+
+def test_a_rod_lies_in_the_span_of_its_directions_by_the_part_it_has_there() -> None:
+    """In the coordinates P^{1/2} w: half of the squared rod in the first two eigenvectors, half in the third."""
+    scale = np.asarray([1, 4, 9, 16], np.float32)
+    unit = np.linalg.qr(np.random.default_rng(0).standard_normal((4, 4)))[0]
+    extent = (unit @ [1, 1, 2**0.5, 0] / np.sqrt(scale)).astype(np.float32)
+    data = xr.Dataset(
+        {
+            "weights": (("snapshot", "parameter"), np.ones((1, 4), np.float32)),
+            "half_extent": (("snapshot", "parameter"), extent[None]),
+            "second_moment": (("snapshot", "parameter"), scale[None] ** 2),
+        },
+        {"snapshot": [7]},
+    )
+    directions = (np.sqrt(scale)[:, None] * unit[:, :2])[None]
+    how = {"learning_rate": 0.5, "b2": 0.9, "eps": 0.0}
+    found = in_span(TABLE["rmsprop"], how, data, directions, np.asarray([[4.0, 2.0]]))
+    assert found["rod_in_span"].item() == pytest.approx(0.5, rel=1e-6)
+    assert found["span_reaches"].item() == pytest.approx(2 / (2 / 0.5), rel=1e-6)
+
+
+def test_a_rod_is_not_longer_in_the_leading_eigenvector_than_in_what_was_followed(
+    run: xr.Dataset, measured: xr.Dataset
+) -> None:
+    extent = run["half_extent"].astype(np.float64)
+    along = (extent * measured["eigenvector"]).sum("parameter") ** 2
+    alone = along / (extent**2).sum("parameter")
+    assert (alone <= measured["rod_in_span"] * (1 + 1e-5)).all()
+    assert (measured["rod_in_span"] <= 1 + 1e-5).all()
+    reached = measured["span_reaches"] * measured.attrs["threshold"]
+    assert (reached <= measured["eigenvalue"].isel(eigenvalue_rank=-1)).all()

@@ -8,7 +8,7 @@ import pytest
 from jax.flatten_util import ravel_pytree
 
 import rodflow
-from rodflow.stages.study import StudyError
+from rodflow.errors import RodflowError
 
 X = np.random.default_rng(0).standard_normal((12, 2)).astype(np.float32)
 START = {
@@ -98,7 +98,7 @@ def test_a_study_that_is_there_is_taken_up_and_another_one_is_not(study, folder)
         ({"start": 0}, "start is 0; it must be a whole number"),
         (
             {"flows": ["rod_macro"], "optimizer": optax.adam(0.01)},
-            "flows has 'rod_macro'; it takes many steps at once only where no momentum",
+            "rod flow in macro steps: it is known for optimizers without momentum only",
         ),
         ({"optimizer": 3}, "optimizer is int; give an optax transformation"),
         ({"name": "My run"}, "name is 'My run'; it must be lower-case"),
@@ -106,14 +106,48 @@ def test_a_study_that_is_there_is_taken_up_and_another_one_is_not(study, folder)
 )
 def test_what_cannot_be_done_is_said_at_once(changes, words) -> None:
     how = {"optimizer": optax.sgd(0.1), "steps": 24, **changes}
-    with pytest.raises(StudyError, match=words):
-        rodflow.study(loss, START, how.pop("optimizer"), data=X, **how)
+    told = {"progress": False, **how}
+    with pytest.raises(RodflowError, match=words):
+        rodflow.study(loss, START, told.pop("optimizer"), data=X, **told)
 
 
 def test_the_face_names_what_it_offers() -> None:
     assert all(getattr(rodflow, name) is not None for name in rodflow.__all__)
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = rodflow.nothing
+
+
+def test_the_rods_of_an_optimizer_without_a_threshold_have_a_curvature(tmp_path):
+    muon = optax.contrib.muon(0.02)
+    found = rodflow.study(
+        loss, START, muon, data=X, steps=12, start=4, flows=(), folder=tmp_path, progress=False
+    )
+    rods = found.along_rod.sel(process="discrete")
+    assert np.isfinite(rods["secant"]).all()
+    assert np.isfinite(rods["quotient"]).all()
+    assert np.isnan(rods["secant_over_threshold"]).all()
+
+
+def test_a_warm_up_from_a_rate_of_zero_begins_infinitely_far_from_its_threshold(tmp_path):
+    """At the first snapshot nothing moves, so the largest eigenvalue of G^{1/2} H G^{1/2} is 0."""
+    warm_up = optax.adam(optax.linear_schedule(0, 0.02, 8))
+    found = rodflow.study(
+        loss,
+        START,
+        warm_up,
+        data=X,
+        steps=12,
+        start=1,
+        every=1,
+        flows=("rod_unit_step",),
+        folder=tmp_path,
+        progress=False,
+    )
+    assert (found.sharpness.sel(snapshot=1) == 0).all()
+    assert (found.sharpness.isel(snapshot=slice(1, None)) > 0).all()
+    stored = found.run.sharpness("discrete")
+    assert np.isfinite(stored["error"]).all()
+    assert np.isfinite(stored["eigenvector"]).all()
 
 
 @pytest.mark.slow
@@ -145,7 +179,8 @@ def test_an_optimizer_that_turns_by_another_angle_is_studied_and_the_angle_is_sa
 
 def test_what_the_rod_sees_is_in_the_result_by_name(study):
     rods = study.along_rod
-    assert set(rods) == {"secant_over_threshold", "quotient_over_threshold", "multiplier"}
+    over_threshold = {"secant_over_threshold", "quotient_over_threshold"}
+    assert set(rods) == {"secant", "quotient", "multiplier"} | over_threshold
     assert np.isfinite(rods["multiplier"].sel(process="rod_unit_step").dropna("snapshot")).all()
     over = study.sharpness.sel(process="discrete")
     below = rods["quotient_over_threshold"].sel(process="discrete")

@@ -34,8 +34,9 @@ def tracking_error(flow: xr.Dataset, discrete: xr.Dataset) -> xr.DataArray:
 
 
 def geometric_mean(values: xr.DataArray, dim: str = "snapshot") -> xr.DataArray:
-    """Exp of the mean logarithm; NaN of nothing."""
-    logarithms = cast(xr.DataArray, np.log(values))
+    """Exp of the mean logarithm of the numbers that there are; NaN of nothing, and 0 where one is."""
+    with np.errstate(divide="ignore"):
+        logarithms = cast(xr.DataArray, np.log(values))
     return cast(xr.DataArray, np.exp(logarithms.mean(dim)))
 
 
@@ -228,7 +229,10 @@ def _iterate_error(iterates: xr.Dataset, discrete: xr.Dataset) -> xr.DataArray:
     predicted, actual = xr.align(
         iterates["weights"], discrete["iterate"], join="inner", exclude="parameter"
     )
-    rods = iterates["rod_length"].rename(step="snapshot").sel(snapshot=predicted["snapshot"])
+    rods = iterates["rod_length"].rename(step="snapshot")
+    rods = rods.reindex(
+        snapshot=predicted["snapshot"]
+    )  # a flow that diverges there has weights, and no rod
     error = _norm(predicted - actual) / rods
     return error.assign_attrs(
         long_name="iterate error ||Z + (-1)^t X_w - w_t|| / ||X_w||", units="1"
@@ -248,4 +252,6 @@ def _stack(series: Mapping[str, xr.DataArray], processes: list[str], what: str) 
 
 
 def _norm(values: xr.DataArray) -> xr.DataArray:
-    return cast(xr.DataArray, np.sqrt((values.astype(np.float64) ** 2).sum("parameter")))
+    """Of each row of weights. NaN where one is: xarray would leave it out, and lost weights would be at distance 0."""
+    squares = values.astype(np.float64) ** 2
+    return cast(xr.DataArray, np.sqrt(squares.sum("parameter", skipna=False)))

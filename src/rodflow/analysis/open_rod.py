@@ -25,7 +25,7 @@ def snapshots_open(length: xr.DataArray, snapshots: np.ndarray, since: int) -> n
     """
     kept = np.intersect1d(snapshots, length["step"])
     later = length.sel(step=slice(since, None))
-    if not later.size or np.isnan(opened := oscillation_onset(length, since)):
+    if np.isnan(opened := oscillation_onset(length, since)):
         return kept[:0]
     longest = float(later.max())
     kept = kept[kept >= opened]

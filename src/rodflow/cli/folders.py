@@ -14,6 +14,8 @@ import traceback
 from collections.abc import MutableMapping
 from pathlib import Path
 
+from rodflow.config.paths import PathError, placed
+
 
 def private(folder: Path) -> str:
     """Make a folder that only this user can write to, or say why it is none.
@@ -52,9 +54,21 @@ def keep_programs(environment: MutableMapping[str, str] = os.environ) -> tuple[s
     """
     if "JAX_COMPILATION_CACHE_DIR" in environment:
         return ()
+    try:
+        return _told(environment)
+    except PathError as error:
+        return (f"warning: {error}; compiled programs are not kept",)
+
+
+def _told(environment: MutableMapping[str, str]) -> tuple[str, ...]:
+    """See `keep_programs`.
+
+    Raises:
+        PathError: the folder is in a home folder that there is not.
+    """
     remedy = "name a private folder in RODFLOW_CACHE or XDG_CACHE_HOME"
     if given := environment.get("RODFLOW_CACHE"):
-        folder = Path(given).expanduser() / "jax"
+        folder = placed(given, key="RODFLOW_CACHE") / "jax"
         fault = private(folder.parent) or private(folder)
         if "cannot" in fault or "no folder" in fault:
             return (
@@ -87,4 +101,4 @@ def nested(error: Exception) -> str:
 
 
 def _cache(environment: MutableMapping[str, str]) -> Path:
-    return Path(environment.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"))
+    return placed(environment.get("XDG_CACHE_HOME") or "~/.cache", key="XDG_CACHE_HOME")

@@ -4,7 +4,6 @@ import hashlib
 import json
 from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 from rodflow.cli.environment import recorded
 from rodflow.config.uses import code
@@ -36,7 +35,7 @@ def key(stage: str, args: Namespace) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
-def _content(value: Any) -> Any:
+def _content(value: object) -> object:
     """A value as JSON; of a file, the digest of its content."""
     from rodflow.store.files import sha256
 

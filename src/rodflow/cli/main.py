@@ -11,7 +11,7 @@ from types import ModuleType
 from rodflow.cli import devices, folders, libraries, parents, warm
 from rodflow.cli.jobs import Job, Option
 from rodflow.cli.keys import key
-from rodflow.config import loading
+from rodflow.config import blame
 from rodflow.errors import RodflowError
 from rodflow.stages.progress import Clock
 
@@ -70,10 +70,10 @@ def run(words: Sequence[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except Exception as error:
-        where = loading.place(error)
+        where = blame.line(error)
         line = libraries.blamed(error) or folders.nested(error)
         if where is not None or isinstance(error, RodflowError):
-            line = loading.said(error, where)
+            line = blame.said(error, where)
         if not line:
             raise
         print(f"error: {line}", file=sys.stderr)

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from rodflow.cli import libraries
 from rodflow.cli.environment import EnvironmentRefused
@@ -19,8 +19,6 @@ from rodflow.config.experiment import Experiment, Run
 from rodflow.config.overrides import changed
 from rodflow.config.settings import load, resolve
 from rodflow.errors import RodflowError
-
-Resources = dict[str, Any]
 
 
 def prepare() -> None:
@@ -44,11 +42,15 @@ class Wildcards(Protocol):
     flow: str
 
 
+Resources = dict[str, int | Callable[[Wildcards, int], int]]
+"""By name a number, or how it follows from a job's wildcards and from which attempt it is."""
+
+
 class CallSettings(Protocol):
     """What Snakemake was called with."""
 
     configfiles: Sequence[Path]
-    config: dict[str, Any]
+    config: dict[str, object]
 
 
 class Rules:
@@ -60,7 +62,7 @@ class Rules:
         overrides: what the command line changes in it.
     """
 
-    def __init__(self, experiment: Experiment, config: Path, overrides: dict[str, Any]) -> None:
+    def __init__(self, experiment: Experiment, config: Path, overrides: dict[str, object]) -> None:
         self.experiment, self.config, self.overrides = experiment, config, overrides
         self.root = f"results/{experiment.name}"
         self._runs = {run.path: run for run in experiment.all_runs}
@@ -243,4 +245,5 @@ def resources(mem_mb: int, runtime: int, gpu: int | None = None) -> Resources:
     def memory(wildcards: Wildcards, attempt: int) -> int:
         return mem_mb * 2 ** (attempt - 1)
 
-    return {"mem_mb": memory, "runtime": runtime} | ({} if gpu is None else {"gpu": gpu})
+    needed: Resources = {"mem_mb": memory, "runtime": runtime}
+    return needed if gpu is None else needed | {"gpu": gpu}

@@ -6,6 +6,7 @@ from rodflow.config.catalogue import DATASETS, FLOWS, MODELS, OPTIMIZERS
 from rodflow.config.declarations import Optimizer, any_optimizer
 from rodflow.config.keys import Config, OptimizerSettings
 from rodflow.config.messages import Place, Problem, all_of, show, suggest
+from rodflow.config.paths import PathError, placed
 from rodflow.config.reference import OwnError, file_digest, is_own
 from rodflow.config.runs import Options, own_files, samples, trains
 
@@ -35,14 +36,20 @@ def conflicts(config: Config, options: Options) -> Iterator[Problem]:
 
 
 def unfit_files(config: Config) -> Iterator[Problem]:
-    """Files of one's own that are not there."""
+    """Files of one's own that are not there, and home folders of others that are not."""
     name = config.dataset.name
     for index, file in enumerate(own_files(config)):
         try:
             file_digest(config.written.folder, file)
-        except OwnError as error:
+        except (OwnError, PathError) as error:
             place: Place = ("files", index) if is_own(name) else (name,)
             yield ("dataset", *place), f"is {show(file)}; {error}"
+    for key in () if is_own(name) else DATASETS[name].places:
+        given = getattr(config.dataset, key)
+        try:
+            placed(given or "")
+        except PathError as error:
+            yield ("dataset", key), f"is {show(given)}; {error}"
 
 
 def missing_flows(

@@ -13,7 +13,19 @@ What a config may say, the names and colours in figures and the files of an expe
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal, Protocol, TypeVar, cast, get_args, get_origin
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    Literal,
+    Protocol,
+    TypedDict,
+    TypeVar,
+    Unpack,
+    cast,
+    get_args,
+    get_origin,
+)
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, WrapValidator
 from pydantic.fields import FieldInfo
@@ -28,6 +40,25 @@ Setting = tuple[Form, FieldInfo]
 """A value that a config gives: its type, and its limits, default and description as pydantic has them."""
 
 # Settings
+
+Number = TypeVar("Number", bound=float)
+
+
+class Bounds(TypedDict, Generic[Number], total=False):
+    """Limits of a number, as pydantic has them."""
+
+    gt: Number
+    ge: Number
+    lt: Number
+    le: Number
+
+
+class Limits(Bounds[float], total=False):
+    """Limits of any value, as pydantic has them."""
+
+    min_length: int
+    max_length: int
+    pattern: str
 
 
 def _whole(value: object) -> object:
@@ -52,7 +83,7 @@ UNIQUE = (BeforeValidator(_without_repetition), Field(json_schema_extra={"unique
 """What is asked of a list besides the types of its entries: none is given twice."""
 
 
-def number(description: str, default: float = ..., **limits: float) -> Setting:  # type: ignore[assignment]
+def number(description: str, default: float = ..., **limits: Unpack[Bounds[float]]) -> Setting:  # type: ignore[assignment]
     """A number. Without a default it must be given.
 
     Args:
@@ -63,7 +94,7 @@ def number(description: str, default: float = ..., **limits: float) -> Setting: 
     return float, _field(description, default, **limits)
 
 
-def whole(description: str, default: int | None = ..., **limits: int) -> Setting:  # type: ignore[assignment]
+def whole(description: str, default: int | None = ..., **limits: Unpack[Bounds[int]]) -> Setting:  # type: ignore[assignment]
     """A whole number; with a default of None a config may say null. The arguments are those of `number`."""
     kind: Form = Annotated[int, _field("", ..., **limits), WHOLE]
     return (kind if default is not None else kind | None), _field(description, default)
@@ -101,18 +132,18 @@ def width(description: str, default: int) -> Setting:
     return whole(description, default, ge=1, le=_LARGEST_WIDTH)
 
 
-def text(description: str, **limits: Any) -> Setting:
+def text(description: str, **limits: Unpack[Limits]) -> Setting:
     """A text, or null, which is the default; `limits` are pydantic's `pattern` and `min_length`."""
     kind: Form = Annotated[str, _field("", ..., **limits)]
     return kind | None, _field(description, None)
 
 
-def value(kind: Form, description: str, default: object = ..., **limits: Any) -> Setting:
+def value(kind: Form, description: str, default: object = ..., **limits: Unpack[Limits]) -> Setting:
     """A value of any type; without a default it must be given. `limits` are pydantic's."""
     return kind, _field(description, default, **limits)
 
 
-def _field(description: str, default: object, **limits: Any) -> FieldInfo:
+def _field(description: str, default: object, **limits: Unpack[Limits]) -> FieldInfo:
     """What pydantic has of a setting; its own function says Any."""
     return cast(FieldInfo, Field(default, description=description or None, **limits))
 
@@ -410,7 +441,13 @@ class Run(Protocol):
 
 
 AnyRun = TypeVar("AnyRun", bound=Run)
-Choice = Callable[[Sequence[AnyRun]], Sequence[AnyRun]]
+
+
+class Choice(Protocol):
+    """From runs of any kind to those that are chosen."""
+
+    def __call__(self, runs: Sequence[AnyRun], /) -> Sequence[AnyRun]:
+        """Some of them."""
 
 
 def every_run(runs: Sequence[AnyRun]) -> Sequence[AnyRun]:
@@ -423,17 +460,17 @@ def no_run(runs: Sequence[AnyRun]) -> Sequence[AnyRun]:
     return ()
 
 
-def with_flow(flow: str) -> Choice[AnyRun]:
+def with_flow(flow: str) -> Choice:
     """Those that are compared with this flow."""
     return lambda runs: [run for run in runs if flow in run.flows]
 
 
-def of_optimizers(*names: str) -> Choice[AnyRun]:
+def of_optimizers(*names: str) -> Choice:
     """Those of these optimizers."""
     return lambda runs: [run for run in runs if run.optimizer in names]
 
 
-def except_optimizers(*names: str) -> Choice[AnyRun]:
+def except_optimizers(*names: str) -> Choice:
     """Those of other optimizers than these."""
     return lambda runs: [run for run in runs if run.optimizer not in names]
 
@@ -476,7 +513,7 @@ class FigureEntry:
     per: Literal["experiment", "model", "sweep", "sweeps"]
     needs: tuple[str, ...]
     order: int
-    runs: Choice[Any] = every_run
+    runs: Choice = every_run
     caption: str = ""
 
     def captioned(self, part: str, shows: str = "") -> str:

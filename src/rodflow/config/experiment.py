@@ -5,11 +5,12 @@ Stages import this module, so that their results depend on its code. It therefor
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Settings = dict[str, Any]
+from rodflow.config import values
+
+Settings = dict[str, Any]  # Any as in `rodflow.config.values`
 """Plain JSON values by name."""
 
 
@@ -127,7 +128,7 @@ def canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def shared(settings: Mapping[str, Any]) -> Settings:
+def shared(settings: values.Settings) -> Settings:
     """What a run's settings have in common with those that one compiled program serves as well.
 
     All but the seed and those hyperparameters that are no whole numbers: `k` of k-Adam shapes the program, and code

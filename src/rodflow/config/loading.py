@@ -1,6 +1,6 @@
 """Running code of one's own: in the jobs that need it, never where a config is only checked.
 
-An error in it is one line with the file, the line and what it says: see `place`.
+An error in it is one line with the file, the line and what it says: see `rodflow.config.blame`.
 """
 
 import hashlib
@@ -11,16 +11,16 @@ from contextlib import contextmanager
 from functools import cache
 from inspect import signature
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType
 from typing import Any
 
+from rodflow.config import blame
+from rodflow.config.paths import placed
 from rodflow.config.reference import OwnError, digest, reference
 from rodflow.config.values import Settings
-from rodflow.errors import RodflowError
 
-_PACKAGE = Path(__file__).resolve().parents[1]
-_FOLDERS: set[Path] = set()
-"""Where code of one's own was loaded from, in this process."""
+Code = Callable[..., Any]
+"""A function or class of one's own. Any: what it gives is checked by who asks for it."""
 
 
 def call(
@@ -28,7 +28,7 @@ def call(
     place: Settings,
     arguments: Mapping[str, object],
     **given: object,
-) -> Any:
+) -> object:
     """What a function or class of one's own gives.
 
     Args:
@@ -48,7 +48,7 @@ def call(
         return own(**plain, **known)
 
 
-def function(text: str, place: Settings) -> Callable[..., Any]:
+def function(text: str, place: Settings) -> Code:
     """The function or class of one's own that a reference names.
 
     Raises:
@@ -58,12 +58,11 @@ def function(text: str, place: Settings) -> Callable[..., Any]:
     if what is None:
         raise OwnError(f"{text} is no FILE.py:NAME")
     folder = Path(place["folder"])
+    path = placed(what.file, folder)
     if (found := digest(folder, what.file)) != place["code"][what.file]:
-        raise OwnError(
-            f"{folder / what.file}: has changed since the settings were made from it; run again"
-        )
-    module = _module((folder / what.file).resolve(), found)
-    own: Callable[..., Any] = getattr(module, what.name)
+        raise OwnError(f"{path}: has changed since the settings were made from it; run again")
+    module = _module(path.resolve(), found)
+    own: Code = getattr(module, what.name)
     return own
 
 
@@ -80,7 +79,7 @@ def _module(path: Path, found: str) -> ModuleType:
         raise OwnError(f"{path}: cannot be loaded as a module")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    _FOLDERS.add(path.parent)
+    blame.know(path.parent)
     sys.path.insert(0, str(path.parent))  # as for a script; the files beside it come first
     try:
         with explained():
@@ -101,53 +100,6 @@ def explained() -> Iterator[None]:
     except OwnError:
         raise
     except Exception as error:
-        if (where := place(error)) is None:
+        if (where := blame.line(error)) is None:
             raise
-        raise OwnError(f"{where}: {words(error)}") from error
-
-
-def place(error: BaseException) -> str | None:
-    """The innermost line of code of one's own that an error passed through, as FILE:LINE; None where it did not."""
-    seen: BaseException | None = error
-    found = None
-    while seen is not None:
-        found = _line(seen.__traceback__) or found
-        if isinstance(seen, SyntaxError) and seen.filename and _of_ones_own(seen.filename):
-            found = f"{_short(seen.filename)}:{seen.lineno}"
-        seen = seen.__cause__ or seen.__context__
-    return found
-
-
-def _line(trace: TracebackType | None) -> str | None:
-    found = None
-    while trace is not None:
-        name = trace.tb_frame.f_code.co_filename
-        if _of_ones_own(name):
-            found = f"{_short(name)}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    return found
-
-
-def _of_ones_own(name: str) -> bool:
-    path = Path(name)
-    if "site-packages" in path.parts or _PACKAGE in path.parents:
-        return False
-    return any(folder in path.parents for folder in _FOLDERS)
-
-
-def _short(name: str) -> str:
-    path = Path(name)
-    here = Path.cwd()
-    return str(path.relative_to(here)) if here in path.parents else name
-
-
-def said(error: BaseException, where: str | None) -> str:
-    """What an error says in one line, and before that where in code of one's own it arose."""
-    text = str(error) if isinstance(error, RodflowError) else words(error)
-    return text if where is None or where in text else f"{where}: {text}"
-
-
-def words(error: BaseException) -> str:
-    """What an error says, in one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:400]}" if text else type(error).__name__
+        raise OwnError(blame.said(error, where)) from error

@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 from rodflow.config.declarations import DataSet, Form, Model, Optimizer, Setting, value, whole
 from rodflow.config.messages import suggest
+from rodflow.config.paths import placed
 from rodflow.config.reference import OwnError, Reference, digest, parsed, reference
 
 GIVEN: Mapping[str, tuple[str, ...]] = {
@@ -60,11 +61,12 @@ def source(folder: Path, text: object, family: str) -> Source:
 
     Raises:
         OwnError: there is no such file or name in it, or its arguments cannot be told; begins with "is".
+        PathError: the file is in a home folder that there is not.
     """
     what = reference(text)
     if what is None:
         raise OwnError("it must be FILE.py:NAME, a file beside the config and a name in it")
-    path = folder / what.file
+    path = placed(what.file, folder)
     tree = parsed(path)
     node = _named(tree, what)
     arguments = _arguments(node, tree)
@@ -104,7 +106,7 @@ def model(text: str, found: Source) -> Model:
 
 def data(text: str, found: Source) -> DataSet:
     """The declaration of data of one's own."""
-    files = value(list[str], "Files beside the config that it reads.", [])
+    files = value(list[str], "Files beside the config that it reads; ~ is the home folder.", [])
     own = {"files": files} if "files" in found.takes else {}
     settings = {**_python(text), **own, **found.settings, "samples": SAMPLES}
     return DataSet(
@@ -165,10 +167,11 @@ def _parameters(node: ast.FunctionDef) -> dict[str, Setting | None]:
 
 
 _TYPES: Mapping[str, Form] = {"float": float, "int": int, "str": str, "bool": bool}
+_ANYTHING: Form = Any  # what pydantic takes for a type that is not checked
 
 
 def _setting(name: str, annotation: ast.expr | None, default: ast.expr | None) -> Setting | None:
-    kind = _TYPES.get(ast.unparse(annotation), Any) if annotation is not None else Any
+    kind = _ANYTHING if annotation is None else _TYPES.get(ast.unparse(annotation), _ANYTHING)
     words = f"Argument of your code: {name}."
     if default is None:
         return value(kind, words)
@@ -177,8 +180,8 @@ def _setting(name: str, annotation: ast.expr | None, default: ast.expr | None) -
     except (ValueError, TypeError):
         return None
     found = list(found) if isinstance(found, tuple) else found
-    if kind is not Any and not isinstance(found, (int, float) if kind is float else kind):
-        kind = Any  # such as None for a number
+    if kind is not _ANYTHING and not isinstance(found, (int, float) if kind is float else kind):
+        kind = _ANYTHING  # such as None for a number
     return value(kind, words, found)
 
 

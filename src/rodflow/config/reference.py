@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rodflow.config.code import code_of
+from rodflow.config.paths import placed
 from rodflow.errors import RodflowError
 
 _FORM = re.compile(r"([^:\s]+\.py):([A-Za-z_]\w*)")
@@ -46,12 +47,13 @@ def digest(folder: Path, file: str) -> str:
 
     Raises:
         OwnError: a file cannot be read, or is no Python.
+        PathError: it is in a home folder that there is not.
     """
     waiting, found = [file], dict[str, str]()
     while waiting:
         here = waiting.pop()
         if here not in found:
-            path = folder / here
+            path = placed(here, folder)
             parsed(path)  # which says what is wrong with it
             found[here] = code_of(path.read_bytes())
             beside = Path(here).parent
@@ -70,15 +72,16 @@ def file_digest(folder: Path, file: str | Path) -> str:
 
     Raises:
         OwnError: it is not there, or cannot be read.
+        PathError: it is in a home folder that there is not.
     """
-    path = folder / file
+    path = placed(file, folder)
     try:
         if not path.is_dir():
             _demand_regular(path)
             with path.open("rb") as content:
                 return hashlib.file_digest(content, "sha256").hexdigest()
         inner = sorted(one for one in path.rglob("*") if one.is_file())
-        parts = [f"{one.relative_to(path).as_posix()} {file_digest(path, one)}" for one in inner]
+        parts = [f"{one.relative_to(path).as_posix()} {file_digest(Path(), one)}" for one in inner]
     except OSError as error:
         raise OwnError(f"{path}: {error.strerror}; give a path relative to the config") from error
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()

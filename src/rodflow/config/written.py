@@ -8,13 +8,17 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from rodflow.config import own
 from rodflow.config.catalogue import DATASETS, OPTIMIZERS
 from rodflow.config.declarations import DataSet, Model, Optimizer, Setting
 from rodflow.config.messages import FOLDER_NAME, FOLDER_PATTERN, Place, Problem, show
+from rodflow.config.paths import PathError
 from rodflow.config.reference import OwnError, is_own, reference
+from rodflow.config.values import Settings
+
+Declared = TypeVar("Declared", Model, DataSet)
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Written:
 NOTHING = Written()
 
 
-def found_in(config: object, folder: Path, rate: Setting) -> tuple[Any, Written, list[Problem]]:
+def found_in(config: object, folder: Path, rate: Setting) -> tuple[object, Written, list[Problem]]:
     """What is of one's own in a config, the config with the names that follow from it, and what is wrong.
 
     Args:
@@ -69,20 +73,29 @@ class _Finder:
 
     def __init__(self, folder: Path) -> None:
         self.problems: list[Problem] = []
-        self.found: dict[str, dict[str, Any]] = {"optimizers": {}, "models": {}, "datasets": {}}
+        self.own_optimizers: dict[str, Optimizer] = {}
+        self.own_models: dict[str, Model] = {}
+        self.own_datasets: dict[str, DataSet] = {}
         self.code: dict[str, str] = {}
         self.own_criterion: Mapping[str, Setting] | None = None
         self.folder = folder
 
     @property
     def written(self) -> Written:
-        return Written(self.folder, **self.found, criterion=self.own_criterion, code=self.code)
+        return Written(
+            self.folder,
+            self.own_optimizers,
+            self.own_models,
+            self.own_datasets,
+            self.own_criterion,
+            self.code,
+        )
 
     def dataset(self, given: object) -> object:
         if not isinstance(given, dict) or "name" in given:
             return self._beside(given, "name", ("dataset",))
         if "python" in given:
-            return self._named(given, "name", ("dataset",), "data", "datasets", own.data)
+            return self._named(given, "name", ("dataset",), "data", self.own_datasets, own.data)
         by_key = [name for name in given if name in DATASETS and name in DATASETS[name].settings]
         return {"name": by_key[0], **given} if by_key else given
 
@@ -95,7 +108,7 @@ class _Finder:
         place = ("models", name)
         if not isinstance(given, dict) or "python" not in given or "kind" in given:
             return self._beside(given, "kind", place)
-        return self._named(given, "kind", place, "model", "models", own.model)
+        return self._named(given, "kind", place, "model", self.own_models, own.model)
 
     def optimizers(self, given: object, rate: Setting) -> None:
         for name, one in given.items() if isinstance(given, dict) else ():
@@ -108,10 +121,10 @@ class _Finder:
                 source = self._source(one["python"], (*place, "python"), "optimizer")
                 if source is not None:
                     declared = own.optimizer(name, one["python"], source)
-                    self.found["optimizers"][name] = declared
+                    self.own_optimizers[name] = declared
             elif isinstance(one.get("learning_rate"), dict) and name in OPTIMIZERS:
                 if "learning_rate" in OPTIMIZERS[name].hyperparameters:
-                    self.found["optimizers"][name] = own.scheduled(OPTIMIZERS[name], rate)
+                    self.own_optimizers[name] = own.scheduled(OPTIMIZERS[name], rate)
 
     def criterion(self, given: object) -> None:
         if isinstance(given, dict) and "python" in given:
@@ -120,25 +133,25 @@ class _Finder:
 
     def _named(
         self,
-        given: dict[str, Any],
+        given: Settings,
         key: str,
         place: Place,
         family: str,
-        kind: str,
-        declare: Callable[[str, own.Source], Model | DataSet],
+        into: dict[str, Declared],
+        declare: Callable[[str, own.Source], Declared],
     ) -> object:
         """The settings with the name that follows from the code, which is declared."""
         text = given["python"]
         source = self._source(text, (*place, "python"), family)
         if source is None:
             return given
-        self.found[kind][text] = declare(text, source)
+        into[text] = declare(text, source)
         return {key: text, **given}
 
     def _source(self, text: object, place: Place, family: str) -> own.Source | None:
         try:
             found = own.source(self.folder, text, family)
-        except OwnError as error:
+        except (OwnError, PathError) as error:
             self.problems.append((place, f"is {show(text)}; {error}"))
             return None
         what = reference(text)

@@ -11,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from rodflow.config.loading import call
+from rodflow.config.paths import placed
 from rodflow.config.reference import OwnError, file_digest
 from rodflow.config.values import Settings
 
@@ -27,11 +28,12 @@ def of_arrays(
         attributes: of the data set.
 
     Returns:
-        Variables `input` and `target`. The attribute `classes` is one more than the largest target, where targets are
-        whole numbers from 0 on.
+        Variables `input` and `target`, float32 or int32. The attribute `classes` is one more than the largest target,
+        where targets are whole numbers from 0 on.
 
     Raises:
-        OwnError: they are no numbers, not finite, or not equally many.
+        OwnError: they are no numbers, not finite, whole numbers beyond 32 bits, not equally many, or fewer than
+            `samples`.
     """
     found = {"input": _numbers("inputs", inputs), "target": _numbers("targets", targets)}
     sizes = {name: values.shape[0] for name, values in found.items()}
@@ -87,9 +89,9 @@ def own_paths(own: Settings) -> list[Path]:
     for file, known in own.get("files", {}).items():
         if file_digest(folder, file) != known:
             raise OwnError(
-                f"{folder / file}: has changed since the settings were made from it; run again"
+                f"{placed(file, folder)}: has changed since the settings were made from it; run again"
             )
-    return [folder / file for file in own.get("files", {})]
+    return [placed(file, folder) for file in own.get("files", {})]
 
 
 def _numbers(name: str, values: object) -> np.ndarray:

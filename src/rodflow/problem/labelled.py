@@ -42,18 +42,22 @@ def load(settings: Settings) -> xr.Dataset:
             side; CIFAR-10 is averaged over square blocks) and ``scaling`` (``standard``: mean 0 and
             variance 1; ``unit``: between 0 and 1); ``test`` (how many images are held out, see
             `with_test`; null for none). For ``cifar10`` also ``archive`` (path
-            of a local archive) and ``sha256`` (hash that the archive must have).
+            of a local archive) and ``sha256`` (hash that the archive must have). A data set that takes other
+            settings declares them in its module; for one of one's own see `rodflow.problem.arrays.own_data`.
 
     Returns:
         Variables ``image(sample, row, column, channel)`` float32, standardised: over all its
-        values for digits (some of whose pixels never change), by channel for CIFAR-10;
+        values for digits (some of whose pixels never change), by channel for other images;
         ``label(sample)`` int32; ``target(sample, class)`` float32, one-hot. Coordinates: ``class``,
         what the label means, and ``sample``, the image's place in the stored order. Attributes:
         source, licence, citation, the hash of the archive, what was selected, and the ``means``
-        and ``standard_deviations`` that standardise it, in units of the stored pixels.
+        and ``standard_deviations`` that standardise it, in units of the stored pixels. Of arrays, a
+        text or code of one's own: ``input`` and ``target``, see `rodflow.problem.arrays.of_arrays`.
 
     Raises:
         DatasetError: a setting, the archive or the download is not as it must be.
+        OwnError: code of one's own fails, a file has changed, or what they give is no data set.
+        PathError: a path is in a home folder that there is not.
     """
     options = dict(settings)
     if is_own(options.get("name")):
@@ -76,7 +80,18 @@ def select(
     samples: int | None,
     where: object,
 ) -> tuple[np.ndarray, np.ndarray, list[str]]:
-    """Indices of the chosen images, their labels from 0 on, and the names of the labels."""
+    """Indices of the chosen images, their labels from 0 on, and the names of the labels.
+
+    Args:
+        labels: of all images, places in `names`.
+        names: of all classes.
+        classes: those to keep, by name or by place, in the order in which they are numbered anew; None keeps all.
+        samples: how many images of these classes, the first ones in stored order; None: all.
+        where: what they are in, in words, for the error.
+
+    Raises:
+        DatasetError: a class is unknown or there twice, none is named, or there are not so many images.
+    """
     if classes is None:
         kept = list(range(len(names)))
     else:
@@ -109,7 +124,17 @@ def labelled(
     brightest: float,
     attributes: Mapping[str, object],
 ) -> xr.Dataset:
-    """The data set, standardised over all values or for each entry of the dimension `over`, or in [0, 1]."""
+    """The data set as `load` gives it, standardised over all values or for each entry of a dimension, or in [0, 1].
+
+    Args:
+        images, places: the chosen ones, in units of the stored pixels, and where they are in the stored order, from 0.
+        labels, names: places of their classes among the chosen ones, and what these are called.
+        over, attributes: name of that dimension, None for all values; attributes of the data set.
+        scaling, brightest: `standard`, mean 0 and variance 1, or `unit`, divided by the largest possible pixel.
+
+    Raises:
+        DatasetError: the scaling is another one, or the pixels to be standardised are equal.
+    """
     dimensions = ("sample", "row", "column", "channel")
     if scaling not in SCALINGS:
         raise DatasetError(f"scaling is {scaling!r}; it must be one of {', '.join(SCALINGS)}")
@@ -196,7 +221,11 @@ def with_test(
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file, in hexadecimal."""
+    """The SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        OSError: it cannot be read.
+    """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

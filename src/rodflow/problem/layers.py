@@ -154,6 +154,10 @@ def product(
     That derivative is d^T x, transposed, for the derivative d by the product. XLA would rather form x^T d, which its
     matrix product for CPUs does at less than a third of the speed where samples and features are many. It cannot
     exchange the two across a barrier. `make bench` measures what this gives.
+
+    Args:
+        x: inputs.
+        kernel: weights; what flax gives besides, axes and precision, is not used.
     """
     rows = jax.lax.optimization_barrier(kernel.T)
     return jax.lax.dot_general(x, rows, (((1,), (1,)), ((), ())))
@@ -179,7 +183,11 @@ def average_pool(
 
 
 def patches(images: Images, side: int) -> Float[Array, "pixel token sample"]:
-    """The squares of an image as vectors.
+    """The squares of an image as vectors, row after row; in each the channels of a pixel lie together.
+
+    Args:
+        images: samples first.
+        side: of a square, in pixels.
 
     Raises:
         ModelError: the side does not divide the image.

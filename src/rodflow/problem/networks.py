@@ -12,7 +12,6 @@ parameters and images.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import flax.linen as nn
 import jax
@@ -41,8 +40,8 @@ def build(settings: Settings, classes: int) -> nn.Module:
             whole number of patches.
     """
     options = {key: tuple(v) if isinstance(v, list) else v for key, v in settings.items()}
-    kind: Any = options.pop("kind", None)
-    if kind not in MODELS:
+    kind = options.pop("kind", None)
+    if not isinstance(kind, str) or kind not in MODELS:
         raise ModelError(f"kind is {kind!r}; it must be one of {', '.join(MODELS)}")
     known = MODELS[kind].settings
     for key, value in options.items():
@@ -82,6 +81,9 @@ def initialise(network: nn.Module, images: Images, seed: int) -> PyTree[Float[np
 
     Returns:
         The tree of parameters, float32.
+
+    Raises:
+        ModelError: the network does not fit the images, or a parameter has a name of unknown initial value.
     """
     key = jax.random.key(seed)
     shapes = jax.eval_shape(network.init, key, images)["params"]

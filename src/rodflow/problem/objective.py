@@ -43,14 +43,24 @@ class ObjectiveError(RodflowError, ValueError):
 
 
 def mse(logits: Float[Array, "sample class"], targets: Float[Array, "sample class"]) -> Array:
-    """Half the squared error: summed over classes, averaged over samples, a scalar."""
+    """Half the squared error: summed over classes, averaged over samples, a scalar.
+
+    Args:
+        logits: what the network answers.
+        targets: what it should answer.
+    """
     return 0.5 * jnp.mean(jnp.sum((logits - targets) ** 2, axis=-1))
 
 
 def cross_entropy(
     logits: Float[Array, "sample class"], targets: Float[Array, "sample class"]
 ) -> Array:
-    """Cross-entropy of the softmax of the logits, in nats, averaged over samples, a scalar."""
+    """Cross-entropy of the softmax of the logits, in nats, averaged over samples, a scalar.
+
+    Args:
+        logits: what the network answers.
+        targets: one-hot, or probabilities.
+    """
     return jnp.mean(optax.softmax_cross_entropy(logits, targets))
 
 
@@ -205,7 +215,8 @@ def of_run(dataset: xr.Dataset, settings: Settings) -> tuple[Objective, Float[Ar
         settings: of a `rodflow.config.experiment.Run`.
 
     Raises:
-        ObjectiveError, ModelError: see `build`.
+        ObjectiveError: the data set holds fewer images than the run asks for, or see `build`.
+        OwnError, ProblemError, ModelError: see `build`.
     """
     samples = settings["dataset"].get("samples")
     if samples is not None and samples > dataset.sizes["sample"]:

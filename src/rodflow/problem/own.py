@@ -7,7 +7,8 @@
 Inputs keep their dtype (tokens are integers), and targets any shape that the criterion takes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal, TypeAlias, cast
 
 import equinox as eqx
@@ -19,6 +20,7 @@ from flax import nnx
 from flax.errors import InvalidRngError
 from jaxtyping import Array, Float, PyTree
 
+from rodflow.config.blame import line, said
 from rodflow.errors import RodflowError
 
 Parameters: TypeAlias = PyTree[Float[Array, "..."]]
@@ -73,23 +75,36 @@ def own(
     parameters = _checked(parameters)
     problem = Problem(loss, None if data is None else jax.tree.map(jnp.asarray, data))
     call = "loss(params)" if data is None else "loss(params, data)"
-    try:
+    with _explained(f"{call} fails"):
         shape = jax.eval_shape(problem, parameters)
-    except ProblemError:
-        raise
-    except Exception as error:  # of a function that somebody else wrote
-        why = str(error).strip().split("\n")[0]
-        raise ProblemError(f"{call} fails: {type(error).__name__}: {why}") from error
     leaves = jax.tree.leaves(shape)
     if len(leaves) != 1 or leaves[0].shape != ():
         found = ", ".join(str(leaf.shape) for leaf in leaves) or "nothing"
         raise ProblemError(
             f"{call} gives an array of shape {found}; it must be a scalar: take its mean"
         )
-    start = float(problem(parameters))
+    with _explained(f"{call} fails"):
+        start = float(problem(parameters))
+    with _explained(f"the gradient of {call} fails"):  # as that of a while loop does
+        jax.eval_shape(jax.grad(problem), parameters)
     if not jnp.isfinite(start):
         raise ProblemError(f"{call} is {start} at the start; begin where it is finite")
     return problem, parameters
+
+
+@contextmanager
+def _explained(what: str) -> Iterator[None]:
+    """Errors of a function that somebody else wrote are one line that says what fails, where in it and why.
+
+    Raises:
+        ProblemError: one arose within.
+    """
+    try:
+        yield
+    except ProblemError:
+        raise
+    except Exception as error:
+        raise ProblemError(f"{what}: {said(error, line(error, anywhere=True))}") from error
 
 
 def of_model(
@@ -152,13 +167,8 @@ def function_of(model: object, inputs: Array, seed: int) -> tuple[Apply, Paramet
 
 
 def _linen(model: linen.Module, inputs: Array, seed: int) -> tuple[Apply, Parameters]:
-    try:
+    with _explained("the model cannot be initialised with the inputs"):
         variables = dict(model.init(jax.random.key(seed), inputs))
-    except Exception as error:
-        why = str(error).strip().split("\n")[0]
-        raise ProblemError(
-            f"the model cannot be initialised with the inputs: {type(error).__name__}: {why}"
-        ) from error
     parameters = variables.pop("params", {})
     if variables:
         raise ProblemError(

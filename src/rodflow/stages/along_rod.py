@@ -1,4 +1,4 @@
-"""The curvature that the rods of a trajectory see along themselves, beside the largest one that there is.
+"""What the rods of a trajectory see along themselves: a curvature, and how far they lie in the leading eigenvectors.
 
 It belongs to the sharpness stage, whose artifact holds it row by row: see `rodflow.dynamics.amplitude` for what is
 measured. A snapshot costs two gradients and one Hessian product.
@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from rodflow.dynamics.amplitude import is_closed, quotient, secant
 from rodflow.linalg.curvature import Loss
@@ -40,7 +40,7 @@ def along_rod(
     """
     if "half_extent" not in data:
         return xr.Dataset()
-    needed = data[[n for n in ("weights", "half_extent", "second_moment", "gain") if n in data]]
+    needed = _needed(data)
     found = np.full((len(MEASURES), data.sizes["snapshot"]), np.nan)
     for index in range(data.sizes["snapshot"]):
         here = needed.isel(snapshot=index).load()
@@ -61,3 +61,50 @@ def along_rod(
         for name, row in rows.items()
     }
     return xr.Dataset(values, {"snapshot": data["snapshot"]})
+
+
+def in_span(
+    optimizer: Entry,
+    hyperparameters: Mapping[str, float],
+    data: xr.Dataset,
+    directions: Float[np.ndarray, "snapshot parameter direction"],
+    values: Float[np.ndarray, "snapshot direction"],
+) -> xr.Dataset:
+    """Which part of each rod lies in the span of the leading eigenvectors, and how far down these reach, [snapshot].
+
+    The part is of the squared length in the coordinates P^{1/2} w, in which the eigenvectors u are orthogonal:
+    sum (u . P^{1/2} X)^2 / X . P X. A rod may lie in every direction that is at the edge. So the part says something
+    where the least of the values is well below the threshold, and none at the edge is left out.
+
+    Args:
+        optimizer, hyperparameters: as for `along_rod`.
+        data: a trajectory of rods.
+        directions: P^{1/2} u of the eigenvectors that were followed, more than are stored.
+        values: their eigenvalues.
+
+    Returns:
+        NaN where the rod is closed.
+    """
+    needed = _needed(data)
+    part = np.full(data.sizes["snapshot"], np.nan)
+    for index in range(data.sizes["snapshot"]):
+        here = needed.isel(snapshot=index).load()
+        centre, extent = (here[name].values for name in ("weights", "half_extent"))
+        if is_closed(jnp.asarray(centre), jnp.asarray(extent)):
+            continue
+        scale = preconditioner(optimizer, hyperparameters, here).astype(np.float64)
+        squared = np.sum(np.where(extent == 0, 0, scale) * extent.astype(np.float64) ** 2)
+        part[index] = np.sum((directions[index].T @ extent.astype(np.float64)) ** 2) / squared
+    least = np.min(values, axis=1) / optimizer.limit(**hyperparameters)
+    words = {
+        "rod_in_span": "part of the squared rod in the span of the eigenvectors that were followed",
+        "span_reaches": "least of their eigenvalues over the stability threshold",
+    }
+    rows = zip(words.items(), (part, least), strict=True)
+    variables = {name: ("snapshot", row, described(text)) for (name, text), row in rows}
+    return xr.Dataset(variables, {"snapshot": data["snapshot"]})
+
+
+def _needed(data: xr.Dataset) -> xr.Dataset:
+    names = ("weights", "half_extent", "second_moment", "gain")
+    return data[[name for name in names if name in data]]

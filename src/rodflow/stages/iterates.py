@@ -44,8 +44,8 @@ def iterates(
     Returns:
         By step from `restart` on: `iterate_error` ||Z + (-1)^t X_w - w_t|| / ||X_w||, `rod_length`, and `actual` and
         `predicted`, the positions v . P^{1/2} (w - w_restart) along the leading eigenvector v there; by
-        snapshot the predicted iterate, `weights`. No steps if the run never reaches its threshold, or is below it at
-        a `restart` that was given.
+        snapshot the predicted iterate, `weights`. No steps, and a status that says why, if the run never reaches its
+        threshold or diverges before its rod has opened, or is below it at a `restart` that was given.
     """
     ratio = sharpness["sharpness_over_threshold"]
     chosen = restart is not None
@@ -57,19 +57,13 @@ def iterates(
         "restart": float("nan") if restart is None else restart,
         "sharpness_over_threshold": there,
     }
-    around = run.replayable(discrete)
-    refusal = ""
-    if around is None:
-        refusal = not_started(discrete)
-    elif restart is None:
-        refusal = f"not started: threshold not reached ({float(ratio.max()):.2f} of it at most)"
-    elif np.isnan(there):
-        refusal = f"not started: no sharpness at step {restart}"
-    elif chosen and there < AT_THRESHOLD:
-        refusal = f"not started: below the threshold ({there:.2f} of it)"
-    if refusal or around is None or restart is None:
+    around, reached = run.replayable(discrete), None
+    refusal = not_started(discrete) if around is None else _refusal(ratio, restart, there, chosen)
+    if around is not None and restart is not None and not refusal:
+        reached = _at_restart(run, around, restart, progress, scratch)
+        refusal = "" if reached else f"not started: replay diverged before step {restart}"
+    if restart is None or reached is None:
         return _none(run.weights.size, attributes | {"status": refusal})
-    reached = _at_restart(run, around, restart, progress, scratch)
     here = discrete.sel(snapshot=restart)
     eigenvector = sharpness["eigenvector"].sel(snapshot=restart).values
     direction = jnp.asarray(run.preconditioner(here) ** 0.5 * eigenvector)
@@ -80,12 +74,36 @@ def iterates(
     return _labelled(recording, attributes | found)
 
 
+def _refusal(ratio: xr.DataArray, restart: int | None, there: float, chosen: bool) -> str:
+    """Why a flow of single iterates does not start, or "".
+
+    Args:
+        ratio: sharpness over threshold along the run, [snapshot].
+        restart: where it would start; None: nowhere.
+        there: the ratio there.
+        chosen: whether the config says where.
+    """
+    if not ratio.notnull().any():
+        return "not started: no sharpness over a threshold is known"
+    if restart is None and not (ratio >= 1).any():
+        return f"not started: threshold not reached ({float(ratio.max()):.2f} of it at most)"
+    if restart is None:
+        return (
+            "not started: no snapshot with a sharpness after the rod has opened and before the end"
+        )
+    if np.isnan(there):
+        return f"not started: no sharpness at step {restart}"
+    if chosen and there < AT_THRESHOLD:
+        return f"not started: below the threshold ({there:.2f} of it)"
+    return ""
+
+
 def _opened(run: Prepared, discrete: xr.Dataset, ratio: xr.DataArray) -> int | None:
     """The first snapshot with a sharpness at or after the oscillation's onset, short of the end; None without one."""
     found = onset(ratio, run.settings["start"])
     if np.isnan(found):
         return None
-    later = ratio["snapshot"].values
+    later = ratio.dropna("snapshot")["snapshot"].values
     opened = oscillation_onset(discrete["rod_length"], int(found))
     later = later[(later >= opened) & (later < run.settings["steps"])]
     return int(later[0]) if later.size else None
@@ -97,8 +115,8 @@ def _at_restart(
     restart: int,
     progress: Progress | None,
     scratch: Scratch | None,
-) -> Consecutive:
-    """The discrete run's states around the restart."""
+) -> Consecutive | None:
+    """The discrete run's states around the restart; None where it diverges before, as it may on another device."""
     start = run.settings["start"]
     recording = run_on(
         run.optimizer,
@@ -111,6 +129,8 @@ def _at_restart(
         checkpoint=Checkpoint(scratch, "to_restart"),
         hold=restart,
     )
+    if restart not in recording.held:
+        return None
     reached: Consecutive = jax.tree.map(jnp.asarray, recording.held[restart])
     return reached
 

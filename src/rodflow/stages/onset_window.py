@@ -28,7 +28,8 @@ def onset_window(
     Returns:
         `iterate` [step, parameter] and the `eigenvector` [parameter]: the leading eigenvector v of the preconditioned
         Hessian there as a direction of weights, P^{-1/2} v over its norm. The attribute `centre` is the onset of the
-        oscillation; if the threshold is never reached it is the middle of the run, and the attribute `onset` is NaN.
+        oscillation; if the threshold is never reached it is the middle of the run as far as it got, and the attribute
+        `onset` is NaN. Without steps where the discrete run did not get to the start.
     """
     around = run.replayable(discrete)
     start, steps = run.settings["start"], run.settings["steps"]
@@ -44,9 +45,7 @@ def onset_window(
         return _labelled(
             np.zeros(0, int), none, vector, attributes | {"status": not_started(discrete)}
         )
-    middle = (start + steps) // 2
-    if not np.isnan(found):
-        middle = int(oscillation_onset(discrete["rod_length"], int(found)))
+    middle = _centre(discrete, found, start)
     attributes["centre"] = middle
     first, last = max(start, middle - AROUND), min(steps, middle + AROUND)
     recording = run_on(
@@ -62,12 +61,26 @@ def onset_window(
     there = sharpness.sel(snapshot=middle, method="nearest")
     here = discrete.sel(snapshot=int(there["snapshot"]))
     direction = there["eigenvector"].values / np.sqrt(run.preconditioner(here))
+    length = np.linalg.norm(direction)
+    # A replay on another device may diverge before the window.
+    none = np.zeros((0, run.weights.size), np.float32)
     return _labelled(
         recording.snapshot_steps,
-        recording.snapshots["iterate"],
-        direction / np.linalg.norm(direction),
+        recording.snapshots.get("iterate", none),
+        direction / length if length > 0 else direction,
         attributes | {"status": recording.status},
     )
+
+
+def _centre(discrete: xr.Dataset, threshold: float, start: int) -> int:
+    """The onset of the oscillation after the step at which the threshold is reached, or the middle of what there is.
+
+    A run that diverges in the very step at which it reaches the threshold has no rod from there on: that step then.
+    """
+    if np.isnan(threshold):
+        return max(start, (start + int(discrete["step"][-1])) // 2)
+    opened = oscillation_onset(discrete["rod_length"], int(threshold))
+    return int(threshold if np.isnan(opened) else opened)
 
 
 def _labelled(

@@ -17,7 +17,7 @@ from rodflow.linalg.stated_error import Levels, stated_errors
 from rodflow.linalg.warm_start import Eigenvectors, start_vectors
 from rodflow.optimizers.table import Entry
 from rodflow.problem import objective
-from rodflow.stages.along_rod import along_rod
+from rodflow.stages.along_rod import along_rod, in_span
 from rodflow.stages.run import optimizer_of, preconditioner
 from rodflow.store.checkpoint import Checkpoint, let_go
 from rodflow.store.trajectory import described
@@ -41,7 +41,10 @@ class _Place(NamedTuple):
 
     @property
     def eigenvectors(self) -> Eigenvectors:
-        root = np.sqrt(self.preconditioner)[:, None]
+        moves = np.isfinite(
+            self.preconditioner
+        )  # one that does not is infinitely heavy, and in no direction
+        root = np.sqrt(np.where(moves, self.preconditioner, 0))[:, None]
         return Eigenvectors(self.weights, root * self.found.vectors, self.found.raw_vector[:, None])
 
     @property
@@ -58,6 +61,7 @@ class _Place(NamedTuple):
             "raw_sharpness": found.raw_value,
             "raw_residual": found.raw_residual,
             "missed_probability": found.missed,
+            "followed": found.followed,
             "hessian_products": found.products,
             **self.eigenvectors._asdict(),
         }
@@ -147,6 +151,9 @@ def along(
     words = {"long_name": "preconditioned sharpness over the stability threshold", "units": "1"}
     stored = stored.assign(sharpness_over_threshold=ratio.assign_attrs(words))
     rods = along_rod(loss, optimizer, hyperparameters, data)
+    if rods and data.sizes["snapshot"]:
+        directions = checkpoint.column("preconditioned"), checkpoint.column("followed")
+        rods = rods.merge(in_span(optimizer, hyperparameters, data, *directions))
     return stored.assign(rods.data_vars).assign_attrs(
         title=f"sharpness of {data.attrs['title']}",
         process=data.attrs["process"],

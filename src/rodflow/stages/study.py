@@ -29,6 +29,7 @@ from jaxtyping import Array
 from rodflow.analysis.comparison import compare
 from rodflow.config.catalogue import FIGURES, FLOWS
 from rodflow.config.code import digest
+from rodflow.config.paths import placed
 from rodflow.errors import RodflowError
 from rodflow.optimizers.on_tree import Layout
 from rodflow.optimizers.optimizer_map import OptimizerMap, optimizer_map
@@ -103,12 +104,21 @@ class Study:
 
     @property
     def along_rod(self) -> xr.Dataset:
-        """Secant and quotient along the rod over the threshold, and its multiplier, [process, snapshot].
+        """Secant and quotient along the rod, both over the threshold too, and its multiplier, [process, snapshot].
 
-        See `rodflow.dynamics.amplitude`. NaN where the rod is closed, or the process has none.
+        See `rodflow.dynamics.amplitude`. Secant and quotient are in the metric of the optimizer's preconditioner, that
+        of the weights where there is no threshold, as for Muon. NaN where the rod is closed, or the process has none;
+        and over the threshold, where there is no threshold.
         """
-        names = ["secant_over_threshold", "quotient_over_threshold", "multiplier"]
-        return self.comparison[names]
+        beside = self.comparison[["secant_over_threshold", "quotient_over_threshold", "multiplier"]]
+        processes = [p for p in self.run.processes if "secant" in self.run.eigenvalues(p)]
+        measured = [self.run.eigenvalues(p)[["secant", "quotient"]] for p in processes]
+        if not measured:
+            return beside
+        index = xr.Variable("process", processes)
+        return xr.merge(
+            [xr.concat(measured, index), beside], join="outer", combine_attrs="drop_conflicts"
+        )
 
     def trajectory(self, process: str = DISCRETE) -> xr.Dataset:
         """What a process did, step by step: see `rodflow.store.trajectory`."""
@@ -200,7 +210,6 @@ def study(
     else:
         loss, parameters = own(problem, parameters, data)  # type: ignore[arg-type]
     step = optimizer_map(loss, optimizer, parameters)
-    _check_momentum(flows, step)
     layout = Layout.of(parameters)
     settings = _settings(name, criterion, seed) | {
         "snapshots": {"every": every},
@@ -208,13 +217,14 @@ def study(
         "steps": steps,
     }
     weights = layout.ravel(parameters)
+    _check_flows(flows, step, weights)
     known, words = _known(step, weights, optimizer)
     # A threshold that is there includes the learning rate already.
     model = problem if parameters_given is None else None
     held_out = None if test is None else _held_out(loss, layout, test, model, seed)
     prepared = Prepared(settings, step, weights, known, {"learning_rate": 1.0}, name, held_out)
     temporary = tempfile.TemporaryDirectory(prefix="rodflow-") if folder is None else None
-    root = Path(temporary.name if temporary else folder or ".")
+    root = Path(temporary.name) if temporary else placed(folder or ".", key="folder")
     run = StoredRun(root / name / name / f"seed{seed}")
     _make(prepared, run, root, tuple(flows), Search(eigenvalues, tolerance), progress)
     paths = jax.tree_util.tree_leaves_with_path(parameters)
@@ -290,11 +300,11 @@ def _check_names(flows: Sequence[str], optimizer: optax.GradientTransformation, 
         raise StudyError(f"name is {name!r}; it must be lower-case letters, digits, _ and -")
 
 
-def _check_momentum(flows: Sequence[str], step: OptimizerMap) -> None:
-    """Other flows that do not exist for an optimizer say so themselves."""
-    if "rod_macro" in flows and any(step.oscillating[1:]):
-        why = f"it {FLOWS['rod_macro'].why}"
-        raise StudyError(f"flows has 'rod_macro'; {why}: leave it out, or take rod_unit_step")
+def _check_flows(flows: Sequence[str], step: OptimizerMap, weights: Array) -> None:
+    """Begin each flow without computing: one that does not exist for the optimizer says so before training."""
+    state = step.initial(weights)
+    for flow in flows:
+        jax.eval_shape(FLOWS.load(flow).process().begin, step, state, state, state)
 
 
 def _known(

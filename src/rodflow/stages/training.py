@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TypedDict
 
 import jax
 import numpy as np
@@ -25,6 +25,16 @@ of minibatches a batch shuffles at every step (benchmarks/side_by_side.py)."""
 
 class BatchError(RodflowError, ValueError):
     """Runs that cannot be trained together."""
+
+
+class _How(TypedDict):
+    """The arguments that runs of one batch share, whether they are side by side or not."""
+
+    steps: int
+    snapshot_steps: Sequence[int]
+    hold: Sequence[int]
+    batch_size: int | None
+    progress: Progress | None
 
 
 def discrete_run(
@@ -71,7 +81,7 @@ def train(
     if len({json.dumps(shared(run.settings), sort_keys=True) for run in runs}) > 1:
         raise BatchError("runs of one batch may differ in hyperparameters and seed only")
     first = runs[0].settings
-    how: dict[str, Any] = {
+    how: _How = {
         "steps": first["steps"],
         "snapshot_steps": grid(first["start"], 1, first["steps"], runs[0].every),
         "hold": [first["start"]],

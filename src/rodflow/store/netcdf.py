@@ -12,7 +12,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from types import EllipsisType
-from typing import Any
+from typing import TYPE_CHECKING
 
 LOCKING = "HDF5_USE_FILE_LOCKING"
 os.environ.setdefault(LOCKING, "FALSE")
@@ -21,9 +21,13 @@ import h5py  # noqa: E402
 import netCDF4  # noqa: E402
 import numpy as np  # noqa: E402
 import xarray as xr  # noqa: E402
+from typing_extensions import Buffer  # noqa: E402
 
 from rodflow.store.checkpoint import let_go  # noqa: E402
 from rodflow.store.files import StrPath  # noqa: E402
+
+if TYPE_CHECKING:
+    from xarray.backends.h5netcdf_ import H5NetCDFArrayWrapper
 
 Attribute = str | list[str] | np.ndarray
 """What NetCDF has attributes of: a text, several texts, or a vector of numbers."""
@@ -141,7 +145,7 @@ class _Patient(io.FileIO):
         super().__init__(path, "r+")
         self.error: OSError | None = None
 
-    def write(self, content: Any) -> int:
+    def write(self, content: Buffer) -> int:
         view = memoryview(content).cast("B")
         done = 0
         while done < len(view) and self.error is None:
@@ -168,7 +172,9 @@ class _ByBlocks(xr.backends.common.ArrayWriter):
         super().__init__()
         self.dataset, self.file = dataset, file
 
-    def add(self, source: Any, target: Any, region: Any = None) -> None:
+    def add(
+        self, source: np.ndarray, target: "H5NetCDFArrayWrapper", region: Place | None = None
+    ) -> None:
         if source.dtype.kind not in "iuf":
             return super().add(source, target, region)
         for place, block in blocks(self.dataset.variables[target.variable_name]):

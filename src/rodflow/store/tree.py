@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from rodflow.config.paths import placed
 from rodflow.errors import RodflowError
 from rodflow.store import artifact
 from rodflow.store.files import ArtifactError, listing, place_fault
@@ -52,6 +53,7 @@ def open_results(folder: str | Path) -> xr.DataTree:
         >>> with open_results("results/digits") as tree:  # doctest: +SKIP
         ...     final = tree["mlp/gd/seed0/rod"]["loss"].isel(step=-1)
     """
+    folder = placed(folder, key="folder")
     places = [place for place in listing(folder) if listed(place) and place.endswith(".nc")]
     if not places:
         raise ResultsError(

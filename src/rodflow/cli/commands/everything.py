@@ -21,6 +21,7 @@ from rodflow.cli import parents
 from rodflow.cli.commands import index
 from rodflow.config.catalogue import DATASETS, MODELS
 from rodflow.config.experiment import Experiment
+from rodflow.config.paths import placed
 from rodflow.config.plan import expected_files
 from rodflow.config.reference import is_own
 from rodflow.config.settings import ConfigError, load, resolve
@@ -172,8 +173,9 @@ def at_hand(experiment: Experiment) -> bool:
     dataset = experiment.dataset
     if is_own(dataset["name"]) or "archive" not in DATASETS[dataset["name"]].places:
         return True
+    key = "dataset.archive" if dataset.get("archive") else "RODFLOW_CIFAR10"
     given = dataset.get("archive") or os.environ.get("RODFLOW_CIFAR10")
-    return given is not None and Path(given).expanduser().is_file()
+    return placed(given, key=key).is_file() if given else False
 
 
 class Watch:

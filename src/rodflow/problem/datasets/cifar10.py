@@ -22,6 +22,7 @@ import xarray as xr
 from jaxtyping import Float, UInt8
 
 from rodflow.config.declarations import DataSet, choice, choices, test, text, whole
+from rodflow.config.paths import placed
 from rodflow.problem.labelled import DatasetError, labelled, one_line, select, sha256_of, with_test
 
 if TYPE_CHECKING:
@@ -66,7 +67,10 @@ DATASET = DataSet(
             "64 hexadecimal digits, the SHA-256 of the archive; null: that of a known one.",
             pattern="^[0-9a-fA-F]{64}$",
         ),
-        "archive": text("Path of the binary archive; null fetches the official one.", min_length=1),
+        "archive": text(
+            "Path of the binary archive; ~ is the home folder; null fetches the official one.",
+            min_length=1,
+        ),
     },
     per_class=5000,
     places=("archive",),
@@ -117,12 +121,7 @@ def load(
     """See `rodflow.problem.labelled.load`."""
     if size not in (32, 16, 8):
         raise DatasetError(f"size is {size!r}; CIFAR-10 comes at 32, 16 or 8")
-    given = archive or os.environ.get("RODFLOW_CIFAR10")
-    path = (
-        Path(os.path.expanduser(given))
-        if given
-        else fetch(sha256=sha256 or CIFAR10_ARCHIVES["official"])
-    )
+    path = at_hand(archive) or fetch(sha256=sha256 or CIFAR10_ARCHIVES["official"])
     digest = _accepted(path, sha256)
     planes, all_labels = read_cifar10(path)
     chosen, labels, kept = select(all_labels, CIFAR10_CLASSES, classes, samples, path)
@@ -157,6 +156,18 @@ def load(
     )
 
 
+def at_hand(archive: str | os.PathLike[str] | None) -> Path | None:
+    """Where a local archive is, that the settings or else ``RODFLOW_CIFAR10`` name; None: neither does.
+
+    Raises:
+        PathError: it is in a home folder that there is not.
+    """
+    if archive:
+        return placed(archive, key="dataset.archive")
+    given = os.environ.get("RODFLOW_CIFAR10")
+    return placed(given, key="RODFLOW_CIFAR10") if given else None
+
+
 def _averaged(
     planes: UInt8[np.ndarray, "sample channel row column"], size: int
 ) -> Float[np.ndarray, "sample row column channel"]:
@@ -184,11 +195,12 @@ def fetch(
     import pooch
     import requests
 
-    cache = cache or os.environ.get("RODFLOW_CACHE") or pooch.os_cache("rodflow")
+    given = os.environ.get("RODFLOW_CACHE")
+    kept = placed(given, key="RODFLOW_CACHE") if given else pooch.os_cache("rodflow")
     name = PurePosixPath(url).name
     local = "or name a local archive in dataset.archive or RODFLOW_CIFAR10"
     try:
-        return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=name, path=cache))
+        return Path(pooch.retrieve(url, f"sha256:{sha256}", fname=name, path=cache or kept))
     except (requests.RequestException, OSError) as error:
         why = one_line(error)
         raise DatasetError(f"{url} cannot be fetched ({why}); check the network {local}") from error
@@ -200,9 +212,13 @@ def fetch(
 def read_cifar10(
     path: Path, names: Sequence[str] = _BATCHES
 ) -> tuple[UInt8[np.ndarray, "sample channel row column"], UInt8[np.ndarray, " sample"]]:
-    """Pixels and labels of batches of a binary archive, in this order; without names of all training batches.
+    """Pixels and labels of batches of a binary archive, from 0 to 255 and from 0 to 9, batch after batch.
 
     Reference: https://www.cs.toronto.edu/~kriz/cifar.html, "Binary version".
+
+    Args:
+        path: of the gzipped tar archive.
+        names: file names of the batches, in the order that their images get; default: all training batches.
 
     Raises:
         DatasetError: not a gzipped tar archive, damaged, or larger than the official one; a member that is a link, has

@@ -18,7 +18,9 @@ DATASET = DataSet(
     label="images",
     order=11,
     settings={
-        "folder": value(str, "The folder, relative to the config.", min_length=1),
+        "folder": value(
+            str, "The folder, relative to the config; ~ is the home folder.", min_length=1
+        ),
         "size": whole("Side in pixels to which images are scaled.", 32, ge=1, le=1024),
         "colours": choice("Colour channels: 1 for grey, 3 for red, green and blue.", 3, 1, 3),
         "samples": whole("How many images, of each class in turn; null: all.", None, ge=1),

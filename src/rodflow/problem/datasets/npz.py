@@ -19,7 +19,9 @@ DATASET = DataSet(
     label="arrays",
     order=10,
     settings={
-        "npz": value(str, "The archive, relative to the config.", min_length=1),
+        "npz": value(
+            str, "The archive, relative to the config; ~ is the home folder.", min_length=1
+        ),
         "inputs": value(str, "Name of the inputs in it, one row a sample.", "x"),
         "targets": value(str, "Name of the targets in it, one row a sample.", "y"),
         "samples": whole("How many samples, the first ones; null: all.", None, ge=1),

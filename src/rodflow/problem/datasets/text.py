@@ -15,7 +15,9 @@ DATASET = DataSet(
     label="text",
     order=12,
     settings={
-        "text": value(str, "The file, UTF-8, relative to the config.", min_length=1),
+        "text": value(
+            str, "The file, UTF-8, relative to the config; ~ is the home folder.", min_length=1
+        ),
         "context": CONTEXT,
         "samples": whole("How many sequences, from the first on; null: all.", None, ge=1),
     },

@@ -1,7 +1,5 @@
 """The causal transformer, a small language model."""
 
-from typing import Any
-
 import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
@@ -32,10 +30,10 @@ class Transformer(nn.Module):
     """  # noqa: D205
 
     classes: int
-    width: int = 16
-    depth: int = 2
-    heads: int = 2
-    mlp_ratio: int = 2
+    width: int
+    depth: int
+    heads: int
+    mlp_ratio: int
 
     @nn.compact
     def __call__(self, tokens: Int[Array, "sample token"]) -> Float[Array, "sample token class"]:
@@ -55,13 +53,14 @@ class Transformer(nn.Module):
         return Dense(self.classes)(LayerNorm()(x)).transpose(2, 1, 0)
 
 
-def network(classes: int, **settings: Any) -> Transformer:
+def network(
+    classes: int, width: int = 16, depth: int = 2, heads: int = 2, mlp_ratio: int = 2
+) -> Transformer:
     """The flax module.
 
     Raises:
         ModelError: the heads do not divide the width.
     """
-    made = Transformer(classes=classes, **settings)
-    if made.width % made.heads:
-        raise ModelError(f"heads is {made.heads}; it must divide width, {made.width}")
-    return made
+    if width % heads:
+        raise ModelError(f"heads is {heads}; it must divide width, {width}")
+    return Transformer(classes, width, depth, heads, mlp_ratio)

@@ -1,7 +1,5 @@
 """The vision transformer."""
 
-from typing import Any
-
 import flax.linen as nn
 
 from rodflow.config.declarations import Model, divides, whole, width
@@ -31,11 +29,11 @@ class ViT(nn.Module):
     """  # noqa: D205
 
     classes: int
-    width: int = 16
-    depth: int = 2
-    heads: int = 2
-    patch: int = 4
-    mlp_ratio: int = 2
+    width: int
+    depth: int
+    heads: int
+    patch: int
+    mlp_ratio: int
 
     @nn.compact
     def __call__(self, images: Images) -> Logits:
@@ -51,13 +49,19 @@ class ViT(nn.Module):
         return Dense(self.classes)(LayerNorm()(tokens).mean(1)).T
 
 
-def network(classes: int, **settings: Any) -> ViT:
+def network(
+    classes: int,
+    width: int = 16,
+    depth: int = 2,
+    heads: int = 2,
+    patch: int = 4,
+    mlp_ratio: int = 2,
+) -> ViT:
     """The flax module.
 
     Raises:
         ModelError: the heads do not divide the width.
     """
-    made = ViT(classes=classes, **settings)
-    if made.width % made.heads:
-        raise ModelError(f"heads is {made.heads}; it must divide width, {made.width}")
-    return made
+    if width % heads:
+        raise ModelError(f"heads is {heads}; it must divide width, {width}")
+    return ViT(classes, width, depth, heads, patch, mlp_ratio)
