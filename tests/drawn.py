@@ -29,6 +29,20 @@ def words(drawing: Drawing) -> list[str]:
     return [word for word in [*texts, *labels, *keys] if word]
 
 
+def crowded(drawing: Drawing) -> list[tuple[str, str]]:
+    """Pairs of words in and above the panels of a figure that touch, once it is laid out."""
+    drawing.figure.draw_without_rendering()
+    titles = [axes.title for axes in drawing.figure.axes]
+    texts = [*titles, *(text for axes in drawing.figure.axes for text in axes.texts)]
+    boxes = [(one, one.get_window_extent()) for one in texts if one.get_text()]
+    return [
+        (one.get_text(), other.get_text())
+        for place, (one, box) in enumerate(boxes)
+        for other, there in boxes[:place]
+        if box.overlaps(there)
+    ]
+
+
 def lines(axes: Axes, label: str) -> Iterator[Line2D]:
     """The lines with this label."""
     return (line for line in axes.lines if line.get_label() == label)

@@ -194,6 +194,11 @@ def is_open(step: np.ndarray) -> np.ndarray:
     return (step >= 80) & (step <= 120)
 
 
+def always_open(process: str, data: xr.Dataset) -> xr.Dataset:
+    """A trajectory whose rod is long at every step, so that a run is at the edge from its onset to its end."""
+    return data.assign(rod_length=0 * data["loss"] + 0.1) if "rod_length" in data else data
+
+
 def iterates(*, status: str = "", last: int = STEPS, flip: int = 10**6) -> xr.Dataset:
     """Iterates that swing by 0.01, predicted within 3%; the phase is lost from step `flip` on."""
     steps = _steps(RESTART, last, status)
@@ -411,12 +416,13 @@ def _sharpness(
     eigenvalues = (limit * ratio).expand_dims(eigenvalue_rank=1, axis=-1)
     rods = (
         {}
-        if process == "stable"
+        if "half_extent" not in data
         else {
             f"{name}{over}": share * scale * ratio
             for name, share in (("secant", 0.97), ("quotient", 0.98))
             for over, scale in (("", limit), ("_over_threshold", 1.0))
         }
+        | {"rod_in_span": _along_eigenvector(data), "span_reaches": 0.5 * ratio}
     )
     found = xr.Dataset(
         rods
@@ -429,6 +435,15 @@ def _sharpness(
         {"snapshot": data["snapshot"]},
     )
     return found.assign_attrs(process=process, threshold=limit)
+
+
+def _along_eigenvector(data: xr.Dataset) -> xr.DataArray:
+    """Part of the squared rods along the eigenvector, in P^(1/2) w."""
+    rods = (
+        data["half_extent"] * data.get("second_moment", xr.ones_like(data["half_extent"])) ** 0.25
+    )
+    along = (rods * xr.DataArray(EIGENVECTOR, dims="parameter")).sum("parameter")
+    return along**2 / (rods**2).sum("parameter")
 
 
 def _with_floor(numbers: xr.Dataset, replicas: np.ndarray) -> xr.Dataset:
@@ -448,7 +463,8 @@ def _with_floor(numbers: xr.Dataset, replicas: np.ndarray) -> xr.Dataset:
 
 def _unmeasured(process: str, data: xr.Dataset) -> xr.Dataset:
     """Eigenvectors that the solver did not find."""
-    return data.assign(eigenvector=data["eigenvector"] * np.nan)
+    names = [name for name in ("eigenvector", "rod_in_span", "span_reaches") if name in data]
+    return data.assign({name: data[name] * np.nan for name in names})
 
 
 def _without_threshold(process: str, data: xr.Dataset) -> xr.Dataset:

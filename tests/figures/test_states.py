@@ -18,8 +18,8 @@ from synthetic_results import STATES, make_state
 NAMES = [name for name in FIGURES if not FIGURES[name].of_no_run]
 OPTIMIZERS = ("gd", "adam", "adamw")
 Runs = Callable[[str, str, str], StoredRun]
-FROM_FILES = ("rod_anatomy",)
-"""The figures that read a run's files a snapshot at a time. The others do with what is in memory."""
+FROM_FILES = ("rod_anatomy", "variances")
+"""The figures that read a run's files a snapshot at a time, or let go of weights, which one in memory has once."""
 
 
 @pytest.fixture(scope="module")

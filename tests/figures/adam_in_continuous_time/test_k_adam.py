@@ -7,18 +7,21 @@ import numpy as np
 import pytest
 
 from drawn import assert_drawn, lines, rows_of, words
+from rodflow.audit.claims.measures import equilibrium
 from rodflow.figures.adam_in_continuous_time import k_adam
 from rodflow.figures.core.style import Drawing
 from rodflow.store.results import StoredRun
-from synthetic_results import STEPS, make_run
+from synthetic_results import STEPS, always_open, make_run
 
 FLOWS = ("stable", "rod_unit_step")
 
 
 def write(root: Path, k: int, seed: int = 0, model: str = "mlp", **options: Any) -> StoredRun:
-    given: dict[str, Any] = {"flows": (), "replicas": None, "replays": {}} | options
+    given: dict[str, Any] = {"flows": (), "replicas": None, "replays": {}, "change": always_open}
     chosen = {"b1": 0.9, "b2": 0.99, "k": k}
-    return make_run(root / f"k={k}", "k_adam", model, seed, hyperparameters=chosen, **given)
+    return make_run(
+        root / f"k={k}", "k_adam", model, seed, hyperparameters=chosen, **given | options
+    )
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +95,7 @@ def test_without_flows_a_column_ends_at_its_sharpness(drawing: Drawing) -> None:
 def test_what_is_held_is_a_multiple_of_the_threshold(
     drawing: Drawing, runs: list[StoredRun]
 ) -> None:
-    level = float(runs[0].comparison["late_mean"].sel(process="discrete"))
+    level = equilibrium(runs[0]).value
     words_of_one = f"$k$ = 1: {level:.3g} × threshold {runs[0].threshold:.3g}"
     assert words_of_one in words(drawing)
 

@@ -129,4 +129,4 @@ def with_test_loss(numbers: xr.Dataset) -> xr.Dataset:
 
 
 def test_a_column_says_what_it_is_of(drawing: Drawing) -> None:
-    assert {"MLP, cross-entropy", "shared decays, full batches"} <= {*words(drawing)}
+    assert {"MLP, cross-entropy", "k-Adam, shared decays", "full batches"} <= {*words(drawing)}

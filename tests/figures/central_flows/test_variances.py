@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from drawn import assert_drawn, lines, panels, rows_of
+from drawn import assert_drawn, lines, panels, rows_of, words
 from rodflow.figures.central_flows.variances import draw
 from rodflow.figures.core.variances import averaged_variances, held_variances, variances
 from rodflow.store.results import StoredRun
@@ -100,3 +100,13 @@ def test_every_process_that_oscillates_is_a_line_in_each_direction(runs: list[St
                 (line,) = lines(axes, process)
                 assert_drawn(line, rows_of(own, process, f"variance_{direction}"))
             assert not [*lines(axes, "stable")]
+
+
+def test_rows_name_their_seeds_where_there_are_several(tmp_path: Path) -> None:
+    def seeds_of_rows(*seeds: int) -> list[str]:
+        options = {"flows": FLOWS, "change": with_variances, "replays": {}}
+        found = [make_run(tmp_path, "gd", seed=seed, **options) for seed in seeds]
+        return [word.split("\n")[0] for word in words(draw(found)) if word.startswith("seed")]
+
+    assert seeds_of_rows(1, 2) == ["seed 1", "seed 2"]
+    assert not seeds_of_rows(1)

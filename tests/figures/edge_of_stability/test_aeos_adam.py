@@ -9,10 +9,11 @@ import xarray as xr
 
 import synthetic_results
 from drawn import assert_drawn, lines, panels, rows_of, words
+from rodflow.audit.claims.measures import equilibrium
 from rodflow.figures.core.style import Drawing
 from rodflow.figures.edge_of_stability import aeos_adam
 from rodflow.store.results import StoredRun
-from synthetic_results import make_run
+from synthetic_results import always_open, make_run
 
 DECAYS = (0.0, 0.5, 0.9)
 RATES = (0.001, 0.002)
@@ -29,7 +30,12 @@ def write(root: Path, rate: float, b1: float, **more: Any) -> StoredRun:
         patch.setitem(synthetic_results.THRESHOLDS, "adam", limit(b1))
         given = {"b1": b1, "b2": 0.99}
         folder = root / f"learning_rate={rate:g},b1={b1:g}"
-        options = {"flows": (), "replays": {}, "hyperparameters": given} | more
+        options = {
+            "flows": (),
+            "replays": {},
+            "hyperparameters": given,
+            "change": always_open,
+        } | more
         return make_run(folder, "adam", learning_rate=rate, **options)
 
 
@@ -93,14 +99,19 @@ def test_sharpness_is_in_units_of_the_learning_rate(
     np.testing.assert_allclose(rows_of(drawing.table, "discrete", name)["value"], 6 * ratio)
 
 
-def test_held_numbers_come_from_the_comparison(drawing: Drawing, runs: list[StoredRun]) -> None:
+def test_held_numbers_are_those_that_the_claim_judges(
+    drawing: Drawing, runs: list[StoredRun]
+) -> None:
     for run, b1 in zip(runs, DECAYS, strict=False):
-        stored = run.comparison.sel(process="discrete")
-        for end in ("mean", "lowest", "highest"):
-            name = f"late_{end}_over_threshold[learning_rate=0.001 b1={b1:g}]"
-            (value,) = rows_of(drawing.table, "discrete", name)["value"]
-            assert value == float(stored[f"late_{end}"])
-        assert f"{float(stored['late_mean']):.2f}" in words(drawing)
+        judged = equilibrium(run)
+        for number, expected in (
+            ("mean", judged.value),
+            ("low", judged.low),
+            ("high", judged.high),
+        ):
+            name = f"{number}_at_edge[learning_rate=0.001 b1={b1:g}]"
+            assert rows_of(drawing.table, "discrete", name)["value"].item() == expected
+        assert f"{judged.value:.2f}" in words(drawing)
 
 
 @pytest.mark.slow
@@ -110,7 +121,7 @@ def test_seeds_share_a_colour_and_their_mean_is_written(tmp_path: Path) -> None:
     top, _, last = drawing.figure.axes
     curves = [*lines(top, "learning_rate_x_sharpness[learning_rate=0.001 b1=0.9]")]
     assert len(curves) == 2 and len({line.get_color() for line in curves}) == 1
-    marks = [float(line.get_ydata()[0]) for line in lines(last, "late_mean")]
+    marks = [float(line.get_ydata()[0]) for line in lines(last, "mean_at_edge")]
     assert f"{np.mean(marks):.2f}" in words(drawing)
 
 
@@ -120,17 +131,22 @@ def test_a_diverged_run_is_said_in_words_and_has_no_held_number(tmp_path: Path) 
     drawing = aeos_adam.draw([write(tmp_path, 0.001, 0.9), lost])
     top, _, last = drawing.figure.axes
     assert "0.004: diverged at step 133" in words(drawing)
-    assert len([*lines(top, "discrete diverged")]) == len([*lines(last, "late_mean")]) == 1
+    assert len([*lines(top, "discrete diverged")]) == len([*lines(last, "mean_at_edge")]) == 1
 
 
-def test_a_run_below_its_threshold_is_said_in_words_and_has_an_open_mark(tmp_path: Path) -> None:
+def test_a_run_below_its_threshold_is_said_in_words_and_has_no_mark(tmp_path: Path) -> None:
     drawing = aeos_adam.draw([write(tmp_path, 0.001, 0.9, compared=halved)])
     assert "0.001: threshold not reached" in words(drawing)
-    assert "threshold not reached" in words(drawing)  # the key
-    (mark,) = (
-        m for label in ("late_mean", "_beyond") for m in lines(drawing.figure.axes[2], label)
-    )
+    assert not drawing.table["quantity"].str.contains("at_edge").any()
+    assert not [line for line in drawing.figure.axes[2].lines if line.get_marker() == "o"]
+
+
+def test_a_run_whose_rod_is_closed_has_an_open_mark_and_no_number(tmp_path: Path) -> None:
+    drawing = aeos_adam.draw([write(tmp_path, 0.001, 0.9, change=lambda process, data: data)])
+    assert "rod closed: not at the edge" in words(drawing)
+    (mark,) = lines(drawing.figure.axes[2], "mean_not_at_edge")
     assert mark.get_markerfacecolor() == "white"
+    assert f"{mark.get_ydata()[0]:.2f}" not in words(drawing)
 
 
 @pytest.mark.slow

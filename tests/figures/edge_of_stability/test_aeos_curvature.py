@@ -9,18 +9,22 @@ import pytest
 import xarray as xr
 
 from drawn import assert_drawn, lines, rows_of, words
+from rodflow.audit.claims.cohen_2022 import frozen_level
+from rodflow.audit.claims.measures import SHORTEST, equilibrium
+from rodflow.figures.core.held import held_at_edge
 from rodflow.figures.core.preconditioner import preconditioner_spread
 from rodflow.figures.core.style import Drawing
 from rodflow.figures.edge_of_stability import aeos_curvature
 from rodflow.store.results import StoredRun
-from synthetic_results import MOMENT, STEPS, make_run
+from synthetic_results import MOMENT, STEPS, always_open, make_run
 
 GROWTH = {"gd": 1.0, "adam": 0.5}  # of the raw sharpness over the whole run
 
 
 def write(root: Path, optimizer: str, **options: Any) -> StoredRun:
     """A run whose raw sharpness is 20 and then changes by a constant factor a step."""
-    run = make_run(root, optimizer, flows=(), replicas=None, replays={}, **options)
+    given = {"flows": (), "replicas": None, "replays": {}, "change": always_open} | options
+    run = make_run(root, optimizer, **given)
     stored = run.sharpness("discrete")
     raw = 20 * GROWTH[optimizer] ** (stored["snapshot"] / STEPS)
     run.take("sharpness/discrete", stored.assign(raw_sharpness=raw))
@@ -99,13 +103,34 @@ def test_only_gradient_descent_has_a_threshold_of_the_raw_sharpness(drawing: Dra
     assert [word for word in words(drawing) if "eta$ = 20" in word] == [r"$2/\eta$ = 20"]
 
 
-def test_the_average_of_the_last_quarter_is_that_of_the_comparison(
+def test_the_average_at_the_edge_is_that_of_the_claims(
     runs: list[StoredRun], drawing: Drawing
 ) -> None:
     for run in runs:
-        late = float(run.comparison["late_mean"].sel(process="discrete"))
-        assert number(drawing, run.optimizer, "late_mean") == late
-        assert f"average of the last quarter: {late:.2f}" in words(drawing)
+        level = equilibrium(run).value
+        assert number(drawing, run.optimizer, "mean_at_edge") == level
+        assert f"average at the edge: {level:.2f}" in words(drawing)
+
+
+def test_the_average_of_frozen_adam_is_that_of_its_claim_from_the_freezing_on(
+    tmp_path: Path,
+) -> None:
+    settings = {"snapshots": {"every": 2}}
+    options = {"flows": (), "replays": {}, "replicas": None, "change": always_open}
+    run = make_run(
+        tmp_path, "adam_frozen", hyperparameters={"freeze": 110}, settings=settings, **options
+    )
+    level = held_at_edge(run, 110)
+    assert level and level.window.first == 110 and level != held_at_edge(run)
+    drawing = aeos_curvature.draw([run])
+    assert number(drawing, "adam_frozen", "mean_at_edge") == level.ratio.mean
+    assert level.ratio.size < SHORTEST or level.ratio.mean == frozen_level(run).value
+
+
+def test_a_run_whose_rod_is_closed_says_so_and_has_no_average(tmp_path: Path) -> None:
+    drawing = aeos_curvature.draw([write(tmp_path, "gd", change=lambda process, data: data)])
+    assert "not at the edge" in words(drawing)
+    assert not drawing.table["quantity"].str.contains("at_edge").any()
 
 
 def test_the_preconditioner_is_described_by_mean_and_quartiles(
@@ -138,7 +163,7 @@ def test_a_run_that_diverged_says_so_and_has_no_factor(
     drawing.figure.draw_without_rendering()
     assert "diverged at step 150" in words(drawing)
     found = {*drawing.table.query("optimizer == 'adam'")["quantity"]}
-    assert not found & {"raw_sharpness_growth", "late_mean", "raw_sharpness_trend"}
+    assert not found & {"raw_sharpness_growth", "mean_at_edge", "raw_sharpness_trend"}
     assert all([*lines(axes, "discrete diverged")] for axes in drawing.figure.axes[3:])
 
 
@@ -164,12 +189,9 @@ def test_seeds_share_a_column_and_give_a_range(runs: list[StoredRun], tmp_path: 
     assert len(drawing.figure.axes) == 3
     assert len([*lines(drawing.figure.axes[0], "raw_sharpness")]) == 3
     assert "seed 1: threshold not reached" in words(drawing)
-    late = sorted(
-        f"{float(run.comparison['late_mean'].sel(process='discrete')):.2f}"
-        for run in (runs[1], other, more)
-    )
-    expected = late[0] if late[0] == late[-1] else f"{late[0]} to {late[-1]}"
-    assert f"average of the last quarter: {expected}" in words(drawing)
+    levels = sorted(f"{equilibrium(run).value:.2f}" for run in (runs[1], more))
+    expected = " to ".join(dict.fromkeys(levels))
+    assert f"average at the edge: {expected}" in words(drawing)
 
 
 def test_models_are_told_apart(runs: list[StoredRun], tmp_path: Path) -> None:

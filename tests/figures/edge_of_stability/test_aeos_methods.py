@@ -1,14 +1,18 @@
 """Adaptive methods against the thresholds of their own maps: one panel each, said in words where one stays below."""
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import xarray as xr
 
 from drawn import assert_drawn, lines, rows_of, words
+from rodflow.audit.claims.measures import equilibrium
 from rodflow.figures.core.style import Drawing
 from rodflow.figures.edge_of_stability import aeos_methods
 from rodflow.store.results import StoredRun
-from synthetic_results import STEPS, make_run
+from synthetic_results import STEPS, always_open, make_run
 
 
 def of_gain(run: StoredRun) -> StoredRun:
@@ -29,8 +33,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> list[StoredRun]:
     """AMSGrad, which stays low, before Adam, AdamW with two seeds, and a diverged RMSProp."""
     root = tmp_path_factory.mktemp("results")
 
-    def write(name: str, **more: object) -> StoredRun:
-        return make_run(root, name, flows=(), replays={}, **more)  # type: ignore[arg-type]
+    def write(name: str, **more: Any) -> StoredRun:
+        given = {"flows": (), "replays": {}, "change": always_open} | more
+        return make_run(root, name, **given)
 
     return [
         of_gain(write("amsgrad", compared=low)),
@@ -75,27 +80,31 @@ def test_thresholds_are_written_with_what_they_limit(drawing: Drawing) -> None:
     assert colors[0] == colors[1] != colors[2] == colors[3]
 
 
-def test_what_is_held_comes_from_the_comparison(drawing: Drawing, runs: list[StoredRun]) -> None:
-    row = runs[1].comparison.sel(process="discrete")
-    mean, lowest, highest = (float(row[f"late_{end}"]) for end in ("mean", "lowest", "highest"))
-    assert f"late mean {mean:.2f} ({lowest:.2f} to {highest:.2f})" in words(drawing)
-    (mark,) = lines(drawing.figure.axes[1], "late_mean")
-    assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (STEPS, mean)
-    (value,) = rows_of(
-        drawing.table[drawing.table["optimizer"] == "adam"], "discrete", "late_mean_over_threshold"
-    )["value"]
-    assert value == mean
+def test_what_is_held_is_what_the_claim_judges(drawing: Drawing, runs: list[StoredRun]) -> None:
+    judged = equilibrium(runs[1])
+    text = f"at the edge {judged.value:.2f} ({judged.low:.2f} to {judged.high:.2f})"
+    assert text in words(drawing)
+    (mark,) = lines(drawing.figure.axes[1], "mean_at_edge")
+    assert (mark.get_xdata()[0], mark.get_ydata()[0]) == (STEPS, judged.value)
+    own = drawing.table[drawing.table["optimizer"] == "adam"]
+    assert rows_of(own, "discrete", "mean_at_edge")["value"].item() == judged.value
+
+
+def test_a_run_whose_rod_is_closed_is_said_not_to_be_at_the_edge(tmp_path: Path) -> None:
+    drawing = aeos_methods.draw([make_run(tmp_path, "adam", flows=(), replays={})])
+    assert "not at the edge" in words(drawing)
+    (mark,) = lines(drawing.figure.axes[0], "mean_not_at_edge")
+    assert mark.get_markerfacecolor() == "white"
 
 
 def test_seeds_share_a_panel_and_their_mean_is_written(
     drawing: Drawing, runs: list[StoredRun]
 ) -> None:
-    late = [float(run.comparison["late_mean"].sel(process="discrete")) for run in runs[2:4]]
+    levels = [equilibrium(run).value for run in runs[2:4]]
     axes = drawing.figure.axes[2]
     assert len([*lines(axes, "sharpness_over_threshold")]) == 2
-    assert any(
-        text.get_text().startswith(f"late mean {np.mean(late):.2f} (") for text in axes.texts
-    )
+    start = f"at the edge {np.mean(levels):.2f} ("
+    assert any(text.get_text().startswith(start) for text in axes.texts)
 
 
 def test_a_run_below_its_threshold_says_how_far_it_came(
@@ -109,4 +118,4 @@ def test_a_diverged_run_is_said_in_words_and_ends_in_a_cross(drawing: Drawing) -
     assert "diverged at step 133" in words(drawing)
     axes = drawing.figure.axes[0]
     assert len([*lines(axes, "discrete diverged")]) == 1
-    assert not [*lines(axes, "late_mean")]
+    assert not [*lines(axes, "mean_at_edge")]

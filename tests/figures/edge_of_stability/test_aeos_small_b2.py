@@ -9,10 +9,11 @@ import xarray as xr
 from matplotlib.axes import Axes
 
 from drawn import assert_drawn, lines, rows_of, words
+from rodflow.audit.claims.measures import edge_of, equilibrium
 from rodflow.figures.core.style import Drawing
 from rodflow.figures.edge_of_stability import aeos_small_b2
 from rodflow.store.results import StoredRun
-from synthetic_results import STEPS, make_run
+from synthetic_results import always_open, make_run
 
 DECAYS, EPS = (0.5, 0.9, 0.999), (1e-8, 1e-3)
 
@@ -20,7 +21,7 @@ DECAYS, EPS = (0.5, 0.9, 0.999), (1e-8, 1e-3)
 def write(root: Path, b2: float, eps: float, **more: Any) -> StoredRun:
     """A run of Adam with this decay and eps."""
     given = {"b1": 0.9, "b2": b2, "eps": eps}
-    options = {"flows": (), "replays": {}, "hyperparameters": given} | more
+    options = {"flows": (), "replays": {}, "hyperparameters": given, "change": always_open} | more
     return make_run(root / f"b2={b2:g},eps={eps:g}", "adam", **options)
 
 
@@ -72,36 +73,53 @@ def test_panels_draw_what_the_table_says(drawing: Drawing) -> None:
     assert drawn == len(drawing.table.dropna(subset="step")) > 0
 
 
-def test_deviation_is_that_of_the_last_quarter_and_is_written(
+def test_deviation_is_that_at_the_edge_and_is_written(
     drawing: Drawing, runs: list[StoredRun]
 ) -> None:
     ratio = runs[0].comparison["sharpness_over_threshold"].sel(process="discrete")
-    expected = float(np.std(ratio.values[ratio["snapshot"].values >= 0.75 * STEPS]))
+    expected = float(np.std(ratio.sel(snapshot=slice(edge_of(runs[0]).first, None))))
     assert aeos_small_b2.deviation(runs[0]) == pytest.approx(expected)
     assert f"s.d. {expected:.3f}" in texts(grid(drawing)[0, 0]) or expected < 0.01
-    (value,) = rows_of(drawing.table, "discrete", "standard_deviation[b2=0.5 eps=1e-8]")["value"]
+    (value,) = rows_of(drawing.table, "discrete", "standard_deviation_at_edge[b2=0.5 eps=1e-8]")[
+        "value"
+    ]
     assert value == aeos_small_b2.deviation(runs[0])
 
 
-def test_summary_has_mean_and_range_of_the_comparison(
+def test_summary_has_mean_and_quantiles_that_the_claim_judges(
     drawing: Drawing, runs: list[StoredRun]
 ) -> None:
-    late = drawing.figure.axes[-2]
-    marks = [float(line.get_ydata()[0]) for line in lines(late, "late_mean_over_threshold")]
-    done = [run.comparison.sel(process="discrete") for run in (*runs[:3], runs[4])]
-    assert marks == [float(row["late_mean"]) for row in done]
-    ends = [tuple(line.get_ydata()) for line in lines(late, "range")]
-    assert ends == [(float(row["late_lowest"]), float(row["late_highest"])) for row in done]
+    mean = drawing.figure.axes[-2]
+    judged = [equilibrium(run) for run in runs[:3]]
+    marks = [float(line.get_ydata()[0]) for line in lines(mean, "mean_at_edge")]
+    assert marks == [one.value for one in judged]
+    ends = [tuple(line.get_ydata()) for line in lines(mean, "range")]
+    assert ends == [(one.low, one.high) for one in judged]
 
 
-def test_a_run_below_its_threshold_has_an_open_mark_and_no_deviation_in_the_summary(
-    drawing: Drawing,
-) -> None:
-    late, spread = drawing.figure.axes[-2:]
-    faces = [line.get_markerfacecolor() for line in lines(late, "late_mean_over_threshold")]
-    assert [face == "white" for face in faces] == [False, False, False, True]
-    assert len([*lines(spread, "standard_deviation")]) == len(DECAYS)
+def test_a_run_below_its_threshold_is_said_in_words_and_has_no_mark(drawing: Drawing) -> None:
+    assert len([*lines(drawing.figure.axes[-1], "standard_deviation_at_edge")]) == len(DECAYS)
     assert "threshold not reached" in texts(grid(drawing)[1, 1])
+
+
+def test_a_run_whose_rod_is_closed_has_an_open_mark_and_no_deviation(tmp_path: Path) -> None:
+    closed = write(tmp_path, 0.9, 1e-3, change=lambda process, data: data)
+    drawing = aeos_small_b2.draw([closed])
+    panel, mean, _ = drawing.figure.axes
+    (mark,) = lines(mean, "mean_not_at_edge")
+    assert mark.get_markerfacecolor() == "white"
+    assert "not at the edge" in texts(panel)
+    assert not drawing.table["quantity"].str.startswith("standard_deviation").any()
+
+
+def test_words_of_a_run_below_its_threshold_stand_clear_of_its_curve(tmp_path: Path) -> None:
+    drawing = aeos_small_b2.draw([write(tmp_path, 0.9, 1e-3, compared=low)])
+    drawing.figure.draw_without_rendering()
+    panel = drawing.figure.axes[0]
+    (curve,) = lines(panel, "sharpness_over_threshold[b2=0.9 eps=0.001]")
+    (text,) = (one for one in panel.texts if one.get_text() == "threshold not reached")
+    heights = panel.transData.transform(np.transpose(curve.get_data()))[:, 1]
+    assert text.get_window_extent().y0 > heights.max()
 
 
 def test_a_diverged_run_is_said_in_words_and_has_no_numbers(drawing: Drawing) -> None:
@@ -122,7 +140,7 @@ def test_without_any_run_at_the_threshold_the_summary_says_so(tmp_path: Path) ->
 
 def test_seeds_are_told_apart_in_the_table_and_share_a_panel(tmp_path: Path) -> None:
     drawing = aeos_small_b2.draw([write(tmp_path, 0.9, 1e-3, seed=seed) for seed in (0, 1)])
-    panel, late, _ = drawing.figure.axes
+    panel, mean, _ = drawing.figure.axes
     assert len([*lines(panel, "sharpness_over_threshold[b2=0.9 eps=0.001]")]) == 2
-    assert len([*lines(late, "late_mean_over_threshold")]) == 2
+    assert len([*lines(mean, "mean_at_edge")]) == 2
     assert {*drawing.table["seed"]} == {0, 1}

@@ -8,13 +8,13 @@ import pytest
 import xarray as xr
 from matplotlib.axes import Axes
 
-from drawn import assert_drawn, lines, rows_of, words
-from rodflow.analysis.equilibrium import at_edge
+from drawn import assert_drawn, crowded, lines, rows_of, words
+from rodflow.audit.claims.measures import equilibrium
 from rodflow.figures.core.style import Drawing
 from rodflow.figures.core.sweeps import ordered_colors, step_size
 from rodflow.figures.edge_of_stability import eos_gd
 from rodflow.store.results import StoredRun
-from synthetic_results import make_run
+from synthetic_results import always_open, make_run
 
 CURVES = [["loss", "loss_averaged"], ["raw_sharpness"]]
 
@@ -25,13 +25,15 @@ def write_edge_run(
     """A run of gradient descent with this criterion."""
     folder = root / f"{learning_rate:g},{criterion},{options.get('seed', 0)}"
     given = {"flows": (), "replicas": None, "replays": {}, "learning_rate": learning_rate}
+    given |= {"change": always_open}
     settings = {"criterion": criterion}
     return make_run(folder, "gd", model, settings=settings, **given | options)
 
 
 def calm(numbers: xr.Dataset) -> xr.Dataset:
     """A comparison of a run that stays below the threshold."""
-    return numbers.assign(sharpness_over_threshold=numbers["sharpness_over_threshold"] * 0 + 0.4)
+    below = numbers["sharpness_over_threshold"] * 0 + 0.4
+    return numbers.assign(sharpness_over_threshold=below, onset=numbers["onset"] * np.nan)
 
 
 @pytest.fixture(scope="module")
@@ -111,10 +113,9 @@ def test_the_table_holds_exactly_what_is_drawn(drawing: Drawing, runs: list[Stor
 
 
 def test_the_average_at_the_edge_is_written(drawing: Drawing, runs: list[StoredRun]) -> None:
-    ratio = runs[1].comparison["sharpness_over_threshold"].sel(process="discrete")
-    mean = at_edge(ratio, "mse", 20).mean().item()
+    mean = equilibrium(runs[1]).value
     table = rows_of(drawing.table, "discrete", f"mean_at_edge[{name(runs[1])}]")
-    assert table["value"].item() == pytest.approx(mean)
+    assert table["value"].item() == mean
     assert f"{mean:.2f}" in words(drawing)
 
 
@@ -125,6 +126,22 @@ def test_a_diverged_run_is_said_in_words_and_ends_in_crosses(drawing: Drawing) -
 
 def test_a_run_below_its_threshold_is_said_in_words(drawing: Drawing) -> None:
     assert "threshold not reached" in words(drawing)
+
+
+def test_a_run_whose_rod_is_closed_has_no_numbers(tmp_path: Path) -> None:
+    drawing = eos_gd.draw([write_edge_run(tmp_path, 0.1, change=lambda process, data: data)])
+    assert "not at the edge" in words(drawing)
+    assert not drawing.table["quantity"].str.contains("at_edge").any()
+
+
+def test_words_above_columns_do_not_overlap(tmp_path: Path) -> None:
+    runs = [
+        write_edge_run(tmp_path, rate, model, criterion)
+        for model in ("tanh", "relu", "silu")
+        for criterion in ("mse", "cross_entropy")
+        for rate in (0.05, 0.15)
+    ]
+    assert not crowded(eos_gd.draw(runs))
 
 
 def test_the_moving_average_stands_at_the_middle_of_its_window(

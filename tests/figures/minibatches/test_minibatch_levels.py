@@ -5,7 +5,7 @@ import pytest
 
 from drawn import assert_drawn, lines, rows_of, words
 from minibatch_runs import run, seeds
-from rodflow.figures.core.style import Drawing
+from rodflow.figures.core.style import Drawing, process_marker
 from rodflow.figures.minibatches.minibatch_levels import draw
 from rodflow.store.results import StoredRun
 
@@ -87,7 +87,7 @@ def test_a_level_that_is_not_settled_has_an_open_mark() -> None:
     faces = {
         line.get_markerfacecolor()
         for line in drawing.figure.axes[0].lines
-        if line.get_marker() == "D"
+        if line.get_marker() == process_marker("discrete")
     }
     assert "white" in faces
 
@@ -103,3 +103,18 @@ def test_a_model_that_diverges_is_named_and_not_averaged() -> None:
     drawing.figure.draw_without_rendering()
     assert any("pair, batch 100: diverged at step 90" in text for text in words(drawing))
     assert rows_of(drawing.table, "pair", "level[batch_size=100]").empty
+
+
+def test_marks_are_those_of_the_processes_everywhere(drawing: Drawing) -> None:
+    found = {line.get_marker() for line in drawing.figure.axes[0].lines} - {"None", "x"}
+    assert found == {process_marker(p) for p in ("discrete", "pair", "kicked_rod", "rod_unit_step")}
+
+
+def test_the_level_of_theory_is_named_above_the_axis() -> None:
+    found = seeds("heavy_ball", None, level=0.35) + seeds("heavy_ball", 10, level=0.1)
+    drawing = draw(found)
+    drawing.figure.draw_without_rendering()
+    axes = drawing.figure.axes[0]
+    (text,) = (one for one in axes.texts if "(1-" in one.get_text())
+    line = axes.transData.transform((0, (1 - 0.9) / (1 + 0.9)))[1]
+    assert text.get_window_extent().y0 > line > axes.bbox.y0

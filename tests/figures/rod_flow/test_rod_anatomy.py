@@ -27,80 +27,20 @@ def drawing(runs: list[StoredRun]) -> Drawing:
     return rod_anatomy.draw(runs)
 
 
-def trajectory_of(extent: list[float], moment: list[float] | float | None) -> xr.Dataset:
-    data = xr.Dataset({"half_extent": (("snapshot", "parameter"), [extent])}, {"snapshot": [7]})
-    if moment is not None:
-        value = xr.DataArray(moment).values
-        data["second_moment"] = (("snapshot", "parameter")[: 1 + value.ndim], value[None])
-    return data
+def test_the_cosine_is_the_root_of_the_part_of_the_squared_rod(tmp_path: Path) -> None:
+    def half(process: str, data: xr.Dataset) -> xr.Dataset:
+        return data.assign(rod_in_span=0.25 + 0 * data["snapshot"])
+
+    run = write_run(tmp_path, "adam", flows=("rod", "stable"), replays={}, measured=half)
+    found = rod_anatomy.alignment(run, "rod")
+    assert found is not None
+    np.testing.assert_allclose(found, 0.5)
+    assert found["snapshot"].min() >= run.settings["start"]
 
 
-SHARPNESS = xr.Dataset(
-    {"eigenvector": (("snapshot", "parameter"), [[0.6, 0.8], [1.0, 0.0]])}, {"snapshot": [7, 9]}
-)
-
-
-@pytest.mark.parametrize(
-    ("extent", "moment", "expected"),
-    [
-        ([0.6, 0.8], None, 1.0),
-        ([-1.2, -1.6], None, 1.0),
-        ([0.8, -0.6], None, 0.0),
-        ([1.0, 0.0], None, 0.6),
-        # P = (4, 9): the rod P^(1/2) X is (0.6, 0.8) for X = (0.3, 0.8 / 3)
-        ([0.3, 0.8 / 3], [16.0, 81.0], 1.0),
-        ([0.6, 0.8], [16.0, 81.0], (2 * 0.36 + 3 * 0.64) / np.hypot(1.2, 2.4)),
-        # one P for all weights turns nothing
-        ([0.6, 0.8], 1e-6, 1.0),
-        ([1.0, 0.0], 1e-6, 0.6),
-    ],
-)
-def test_alignment_is_taken_in_preconditioned_coordinates(
-    extent: list[float], moment: list[float] | float | None, expected: float
-) -> None:
-    found = rod_anatomy.alignment(trajectory_of(extent, moment), SHARPNESS, {"eps": 0.0})
-    assert found["snapshot"].values.tolist() == [7]
-    assert float(found[0]) == pytest.approx(expected, abs=1e-12)
-
-
-def test_eps_keeps_weights_without_gradient_in_the_rod() -> None:
-    data = trajectory_of([0.6, 0.8], [0.0, 0.0])
-    assert np.isnan(rod_anatomy.alignment(data, SHARPNESS, {"eps": 0.0}))[0]
-    found = rod_anatomy.alignment(data, SHARPNESS, {"eps": 1e-8})
-    assert float(found[0]) == pytest.approx(1)
-
-
-def test_alignment_is_taken_with_the_stored_gain_where_there_is_one() -> None:
-    data = trajectory_of([0.3, 0.8 / 3], None)
-    data["gain"] = (("snapshot", "parameter"), [[1 / 4, 1 / 9]])
-    found = rod_anatomy.alignment(data, SHARPNESS, {"eps": 0.0})
-    assert float(found[0]) == pytest.approx(1.0, abs=1e-12)
-
-
-def test_a_gain_is_read_from_the_stored_run(tmp_path: Path) -> None:
-    def with_gain(process: str, data: xr.Dataset) -> xr.Dataset:
-        return data.assign(gain=1 / data["second_moment"] ** 0.5).drop_vars("second_moment")
-
-    run = write_run(tmp_path, "adam", flows=("rod",), replays={}, change=with_gain)
-    for process in run.processes:
-        found = rod_anatomy.stored_alignment(run, process)
-        assert found is not None
-        expected = synthetic_results.is_open(found["snapshot"].values)
-        np.testing.assert_allclose(found, expected, atol=1e-6)
-
-
-def test_a_rod_in_the_span_of_the_stored_eigenvectors_is_aligned() -> None:
-    data = trajectory_of([0.6, 0.8], None)
-    both = xr.DataArray([np.eye(2)], dims=("snapshot", "eigenvalue_rank", "parameter"))
-    stored = xr.Dataset({"eigenvector": both}, {"snapshot": [7]})
-    assert float(rod_anatomy.alignment(data, stored, {})[0]) == pytest.approx(1)
-    first = stored.isel(eigenvalue_rank=[0])
-    assert float(rod_anatomy.alignment(data, first, {})[0]) == pytest.approx(0.6)
-
-
-def test_a_rod_of_no_length_has_no_direction() -> None:
-    none = trajectory_of([0.0, 0.0], None)
-    assert np.isnan(rod_anatomy.alignment(none, SHARPNESS, {}))[0]
+def test_a_process_without_rods_has_no_cosine(tmp_path: Path) -> None:
+    run = write_run(tmp_path, "adam", flows=("stable",), replays={})
+    assert rod_anatomy.alignment(run, "stable") is None
 
 
 def test_every_line_is_in_the_table(runs: list[StoredRun], drawing: Drawing) -> None:

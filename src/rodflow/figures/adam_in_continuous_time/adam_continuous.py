@@ -19,6 +19,7 @@ from matplotlib.ticker import NullLocator
 from rodflow.analysis.convergence import below_edge, order, rate, series
 from rodflow.config.declarations import FigureEntry, with_flow
 from rodflow.figures.core.findings import medians
+from rodflow.figures.core.keywords import Look
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import (
     at_snapshots,
@@ -34,7 +35,6 @@ from rodflow.figures.core.style import (
     INK,
     THIN,
     Drawing,
-    Look,
     Numbers,
     end_labels,
     key,

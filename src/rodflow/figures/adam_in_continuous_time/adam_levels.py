@@ -12,8 +12,9 @@ from matplotlib.lines import Line2D
 from rodflow.analysis.adam_bound import condition
 from rodflow.config.declarations import FigureEntry
 from rodflow.figures.core.endings import note_endings
+from rodflow.figures.core.keywords import Look
 from rodflow.figures.core.panels import fit, rows_of_panels
-from rodflow.figures.core.style import Drawing, Look, Numbers, key, optimizer_label, styled
+from rodflow.figures.core.style import Drawing, Numbers, key, optimizer_label, styled
 from rodflow.figures.core.sweeps import hyperparameter, named, ordered_colors, varied
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 

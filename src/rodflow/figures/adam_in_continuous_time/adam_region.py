@@ -8,6 +8,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedFormatter, FixedLocator, LogLocator, NullLocator
 
 from rodflow.config.declarations import FigureEntry, no_run
+from rodflow.figures.core.keywords import Dashes, Look
 from rodflow.figures.core.panels import PAGE, empty_figure, fit
 from rodflow.figures.core.style import (
     DASHED,
@@ -15,9 +16,7 @@ from rodflow.figures.core.style import (
     INK,
     PALETTE,
     SMALL,
-    Dashes,
     Drawing,
-    Look,
     Numbers,
     OfNoRun,
     note,

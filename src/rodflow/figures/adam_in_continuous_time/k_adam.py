@@ -14,14 +14,16 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
-from rodflow.figures.core.findings import LATE, medians
+from rodflow.figures.core.findings import AT_EDGE, medians
+from rodflow.figures.core.held import NOT_AT_EDGE, held
+from rodflow.figures.core.keywords import Look
 from rodflow.figures.core.marks import (
+    NO_THRESHOLD,
+    NOT_REACHED,
     cross,
     curve,
     diverged,
     ending,
-    late,
-    never_reached,
     threshold_key,
 )
 from rodflow.figures.core.panels import columns_of_panels, fit
@@ -32,7 +34,6 @@ from rodflow.figures.core.style import (
     INK,
     SMALL,
     Drawing,
-    Look,
     Numbers,
     key,
     model_label,
@@ -69,10 +70,12 @@ out. *Middle*: learning rate times preconditioned sharpness :math:`\eta S`, with
 :math:`k` preconditioners, and dashed the threshold of the linear map, which for :math:`k \ge 2` and large
 :math:`\beta_1` is that of a slow rotation, :math:`(1 - \beta_1^2) / \beta_1^2` for :math:`k = 2`, and for small
 :math:`\beta_1` that of the alternating motion, :math:`2 ((1 + \beta_1) / (1 - \beta_1))^k`; what the runs hold,
-the mean of the last quarter, is written as a multiple of it. *Bottom*: tracking error of the flows, where there
+the time average from the opening of the rod to the end of the run, is written as a multiple of it; of a run whose rod
+is closed for most of that time there is none. *Bottom*: tracking error of the flows, where there
 are some.
 
-Losses are read from the trajectories, sharpness from ``comparison.nc``; ``k_adam.csv`` has every point drawn.
+Losses are read from the trajectories, sharpness from ``comparison.nc``, the rod from ``discrete.nc``; ``k_adam.csv``
+has every point drawn.
 """,
 )
 
@@ -148,7 +151,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         key(figure, [*color_key(_K, colors), threshold_key(color=FAINT), *flows])
         fit(figure, panels[0], _TALL)
     table = numbers.table()
-    shows = medians(table, "late_mean_over_threshold", LATE)
+    shows = medians(table, "mean_at_edge", AT_EDGE)
     return Drawing(figure, table, shows)
 
 
@@ -170,7 +173,7 @@ def _draw_loss(column: _Column, numbers: Numbers) -> None:
 
 
 def _draw_sharpness(column: _Column, numbers: Numbers) -> None:
-    """Learning rate x sharpness, the threshold of each k dashed in its colour, and the late mean over it in words."""
+    """Learning rate x sharpness, the threshold of each k dashed in its colour, and what is held over it in words."""
     axes, shown = column.panels[1], []
     for run in column.runs:
         values = sharpness(run, DISCRETE) * run.threshold
@@ -191,21 +194,23 @@ def _draw_sharpness(column: _Column, numbers: Numbers) -> None:
     axes.set_ylim(low, high * (high / low) ** 0.34)  # room for words
     _step_axis(axes, column, last=not column.with_flows)
     for line, k in enumerate(k for k in column.colors if column.of(k)):
-        _write_late(axes, column, k, line, numbers)
+        _write_held(axes, column, k, line, numbers)
 
 
-def _write_late(axes: Axes, column: _Column, k: float | None, line: int, numbers: Numbers) -> None:
-    """What the runs of one k hold in the last quarter, over their threshold, as a mean of the seeds."""
-    members = column.of(k)
+def _write_held(axes: Axes, column: _Column, k: float | None, line: int, numbers: Numbers) -> None:
+    """What the runs of one k hold at the edge, over their threshold, as a mean of the seeds; or why nothing."""
+    members, values = column.of(k), []
     for run in members:
-        if np.isfinite(late(run)):
-            name = named("late_mean_over_threshold", run, column.names)
-            numbers.add(run, DISCRETE, name, late(run))
-    values = [late(run) for run in members if np.isfinite(late(run))]
-    if not values:
+        if found := held(run):
+            name = named(found.name("mean"), run, column.names)
+            numbers.add(run, DISCRETE, name, found.ratio.mean)
+            values += [found.ratio.mean] if found.window.at_edge else []
+    if all(map(diverged, members)):
         words = "diverged"
-    elif all(map(never_reached, members)):
-        words = "threshold not reached"
+    elif not members[0].has_threshold:
+        words = NO_THRESHOLD
+    elif not values:
+        words = NOT_AT_EDGE if any(map(held, members)) else NOT_REACHED
     else:
         words = f"{np.mean(values):.3g} × threshold {members[0].threshold:.3g}"
     look: Look = {"ha": "right", "va": "top", "fontsize": 6, "color": column.colors[k]}

@@ -21,6 +21,7 @@ from rodflow.analysis.learning_rates import (
     tuned,
 )
 from rodflow.config.declarations import FigureEntry
+from rodflow.figures.core.keywords import Look
 from rodflow.figures.core.marks import diverged, ending
 from rodflow.figures.core.panels import columns_of_panels, fit
 from rodflow.figures.core.rows import show_on_log_scale
@@ -28,7 +29,6 @@ from rodflow.figures.core.style import (
     FAINT,
     INK,
     Drawing,
-    Look,
     Numbers,
     key,
     note,
@@ -64,9 +64,9 @@ averaged over a fortieth of the run, against the optimizer step: geometric mean 
 a band. *Below*: the training loss averaged over the last tenth of the run against the learning rate, with the
 range of the seeds; the best is filled, a cross at the top is a rate at which a run diverged. A loss below the
 rounding of single precision, 1.2e-7, counts as that. *Bottom*, where there is a test set: the same of the lowest test
-loss along the run. *Shared decays*: each of the :math:`k` rescalings has the
-decays :math:`1 - (1 - \beta)^{1/k}`, so that together they weigh a new gradient as Adam does; *equal decays*:
-each has :math:`\beta_1` and :math:`\beta_2` itself, and momentum lags :math:`k` times as far behind.
+loss along the run. *k-Adam, shared decays*: each of the :math:`k` rescalings has
+the decays :math:`1 - (1 - \beta)^{1/k}`, so that together they weigh a new gradient as Adam does; *k-Adam* alone,
+with equal decays: each has :math:`\beta_1` and :math:`\beta_2` itself, and momentum lags :math:`k` times as far behind.
 
 Training losses are read from the trajectories, test losses from ``comparison.nc``; ``k_adam_training.csv``
 has every point drawn.
@@ -78,7 +78,6 @@ _TALL = (1.5, 1.2, 1.2)  # inches
 _LABELS = ("training loss", "last training loss", "lowest test loss")
 _DASHES: dict[bool, LineStyleType] = {False: "-", True: (0, (3, 1.3))}
 _KINDS = {"mlp": "MLP", "cnn": "CNN", "vit": "ViT"}
-_DECAYS = {"k_adam": "equal decays", "k_adam_shared": "shared decays"}
 _WINDOWS = 40  # in which a curve is averaged
 _LABELLED = 4  # rates that have room for a label each
 
@@ -221,12 +220,10 @@ def _head(axes: Axes, run: StoredRun) -> None:
     """What the column is of."""
     settings = run.settings
     kind, batch, own = settings["model"]["kind"], settings["batch_size"], settings["optimizer"]
-    lines = [
-        ", ".join(formula(n, own[n]) for n in ("b1", "b2") if n in own),
-        _DECAYS.get(run.optimizer, optimizer_label(run.optimizer)),
-        "full batches" if batch is None else f"batches of {batch}",
-    ]
+    batches = "full batches" if batch is None else f"batches of {batch}"
+    decays = ", ".join(formula(n, own[n]) for n in ("b1", "b2") if n in own)
     title = f"{_KINDS.get(kind, kind)}, {criterion_label(run)}"
-    axes.set_title(title, loc="left", pad=22, fontsize=7.5, fontweight="bold")
-    note(axes, ", ".join(lines[1:]), (0, 1), shift=(0, 13), room=False, fontsize=6)
-    note(axes, lines[0], (0, 1), shift=(0, 5), room=False, fontsize=6, color=FAINT)
+    axes.set_title(title, loc="left", pad=30, fontsize=7.5, fontweight="bold")
+    note(axes, optimizer_label(run.optimizer), (0, 1), shift=(0, 21), room=False, fontsize=6)
+    note(axes, batches, (0, 1), shift=(0, 13), room=False, fontsize=6)
+    note(axes, decays, (0, 1), shift=(0, 5), room=False, fontsize=6, color=FAINT)

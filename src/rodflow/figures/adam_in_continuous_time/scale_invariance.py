@@ -10,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import seaborn as sns
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,14 +19,14 @@ from matplotlib.ticker import FormatStrFormatter, NullFormatter
 from rodflow.analysis import scale_invariance
 from rodflow.config.declarations import FigureEntry, normalised
 from rodflow.figures.core.findings import medians
+from rodflow.figures.core.keywords import Dashes, Look
 from rodflow.figures.core.marks import cross, curve, diverged, ending
 from rodflow.figures.core.panels import columns_of_panels, fit
 from rodflow.figures.core.rows import by_row, show_on_log_scale
 from rodflow.figures.core.style import (
     INK,
-    Dashes,
+    PALETTE,
     Drawing,
-    Look,
     Numbers,
     hyperparameters,
     key,
@@ -76,8 +75,7 @@ _TITLES = (
     "effective rate /\nthat at step 0",
     "loss",
 )
-_PALETTE = sns.color_palette("colorblind").as_hex()
-_COLORS = [_PALETTE[place] for place in (0, 1, 2, 4, 5, 6)]
+_COLORS = [PALETTE[name] for name in "blue orange green purple brown pink".split()]
 """Of the kernels, from the first layer on."""
 
 _GRADIENT, _STEP = ((0, (1, 1.1)), 1.0), ("-", 1.1)
@@ -170,7 +168,7 @@ def _along(
     for place, name in enumerate(values["kernel"].values):
         color = _COLORS[place % len(_COLORS)]
         own = _drawn(run, values.isel(kernel=place, drop=True))
-        style = {"color": color, "linestyle": dashes, "linewidth": width, "alpha": alpha}
+        style: Look = {"color": color, "linestyle": dashes, "linewidth": width, "alpha": alpha}
         style |= {"zorder": 2 if alpha < 1 else 3}
         for piece in (pieces := _positive(own)):
             drawn = curve(axes, run, f"{quantity} of {name}", piece, numbers, **style)
@@ -239,7 +237,7 @@ def _draw_loss(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> list[
     found = []
     for run in runs:
         for piece in (pieces := _positive(_drawn(run, run.series(DISCRETE)["loss"]))):
-            look = {"color": _LOSS, "linewidth": 1.1, "zorder": 2}
+            look: Look = {"color": _LOSS, "linewidth": 1.1, "zorder": 2}
             drawn = curve(axes, run, "loss", piece, numbers, **look)
             found.append(_Curve(run, drawn, _LOSS, piece is pieces[-1]))
     return found

@@ -46,7 +46,7 @@ takes the middle way, without the oscillation's own bursts; the edge flow, which
 where one is unstable, and in unit steps nearest of all on two weights.
 
 Losses of a few weights, one column a run, against the optimizer step: preconditioned sharpness over the
-stability threshold (shown up to 1.6; line at 1); length of the rod, of the iterates and of the flows that have
+stability threshold (shown up to 1.55; line at 1); length of the rod, of the iterates and of the flows that have
 one, and of the central flow the root mean square of its oscillation; tracking error, the distance of a flow's
 centre from the midpoint of the iterates over the distance travelled since :math:`t_0`; the sharpness once more
 in the first burst of the run, from the onset of the threshold until it is below again and as long on each side,
@@ -60,7 +60,7 @@ Read from ``comparison.nc`` and the trajectories; ``few_weights.csv`` has every 
 )
 
 _TALL = [1.1, 1.1, 1.3, 1.3, 1.3]  # inches
-_HIGHEST = 1.6  # of sharpness over threshold that is shown
+_HIGHEST = 1.55  # of sharpness over threshold that is shown
 
 
 def oscillation(run: StoredRun, process: str) -> xr.DataArray:
@@ -94,7 +94,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             column[0].set_title(
                 f"{optimizer_label(run.optimizer)}, {model_label(run.model)}", pad=12
             )
-            mark_steps(column[:-1], run, named=False)
+            mark_steps(column[:1], run, named=True)
+            mark_steps(column[1:-1], run, named=False)
             _zoom(column[-2], run, numbers)
             note_endings(column[0], [run])
             for axes in column[-3:-1]:

@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry, with_flow
 from rodflow.figures.core.findings import medians
+from rodflow.figures.core.keywords import Look
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import (
     count_words,
@@ -35,7 +36,6 @@ from rodflow.figures.core.rows import (
 from rodflow.figures.core.style import (
     THIN,
     Drawing,
-    Look,
     Numbers,
     error_words,
     key,

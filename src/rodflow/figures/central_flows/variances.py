@@ -52,6 +52,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     """One row a run, one column a direction, one line a process that oscillates."""
     numbers = Numbers()
     tall, several = [_PANEL] * len(runs), len({run.model for run in runs}) > 1
+    seeds = len({run.seed for run in runs}) > 1
     shown: dict[str, None] = {}
     with styled():
         figure, rows = rows_of_panels(tall, DIRECTIONS)
@@ -72,7 +73,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
                 if line is rows[0]:
                     axes.set_title(_TITLES[which], pad=12)
             mark_steps(line, run, named=line is rows[0])
-            describe_run(line[0], run, *([model_label(run.model)] if several else []))
+            names = [model_label(run.model)] * several + [f"seed {run.seed}"] * seeds
+            describe_run(line[0], run, *names)
             state_failures(line[0], [run], without=[p for p in run.processes if p not in own])
         for axes in rows[-1]:
             axes.set_xlabel("optimizer step")

@@ -7,6 +7,8 @@ import pandas as pd
 from rodflow.figures.core.style import optimizer_label, process_style, two_digits
 
 LATE = "sharpness over threshold in the last quarter"
+AT_EDGE = "sharpness over threshold at the edge"
+"""What medians are of, in words."""
 
 _RUN = ["model", "optimizer", "seed", "process", "quantity"]
 

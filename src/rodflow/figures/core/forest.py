@@ -2,18 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Unpack
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import blended_transform_factory
 
+from rodflow.figures.core.keywords import Font, Look
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.style import (
     BAND,
     FAINT,
-    Look,
     key,
     model_label,
     note,
@@ -60,22 +60,25 @@ class Forest:
     axes: Axes
     lines: tuple[Line, ...]
 
-    def write(self, offset: float, height: float, text: str, **font: Any) -> None:
+    def write(
+        self, offset: float, height: float, text: str, *, room: bool = True, **font: Unpack[Font]
+    ) -> None:
         """Text that ends `offset` inches to the right of the panel, at a height in data."""
         where = ("axes fraction", "data")
         shift = (72 * offset, 0)
-        font = {"ha": "right", "va": "center"} | font
-        note(self.axes, text, (1, height), coordinates=where, shift=shift, **font)
+        look: Font = {"ha": "right", "va": "center", **font}
+        note(self.axes, text, (1, height), coordinates=where, shift=shift, room=room, **look)
 
     def fit(self) -> None:
         """Make the figure as high as its lines need; to be called when everything is drawn."""
         low, high = self.axes.get_ylim()
         fit(self.figure, [self.axes], [(high - low) * _LINE])
 
-    def write_head(self, offset: float, text: str, *, line: int = 0, **font: Any) -> None:
+    def write_head(self, offset: float, text: str, *, line: int = 0, **font: Unpack[Font]) -> None:
         """A heading of a column of text: as `write`, above the panel, in this line from below."""
         shift = (72 * offset, 6 + 12 * line)
-        note(self.axes, text, (1, 1), shift=shift, ha="right", **font)
+        look: Font = {**font, "ha": "right"}
+        note(self.axes, text, (1, 1), shift=shift, **look)
 
     def key(self, flows: Sequence[str], filled: str, empty: str) -> None:
         """Above the panel: the mark of each flow, and what filled and open ones are."""

@@ -1,7 +1,7 @@
 """How figures draw a curve against the steps, the threshold, and what does not end at it."""
 
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Unpack
 
 import numpy as np
 import xarray as xr
@@ -10,8 +10,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from rodflow.analysis.equilibrium import last_reached
+from rodflow.figures.core.keywords import Look, Stroke
 from rodflow.figures.core.rows import mark_end, onset, sharpness
-from rodflow.figures.core.style import DASHED, FAINT, INK, Look, Numbers
+from rodflow.figures.core.style import DASHED, INK, Numbers
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
 TOLERANCE = 0.1
@@ -51,11 +52,11 @@ def never_reached(run: StoredRun) -> bool:
     return run.has_threshold and not diverged(run) and not np.isfinite(onset(run))
 
 
-def late(run: StoredRun, what: Literal["mean", "lowest", "highest"] = "mean") -> float:
-    """Sharpness over threshold in the last quarter; NaN of a run that diverged, whose last quarter is another."""
+def late(run: StoredRun) -> float:
+    """Mean sharpness over threshold in the last quarter; NaN of a run that diverged, whose last quarter is another."""
     if diverged(run):
         return np.nan
-    return float(run.comparison[f"late_{what}"].sel(process=DISCRETE))
+    return float(run.comparison["late_mean"].sel(process=DISCRETE))
 
 
 def exception(run: StoredRun) -> str:
@@ -85,7 +86,12 @@ def top_of_ratio(runs: Iterable[StoredRun], least: float, most: float) -> float:
 
 
 def curve(
-    axes: Axes, run: StoredRun, quantity: str, values: xr.DataArray, numbers: Numbers, **look: Any
+    axes: Axes,
+    run: StoredRun,
+    quantity: str,
+    values: xr.DataArray,
+    numbers: Numbers,
+    **look: Unpack[Stroke],
 ) -> xr.DataArray:
     """Draw a quantity of a discrete run against the steps where it is finite, and enter it.
 
@@ -102,7 +108,8 @@ def curve(
     """
     (dim,) = map(str, values.dims)
     values = values.where(np.isfinite(values), drop=True).astype(np.float64)
-    axes.plot(values[dim].values, values.values, **{"label": quantity, **look})
+    drawn: Look = {"label": quantity, **look}
+    axes.plot(values[dim].values, values.values, **drawn)
     numbers.add(run, DISCRETE, quantity, values, values[dim].values)
     return values
 
@@ -121,7 +128,7 @@ def cross(axes: Axes, run: StoredRun, drawn: xr.DataArray, color: str) -> None:
         axes.lines[-1].set_color(color)
 
 
-def mark_threshold(axes: Axes, limit: float = 1.0, **look: Any) -> None:
+def mark_threshold(axes: Axes, limit: float = 1.0, **look: Unpack[Stroke]) -> None:
     """The threshold as a dashed line across the axes, in a band of what is near it.
 
     Args:
@@ -134,18 +141,11 @@ def mark_threshold(axes: Axes, limit: float = 1.0, **look: Any) -> None:
     axes.axhline(limit, **{**_DASHED, "zorder": 1, **look})
 
 
-def threshold_key(**look: Any) -> Line2D:
+def threshold_key(**look: Unpack[Stroke]) -> Line2D:
     """What a key shows of the line at the threshold."""
     return Line2D([], [], label="threshold", **{**_DASHED, **look})
 
 
-def band_key(**look: Any) -> Patch:
+def band_key(linewidth: float | None = None) -> Patch:
     """What a key shows of the band around the threshold."""
-    return Patch(color=BAND_COLOR, label=f"±{TOLERANCE:.0%}", **look)
-
-
-def not_reached_key(runs: Iterable[StoredRun]) -> list[Line2D]:
-    """What a key shows of the open marks of runs that never reach their threshold, if there are any."""
-    look: Look = {"marker": "o", "markersize": 4, "markerfacecolor": "white"}
-    one = Line2D([], [], color=FAINT, linestyle="none", label=NOT_REACHED, **look)
-    return [one] if any(map(never_reached, runs)) else []
+    return Patch(color=BAND_COLOR, label=f"±{TOLERANCE:.0%}", linewidth=linewidth)

@@ -6,20 +6,20 @@ A figure of this form makes its panels with `rodflow.figures.core.panels`, fills
 
 from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter, NullLocator
 
+from rodflow.figures.core.keywords import Font, Look
 from rodflow.figures.core.panels import BESIDE
 from rodflow.figures.core.style import (
     DASHED,
     DOTTED,
     FAINT,
     THIN,
-    Look,
     Numbers,
     hyperparameters,
     note,
@@ -100,7 +100,7 @@ def describe_row(axes: Axes, optimizer: str, *lines: str) -> None:
 
 
 def write_left(
-    axes: Axes, text: str, *, down: float = 0, at: float = 1, va: str = "top", **font: Any
+    axes: Axes, text: str, *, down: float = 0, at: float = 1, **font: Unpack[Font]
 ) -> None:
     """Words in the column to the left of a row's first panel, which `rodflow.figures.core.panels.fit` places.
 
@@ -109,10 +109,10 @@ def write_left(
         text: the words.
         down: how many points below `at`.
         at: height in the panel, from 0 to 1.
-        va: which edge of the words is there.
-        font: what is not as usual.
+        font: what is not as usual, such as which edge of the words is there.
     """
-    note(axes, text, (0, at), shift=(0, -down), va=va, gid=BESIDE, **font)
+    look: Font = {"va": "top", **font, "gid": BESIDE}
+    note(axes, text, (0, at), shift=(0, -down), **look)
 
 
 def describe_run(axes: Axes, run: StoredRun, *before: str) -> None:
@@ -236,9 +236,10 @@ def count_words(value: float) -> str:
     return f"{value:.3g}" if value < 100 else f"{value:.0f}"
 
 
-def write_beside(axes: Axes, text: str, right: float, up: float, **font: Any) -> None:
+def write_beside(axes: Axes, text: str, right: float, up: float, **font: Unpack[Font]) -> None:
     """Words whose right edge is this many inches beside the panel, points above its top."""
-    note(axes, text, (1, 1), shift=(72 * right, up), ha="right", **font)
+    look: Font = {**font, "ha": "right"}
+    note(axes, text, (1, 1), shift=(72 * right, up), **look)
 
 
 def show_on_log_scale(axes: Axes, values: np.ndarray) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple, Unpack
 
 import matplotlib.style
 import numpy as np
@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike
 
 from rodflow.config.catalogue import DATASETS, FLOWS, MODELS, OPTIMIZERS
 from rodflow.config.declarations import SYMBOLS
+from rodflow.figures.core.keywords import Dashes, Font, Look
 from rodflow.store.files import write_bytes
 from rodflow.store.results import DISCRETE, StoredRun
 
@@ -38,9 +39,6 @@ PALETTE = dict(
 PALETTE["indigo"] = "#332288"  # of Tol's muted scheme
 """Colours that the colour-blind tell apart, by name."""
 
-Dashes = str | tuple[float, tuple[float, ...]]
-"""Of a line, as matplotlib has them."""
-
 DASHED, DOTTED = (0, (4, 2)), (0, (1, 2))
 """Dashes of lines that say where something is."""
 
@@ -49,9 +47,6 @@ SMALL = 6.5
 
 INK, FAINT, BAND = "#262626", "#8c8c8c", "#f0f0f0"
 """Colours of text, of marks that stand back, and of areas."""
-
-Look = dict[str, Any]
-"""Keywords of a matplotlib artist, such as its color and its zorder."""
 
 THIN: Look = {"color": FAINT, "linewidth": 0.7, "zorder": 1}
 REFERENCE: Look = {"color": INK, "linewidth": 0.8, "zorder": 1}
@@ -63,7 +58,7 @@ WHITE: Look = {"facecolor": "white", "linewidth": 0, "pad": 1}
 DPI = 180
 """Resolution of the PNG."""
 
-_RC: Look = {
+_RC: dict[str, object] = {
     **sns.axes_style("ticks"),
     **sns.plotting_context("paper"),
     "font.family": ["sans-serif"],
@@ -215,9 +210,10 @@ def note(
     coordinates: tuple[str, str] = ("axes fraction", "axes fraction"),
     shift: tuple[float, float] = (0, 0),
     room: bool = True,
-    **font: Any,
+    **font: Unpack[Font],
 ) -> None:
     """Write text `shift` points away from a place, inside the axes or not; with `room` made for it beside them."""
+    look: Look = {"fontsize": SMALL, **font}
     written = axes.annotate(
         text,
         at,
@@ -225,7 +221,7 @@ def note(
         xycoords=coordinates,
         textcoords="offset points",
         annotation_clip=False,
-        **{"fontsize": SMALL, **font},
+        **look,
     )
     written.set_in_layout(room)
 

@@ -14,7 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
-from rodflow.figures.core.findings import LATE, medians
+from rodflow.figures.core.findings import AT_EDGE, medians
+from rodflow.figures.core.held import held, held_at_edge, not_at_edge_key
+from rodflow.figures.core.keywords import Look
 from rodflow.figures.core.marks import (
     NO_THRESHOLD,
     band_key,
@@ -23,15 +25,13 @@ from rodflow.figures.core.marks import (
     diverged,
     exception,
     in_gain,
-    late,
     mark_threshold,
-    not_reached_key,
     threshold_key,
     top_of_ratio,
 )
 from rodflow.figures.core.panels import fit, page, rows_of_panels
-from rodflow.figures.core.rows import loss, onset, sharpness, show_on_log_scale
-from rodflow.figures.core.style import FAINT, Drawing, Look, Numbers, key, note, styled
+from rodflow.figures.core.rows import loss, sharpness, show_on_log_scale
+from rodflow.figures.core.style import FAINT, Drawing, Numbers, key, note, styled
 from rodflow.figures.core.sweeps import (
     by_other_settings,
     color_key,
@@ -61,15 +61,16 @@ Full-batch Adam at several learning rates :math:`\eta` (colours) and decays :mat
 largest eigenvalue of the preconditioned Hessian :math:`P^{-1/2} H P^{-1/2}`. The dashed line is the largest
 stable value, :math:`(2+2\beta_1)/(1-\beta_1)`, at the same height in every column, and the band is ±10% of it.
 A curve that leaves through the top has its highest value beside it. *Middle*: the loss with its oscillation
-from step to step averaged out. *Bottom*: sharpness over threshold in the last quarter of the run, the mean as a
-dot and as a number (of all seeds together), the range as a bar; an open dot never reached the threshold, a
-triangle lies beyond the axis. Runs that diverged end in a cross; what diverged, never reached its threshold, or
+from step to step averaged out. *Bottom*: sharpness over threshold at the edge, from the opening of the rod to the
+end of the run: the time average as a dot and as a number (of all seeds together), the quantiles of 10% and 90% as a
+bar; an open dot is a run whose rod is closed for most of that time, which is not at the edge, a triangle lies beyond
+the axis. Runs that diverged end in a cross; what diverged, never reached its threshold, or
 has left it for below before its end is written in the panel after its learning rate. Runs with other models or
 other settings have rows of their own, and where the preconditioner is the inverse of the alternating gain the
 threshold is that of :math:`S` alone, 2.
 
-Sharpness and averages come from ``comparison.nc``, the threshold from the sharpness stage, the loss from the
-training stage; ``aeos_adam.csv`` has every number.
+Sharpness comes from ``comparison.nc``, the rod from ``discrete.nc``, the threshold from the sharpness
+stage, the loss from the training stage; ``aeos_adam.csv`` has every number.
 """,
 )
 
@@ -77,7 +78,7 @@ training stage; ``aeos_adam.csv`` has every number.
 _RATE, _DECAY = "learning_rate", "b1"
 
 _LOWEST_TOP, _HIGHEST_TOP = 1.3, 1.6  # of sharpness over threshold that is shown
-_NARROWEST, _WIDEST = 0.16, 0.6  # half of the axis of late means
+_NARROWEST, _WIDEST = 0.16, 0.6  # half of the axis of means at the edge
 
 _TALL = (1.25, 0.7, 0.75)  # inches
 _MANY = 5  # from more learning rates on their numbers are upright
@@ -114,12 +115,12 @@ class _Block:
         self, axes: Axes, run: StoredRun, quantity: str, values: xr.DataArray, numbers: Numbers
     ) -> xr.DataArray:
         """Draw a quantity of a run against the steps and enter it; what is drawn."""
-        look = {"color": self.color(run), "linewidth": 0.9, "zorder": 2.5}
+        look: Look = {"color": self.color(run), "linewidth": 0.9, "zorder": 2.5}
         return curve(axes, run, named(quantity, run, self.names), values, numbers, **look)
 
 
 def draw(runs: Sequence[StoredRun]) -> Drawing:
-    """Three rows: learning rate x sharpness, loss, and the late mean of sharpness over threshold.
+    """Three rows: learning rate x sharpness, loss, and the mean of sharpness over threshold at the edge.
 
     Args:
         runs: of any models and optimizers; without a decay of the first moment they have a column of their own.
@@ -135,13 +136,13 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             block = _Block(group, rows, decays, colors, names)
             _draw_sharpness(block, numbers)
             _draw_loss(block, numbers)
-            _draw_late(block, numbers)
+            _draw_held(block, numbers)
             _head(block)
-        limit = [threshold_key(), band_key(), *not_reached_key(runs)]
+        limit = [threshold_key(), band_key(), *not_at_edge_key(runs)]
         key(figure, [*color_key(_RATE, colors), *limit])
         fit(figure, [row[0] for rows in panels for row in rows], _TALL * len(groups))
     table = numbers.table()
-    shows = medians(table, "late_mean_over_threshold", LATE)
+    shows = medians(table, "mean_at_edge", AT_EDGE)
     return Drawing(figure, table, shows)
 
 
@@ -220,12 +221,12 @@ def _draw_loss(block: _Block, numbers: Numbers) -> None:
         axes.tick_params(labelleft=axes is block.panels[1][0])
 
 
-def _draw_late(block: _Block, numbers: Numbers) -> None:
-    """Mean and range of sharpness over threshold in the last quarter, against the learning rate."""
+def _draw_held(block: _Block, numbers: Numbers) -> None:
+    """Mean and quantiles of sharpness over threshold at the edge, against the learning rate."""
     rates = in_order(map(step_size, block.runs))
-    ends = [late(run, end) for run in block.runs for end in ("lowest", "highest")]
-    away = np.abs(np.array(ends)[np.isfinite(ends)] - 1)
-    half = float(np.clip(1.1 * np.max(away, initial=0.0), _NARROWEST, _WIDEST))
+    known = [found.ratio for run in block.runs if (found := held(run))]
+    away = [abs(end - 1) for one in known for end in (one.low, one.high)]
+    half = float(np.clip(1.1 * max([*away, 0.0]), _NARROWEST, _WIDEST))
     turned: Look = {"rotation": 90} if len(block.colors) > _MANY else {}
     for axes, decay in zip(block.panels[2], block.decays, strict=True):
         mark_threshold(axes)
@@ -239,22 +240,20 @@ def _draw_late(block: _Block, numbers: Numbers) -> None:
             spread = 0.12 * (np.arange(len(members)) - (len(members) - 1) / 2)
             for run, x in zip(members, place + spread, strict=True):
                 _draw_mark(axes, block, run, float(x), numbers)
-            known = [*map(late, members)]
-            if np.isfinite(known).any():
+            means = [found.ratio.mean for run in members if (found := held_at_edge(run))]
+            if means:
                 look: Look = {"coordinates": ("data", "axes fraction"), "shift": (0, 1)}
                 look |= {"color": block.colors[rate], "ha": "center", **turned}
-                note(axes, f"{np.nanmean(known):.2f}", (place, 1), **look)
+                note(axes, f"{np.mean(means):.2f}", (place, 1), **look)
 
 
 def _draw_mark(axes: Axes, block: _Block, run: StoredRun, x: float, numbers: Numbers) -> None:
-    """Mean and range of one run: open where it never reached the threshold, at the edge where it lies beyond."""
-    found = {end: late(run, end) for end in ("mean", "lowest", "highest")}
-    mean, low, high = found.values()
-    if not np.isfinite(mean):
+    """Mean and quantiles of one run: open where it is not at the edge, a triangle where it lies beyond the axis."""
+    if (found := held(run)) is None:
         return
-    for end, value in found.items():
-        name = named(f"late_{end}_over_threshold", run, block.names)
-        numbers.add(run, DISCRETE, name, value)
+    mean, low, high = found.numbers.values()
+    for name, value in found.numbers.items():
+        numbers.add(run, DISCRETE, named(name, run, block.names), value)
     color, (bottom, top) = block.color(run), axes.get_ylim()
     axes.plot([x, x], [low, high], color=color, linewidth=2.2, alpha=0.4, label="range")
     off = mean < bottom or mean > top
@@ -264,11 +263,11 @@ def _draw_mark(axes: Axes, block: _Block, run: StoredRun, x: float, numbers: Num
         marker="o" if not off else "v" if mean < bottom else "^",
         markersize=4,
         color=color,
-        markerfacecolor=color if np.isfinite(onset(run)) else "white",
+        markerfacecolor=color if found.window.at_edge else "white",
         linestyle="none",
         clip_on=False,
         zorder=3,
-        label="_beyond" if off else "late_mean",
+        label="_beyond" if off else found.name("mean"),
     )
 
 
@@ -289,6 +288,6 @@ def _head(block: _Block) -> None:
     measured = "learning rate ×\nsharpness $\\eta S$"
     if in_gain(run):
         measured = "sharpness $S$\nin the gain"
-    labels = {top[0]: measured, below[0]: "loss", last[0]: "late mean /\nthreshold"}
+    labels = {top[0]: measured, below[0]: "loss", last[0]: "mean at edge /\nthreshold"}
     for axes, text in labels.items():
         axes.set_ylabel(text)

@@ -20,13 +20,14 @@ from matplotlib.ticker import MaxNLocator
 from rodflow.analysis import equilibrium
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry, of_optimizers
 from rodflow.figures.core.findings import medians
+from rodflow.figures.core.held import NOT_AT_EDGE, held, held_at_edge
+from rodflow.figures.core.keywords import Look
 from rodflow.figures.core.marks import (
     NOT_REACHED,
     band_key,
     cross,
     curve,
     diverged,
-    late,
     mark_threshold,
     never_reached,
     threshold_key,
@@ -40,7 +41,6 @@ from rodflow.figures.core.style import (
     FAINT,
     INK,
     Drawing,
-    Look,
     Numbers,
     end_labels,
     hyperparameters,
@@ -69,15 +69,17 @@ each other, against the optimizer step; everything is dimensionless. *Top*: the 
 largest eigenvalue of its Hessian :math:`H`; for gradient descent the line is its threshold :math:`2/\eta`. The
 thick dashes are the straight line of least squares through its logarithms, from the onset (thin vertical
 dashes) to the end of the run, and the number is the factor by which that line grows. *Middle*: the largest
-eigenvalue of :math:`P^{-1/2} H P^{-1/2}` over its threshold, with the average over the last quarter of the run;
-the band is ±10%. *Bottom*: the preconditioner :math:`P`, one number a weight: geometric mean (line, with the
+eigenvalue of :math:`P^{-1/2} H P^{-1/2}` over its threshold, with its time average at the edge, from the
+opening of the rod, of frozen Adam from the freezing, to the end of the run; the band is ±10%. *Bottom*: the
+preconditioner :math:`P`, one number a weight: geometric mean (line, with the
 factor by which it grows, taken as above) and quartiles over the weights. Weights whose second moment is 0
 throughout are left out, as the panel says. Of AdamW and frozen Adam :math:`P` is the inverse of the alternating gain,
 which holds the learning rate. With several seeds the lowest and the highest number are written. A
-run that diverged (cross) or never reaches its threshold says so and has no factors.
+run that diverged (cross) or never reaches its threshold says so and has no factors; nor has one an average whose rod
+is closed for most of that time, which is not at the edge.
 
-Sharpness is read from ``sharpness/``, the preconditioner from the second moment in the trajectory, onset and
-averages from ``comparison.nc``; ``aeos_curvature_{part}.csv`` has every point drawn.
+Sharpness is read from ``sharpness/``, the preconditioner from the second moment in the trajectory, as is the
+rod, onset and ratio from ``comparison.nc``; ``aeos_curvature_{part}.csv`` has every point drawn.
 """,
 )
 
@@ -139,7 +141,6 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         ]
         _share_heights(panels, drawn)
         for column, members, curves in zip(panels, columns, drawn, strict=True):
-            _name_limit(column[0], members[0])
             for axes, own in zip(column, curves, strict=True):
                 for one in own:
                     cross(axes, one.run, one.values, _LINE)
@@ -148,6 +149,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             _head(column[0], members[0], several=several)
         _key(figure)
         fit(figure, panels[0], _TALL)
+        for column, members in zip(panels, columns, strict=True):
+            _name_limit(column[0], members[0])
     table = numbers.table()
     shows = medians(
         table,
@@ -199,17 +202,17 @@ def _draw_trend(
 
 
 def _draw_ratio(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> list[_Curve]:
-    """The preconditioned sharpness over its threshold, and its late mean."""
+    """The preconditioned sharpness over its threshold, and its mean at the edge."""
     mark_threshold(axes, zorder=2.5, **_SOLID)
     curves, means = [], []
     for run in runs:
         values = over_threshold(run, DISCRETE)
         curves.append(_plot(axes, run, values, "sharpness_over_threshold", numbers))
-        if np.isfinite(mean := late(run)):
-            numbers.add(run, DISCRETE, "late_mean", mean)
-            means.append(mean)
+        if found := held_at_edge(run, run.settings["optimizer"].get("freeze", 0)):
+            numbers.add(run, DISCRETE, found.name("mean"), found.ratio.mean)
+            means.append(found.ratio.mean)
     if means:
-        _write(axes, f"average of the last quarter: {_span(means)}", up=True)
+        _write(axes, f"average at the edge: {_span(means)}", up=True)
     return curves
 
 
@@ -346,7 +349,7 @@ def _mark_onsets(column: Sequence[Axes], runs: Sequence[StoredRun], numbers: Num
 
 
 def _state_failures(column: Sequence[Axes], runs: Sequence[StoredRun]) -> None:
-    """In words which runs diverged, and which never reach their threshold."""
+    """In words which runs diverged, never reach their threshold, or are not at the edge."""
     words = []
     for run in runs:
         who = f"seed {run.seed}: " if len(runs) > 1 else ""
@@ -354,6 +357,8 @@ def _state_failures(column: Sequence[Axes], runs: Sequence[StoredRun]) -> None:
             words.append(f"{who}{run.status(DISCRETE)}")
         elif never_reached(run):
             words.append(f"{who}{NOT_REACHED}")
+        elif held(run) and not held_at_edge(run):
+            words.append(f"{who}{NOT_AT_EDGE}")
     if words:
         text = "\n".join(words)
         look: Look = {"ha": "right", "va": "bottom", "color": _LINE, "bbox": _BOX}

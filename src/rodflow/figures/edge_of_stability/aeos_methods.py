@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from itertools import chain
 
 import numpy as np
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry, except_optimizers
-from rodflow.figures.core.findings import LATE, medians
+from rodflow.figures.core.findings import AT_EDGE, medians
+from rodflow.figures.core.held import NOT_AT_EDGE, held, held_at_edge
+from rodflow.figures.core.keywords import Look
 from rodflow.figures.core.marks import (
     NO_THRESHOLD,
     band_key,
@@ -22,7 +23,6 @@ from rodflow.figures.core.marks import (
     curve,
     exception,
     in_gain,
-    late,
     mark_threshold,
     never_reached,
     threshold_key,
@@ -33,8 +33,8 @@ from rodflow.figures.core.rows import by_row, sharpness
 from rodflow.figures.core.style import (
     FAINT,
     INK,
+    PALETTE,
     Drawing,
-    Look,
     Numbers,
     hyperparameters,
     key,
@@ -63,16 +63,17 @@ is dimensionless. :math:`S` is the largest eigenvalue of :math:`P^{-1/2} H P^{-1
 :math:`2(1+\beta_1)/(1-\beta_1)` for Adam and :math:`2(1+\beta_1)/((1-\beta_1)(1+2\beta_1))` for NAdam. In those
 in brown (AdamW, AMSGrad, AdaGrad) :math:`P` is the inverse of the alternating gain, measured along the run,
 which holds the learning rate; the threshold of :math:`S` is then 2. The dashed line is the threshold, the band
-±10%, the mark at the right the mean over the last quarter of the run, written with the range in the panel
-("late mean"). A cross ends the curve of a run that diverged.
+±10%. The mark at the right is the time average at the edge, from the opening of the rod to the end of the run,
+written in the panel with the quantiles of 10% and 90%; open marks are runs whose rod is closed for most of that
+time, so that they say nothing about the edge. A cross ends the curve of a run that diverged.
 
-The curves and averages come from ``comparison.nc``, the thresholds from the sharpness stage;
+The curves come from ``comparison.nc``, the rod from ``discrete.nc``, the thresholds from the sharpness stage;
 ``aeos_methods_{part}.csv`` has every number.
 """,
 )
 
 
-_COLORS = {False: sns.color_palette("colorblind").as_hex()[0], True: "#b35900"}
+_COLORS = {False: PALETTE["blue"], True: "#b35900"}
 _LABELS = {
     False: "$\\eta S$, second moment in $P$",
     True: "$S$, alternating gain for $P^{-1}$",
@@ -109,8 +110,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     table = numbers.table()
     shows = medians(
         table,
-        "late_mean_over_threshold",
-        LATE,
+        "mean_at_edge",
+        AT_EDGE,
         by="optimizer",
     )
     return Drawing(figure, table, shows)
@@ -127,7 +128,7 @@ def _figure(count: int) -> tuple[Figure, list[Axes]]:
 
 
 def _draw_panel(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> None:
-    """Sharpness over threshold of every seed, and its mean in the last quarter."""
+    """Sharpness over threshold of every seed, and its mean at the edge."""
     last = max(run.settings["steps"] for run in runs)
     axes.set_xlim(0, last)
     axes.locator_params(axis="x", nbins=4)
@@ -140,15 +141,16 @@ def _draw_panel(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) -> None
         values, name = sharpness(run, DISCRETE), "sharpness_over_threshold"
         drawn = curve(axes, run, name, values, numbers, color=color, linewidth=width, zorder=2)
         cross(axes, run, drawn, color)
-        if np.isfinite(mean := late(run)):
-            for end in ("mean", "lowest", "highest"):
-                numbers.add(run, DISCRETE, f"late_{end}_over_threshold", late(run, end))
-            place = np.clip(mean, *axes.get_ylim())
-            axes.plot(last, place, color=INK, clip_on=False, label="late_mean", zorder=3, **_MARK)
+        if found := held(run):
+            numbers.add(run, DISCRETE, [*found.numbers], [*found.numbers.values()])
+            place = np.clip(found.ratio.mean, *axes.get_ylim())
+            face = INK if found.window.at_edge else "white"
+            look: Look = _MARK | {"markerfacecolor": face, "clip_on": False, "zorder": 3}
+            axes.plot(last, place, color=INK, label=found.name("mean"), **look)
 
 
 def _head(axes: Axes, runs: Sequence[StoredRun], *, several: bool) -> None:
-    """Above a panel whose it is, its hyperparameters and its threshold; in it the late mean, and what went wrong."""
+    """Above a panel whose it is, its hyperparameters and its threshold; in it what it holds, and what went wrong."""
     run = runs[0]
     name = optimizer_label(run.optimizer)
     axes.set_title(name, loc="left", pad=19, fontsize=7, fontweight="bold")
@@ -161,10 +163,11 @@ def _head(axes: Axes, runs: Sequence[StoredRun], *, several: bool) -> None:
     limit = f"threshold of {measured}: {run.threshold:.4g}" if run.has_threshold else NO_THRESHOLD
     note(axes, limit, (0, 1), shift=(0, 2), color=_COLORS[in_gain(run)], **look)
     words = [*dict.fromkeys(text for run in runs if (text := _exception(run)))]
-    if done := [run for run in runs if np.isfinite(late(run))]:
-        mean, low = np.mean([*map(late, done)]), min(late(run, "lowest") for run in done)
-        high = max(late(run, "highest") for run in done)
-        words.append(f"late mean {mean:.2f} ({low:.2f} to {high:.2f})")
+    if there := [found.ratio for run in runs if (found := held_at_edge(run))]:
+        mean, low = np.mean([one.mean for one in there]), min(one.low for one in there)
+        words.append(f"at the edge {mean:.2f} ({low:.2f} to {max(one.high for one in there):.2f})")
+    elif any(map(held, runs)):
+        words.append(NOT_AT_EDGE)
     for line, text in enumerate(reversed(words)):
         note(
             axes,
@@ -190,5 +193,5 @@ def _key(figure: Figure, runs: Sequence[StoredRun]) -> None:
     """What the two colours and the marks mean."""
     kinds = sorted({in_gain(run) for run in runs})
     lines = [Line2D([], [], color=_COLORS[k], linewidth=1.2, label=_LABELS[k]) for k in kinds]
-    mean = Line2D([], [], color=INK, label="mean, last quarter", **_MARK)
+    mean = Line2D([], [], color=INK, label="mean at the edge", **_MARK)
     key(figure, [*lines, threshold_key(), band_key(), mean])

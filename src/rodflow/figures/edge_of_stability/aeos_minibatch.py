@@ -22,6 +22,7 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, NullLocator
 from rodflow.analysis.equilibrium import mean_and_error
 from rodflow.config.declarations import ALONG_RUNS, SYMBOLS, FigureEntry
 from rodflow.figures.core.findings import LATE, medians
+from rodflow.figures.core.keywords import Look
 from rodflow.figures.core.marks import cross, curve, diverged, late, threshold_key
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import by_row, describe_row, onset, sharpness
@@ -29,7 +30,6 @@ from rodflow.figures.core.style import (
     FAINT,
     REFERENCE,
     Drawing,
-    Look,
     Numbers,
     end_labels,
     hyperparameters,

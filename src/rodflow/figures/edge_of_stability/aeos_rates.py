@@ -16,13 +16,13 @@ from rodflow.analysis.equal_loss import curvature_at, equal_loss
 from rodflow.analysis.equilibrium import moving_average
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
 from rodflow.figures.core.endings import note_endings
+from rodflow.figures.core.keywords import Look
 from rodflow.figures.core.marks import cross, curve, diverged, mark_threshold, threshold_key
 from rodflow.figures.core.panels import columns_of_panels, fit
 from rodflow.figures.core.rows import sharpness
 from rodflow.figures.core.style import (
     INK,
     Drawing,
-    Look,
     Numbers,
     key,
     model_label,

@@ -1,7 +1,7 @@
 """How tightly Adam holds its sharpness at the threshold: second-moment decay β₂ and ε.
 
-One column a decay, one row and one colour an ε, seeds as further lines; below, mean, range and standard deviation of
-the last quarter against the decay. One such block for each model and each choice of the other settings.
+One column a decay, one row and one colour an ε, seeds as further lines; below, mean, range and standard deviation at
+the edge against the decay. One such block for each model and each choice of the other settings.
 Source: Cohen et al. 2022 (arXiv 2207.14484).
 """
 
@@ -12,26 +12,24 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rodflow.analysis.comparison import last_quarter
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
-from rodflow.figures.core.findings import LATE, medians
+from rodflow.figures.core.findings import AT_EDGE, medians
+from rodflow.figures.core.held import NOT_AT_EDGE, Held, held, held_at_edge, not_at_edge_key
+from rodflow.figures.core.keywords import Look
 from rodflow.figures.core.marks import (
     NO_THRESHOLD,
     TOLERANCE,
     band_key,
     cross,
     curve,
-    diverged,
     exception,
-    late,
     mark_threshold,
-    not_reached_key,
     threshold_key,
     top_of_ratio,
 )
 from rodflow.figures.core.panels import empty_figure, fit, page
-from rodflow.figures.core.rows import onset, sharpness
-from rodflow.figures.core.style import FAINT, Drawing, Look, Numbers, key, note, styled
+from rodflow.figures.core.rows import sharpness
+from rodflow.figures.core.style import FAINT, Drawing, Numbers, key, note, styled
 from rodflow.figures.core.sweeps import (
     by_other_settings,
     color_key,
@@ -60,13 +58,13 @@ preconditioner's memory, and an :math:`\epsilon` above the root of the second mo
 becomes heavy ball. *Grid*: sharpness over threshold, :math:`\eta S
 (1-\beta_1)/(2+2\beta_1)` with :math:`S` the largest eigenvalue of :math:`P^{-1/2} H P^{-1/2}`, along the
 discrete run against the optimizer step. The dashed line is the threshold, the band ±10% of it; "s.d." is the
-standard deviation over the last quarter of the run (mean of the seeds). *Below, left*: mean and range (bar) in
-that time against :math:`\beta_2`; open where the run never reached the threshold. *Right*: the standard
-deviation, of runs that reached it only, as there is nothing to hold otherwise. A cross ends the curve of a run
-that diverged, and what diverged, never reached its threshold, or has left it for below before its end is
-written in its panel.
+standard deviation at the edge, from the opening of the rod to the end of the run (mean of the seeds). *Below, left*:
+time average and quantiles of 10% and 90% (bar) in that time against :math:`\beta_2`; open where the rod is closed
+for most of it, so that the run is not at the edge. *Right*: the standard deviation, of runs at the edge only, as
+there is nothing to hold otherwise. A cross ends the curve of a run that diverged, and what diverged, never reached
+its threshold, or has left it for below before its end is written in its panel.
 
-Sharpness, means and ranges come from ``comparison.nc``; ``aeos_small_b2.csv`` has every number.
+Sharpness comes from ``comparison.nc``, the rod from ``discrete.nc``; ``aeos_small_b2.csv`` has every number.
 """,
 )
 
@@ -75,8 +73,6 @@ _B2, _EPS = "b2", "eps"
 
 _LOWEST_TOP, _HIGHEST_TOP = 1.3, 1.75  # of sharpness over threshold that is shown
 _THIN = 0.7  # the line of the threshold
-
-_LOW = 0.45  # words stand above curves that end below this
 
 _TALL, _SUMMARY = 0.72, 1.1  # inches: a row of the grid, and what is below it
 
@@ -110,7 +106,7 @@ class _Block:
 
 
 def draw(runs: Sequence[StoredRun]) -> Drawing:
-    """A grid of sharpness over threshold against the steps, and its late mean against the decay.
+    """A grid of sharpness over threshold against the steps, and its mean at the edge against the decay.
 
     Args:
         runs: of any models and optimizers; one without such a decay has a column of its own.
@@ -132,20 +128,21 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             if run.has_threshold:
                 limit = f"threshold of $\\eta S$ {run.threshold:.4g}"
             head_block(panels[0][0], run, (_B2, _EPS), limit)
-        limits = [threshold_key(), band_key(), *not_reached_key(runs)]
+        limits = [threshold_key(), band_key(), *not_at_edge_key(runs)]
         key(figure, [*color_key(_EPS, colors), *limits])
         first = [row[0] for panels, summary in places_of for row in (*panels, summary)]
         fit(figure, first, [height for block in blocks for height in _tall(block)])
     table = numbers.table()
-    shows = medians(table, "late_mean_over_threshold", LATE)
+    shows = medians(table, "mean_at_edge", AT_EDGE)
     return Drawing(figure, table, shows)
 
 
 def deviation(run: StoredRun) -> float:
-    """Standard deviation of sharpness over threshold in the last quarter; NaN of a run that did not complete."""
-    ratio = sharpness(run, DISCRETE).dropna("snapshot")
-    end = last_quarter(ratio, run.settings["steps"])
-    return float(end.std()) if not diverged(run) and end.size else np.nan
+    """Standard deviation of sharpness over threshold at the edge; NaN of a run that is not there."""
+    if (found := held_at_edge(run)) is None:
+        return np.nan
+    where = slice(found.window.first, found.window.last)
+    return float(sharpness(run, DISCRETE).sel(snapshot=where).std())
 
 
 def _tall(block: _Block) -> list[float]:
@@ -207,21 +204,15 @@ def _draw_runs(axes: Axes, block: _Block, runs: Sequence[StoredRun], numbers: Nu
     known = [value for run in runs if np.isfinite(value := deviation(run))]
     if known:
         words.append(f"s.d. {_digits(float(np.mean(known)))}")
+    elif any(map(held, runs)):
+        words.append(NOT_AT_EDGE)
     if not runs:
         words = ["no run"]
-    low = bool(ends) and max(ends) < _LOW
+    low = bool(ends) and max(ends) < 1 - TOLERANCE  # then there is room above, else below
     for line, text in enumerate(words if low else reversed(words)):
         look = {"ha": "right", "va": "top" if low else "bottom"}
-        at, away = (1.0, 1 - TOLERANCE if low else 0.0), -8 * line if low else 2 + 8 * line
-        note(
-            axes,
-            text,
-            at,
-            coordinates=("axes fraction", "data"),
-            shift=(-1, away),
-            room=False,
-            **look,
-        )
+        away = -2 - 8 * line if low else 2 + 8 * line
+        note(axes, text, (1, 1 if low else 0), shift=(-1, away), room=False, **look)
 
 
 def _digits(value: float) -> str:
@@ -230,7 +221,7 @@ def _digits(value: float) -> str:
 
 
 def _draw_summary(block: _Block, panels: Sequence[Axes], numbers: Numbers) -> None:
-    """Against the decay: mean and range of the last quarter, and its standard deviation."""
+    """Against the decay: mean and quantiles at the edge, and the standard deviation."""
     mean, spread = panels
     mark_threshold(mean, linewidth=_THIN)
     for run in block.runs:
@@ -244,18 +235,20 @@ def _draw_summary(block: _Block, panels: Sequence[Axes], numbers: Numbers) -> No
         }
         for run, place in places.items():
             _draw_range(mean, block, run, place, numbers)
-        _draw_marks(mean, block, places, "late_mean_over_threshold", late, numbers)
-        _draw_marks(spread, block, places, "standard_deviation", _settled, numbers)
+        _draw_marks(mean, block, places, "mean", lambda _, found: found.ratio.mean, numbers)
+        _draw_marks(
+            spread, block, places, "standard_deviation", lambda run, _: deviation(run), numbers
+        )
     for axes in panels:
         labels = ["none" if b2 is None else plain(b2) for b2 in block.decays]
         axes.set_xticks(range(len(labels)), labels=labels)
         axes.set_xlim(-0.5, len(labels) - 0.5)
         axes.set_xlabel("second-moment decay $\\beta_2$")
     mean.set_ylim(0, max(mean.get_ylim()[1], 1 + 2 * TOLERANCE))
-    mean.set_ylabel("late mean /\nthreshold")
+    mean.set_ylabel("mean at edge /\nthreshold")
     spread.set_ylim(0, max(spread.get_ylim()[1], 0.02))
     spread.set_ylabel("its standard\ndeviation")
-    if not np.isfinite([*map(_settled, block.runs)]).any():
+    if not any(map(held_at_edge, block.runs)):
         note(
             spread,
             "no run stayed at the threshold",
@@ -266,21 +259,15 @@ def _draw_summary(block: _Block, panels: Sequence[Axes], numbers: Numbers) -> No
         )
 
 
-def _settled(run: StoredRun) -> float:
-    """The standard deviation of a run that reached its threshold; NaN of others, which have nothing to hold."""
-    return deviation(run) if np.isfinite(onset(run)) else np.nan
-
-
 def _draw_range(axes: Axes, block: _Block, run: StoredRun, x: float, numbers: Numbers) -> None:
-    """From the lowest to the highest in the last quarter."""
-    ends = {end: late(run, end) for end in ("lowest", "highest")}
-    if not np.isfinite(late(run)):
+    """From the quantile of 10% to that of 90%."""
+    if (found := held(run)) is None:
         return
-    color = block.color(run)
-    axes.plot([x, x], [*ends.values()], color=color, linewidth=2.4, alpha=0.35, label="range")
-    for end, value in ends.items():
-        name = named(f"late_{end}_over_threshold", run, block.names)
-        numbers.add(run, DISCRETE, name, value)
+    ends = {found.name("low"): found.ratio.low, found.name("high"): found.ratio.high}
+    look: Look = {"linewidth": 2.4, "alpha": 0.35, "label": "range"}
+    axes.plot([x, x], [*ends.values()], color=block.color(run), **look)
+    for name, value in ends.items():
+        numbers.add(run, DISCRETE, named(name, run, block.names), value)
 
 
 def _draw_marks(
@@ -288,16 +275,17 @@ def _draw_marks(
     block: _Block,
     places: Mapping[StoredRun, float],
     quantity: str,
-    of: Callable[[StoredRun], float],
+    of: Callable[[StoredRun, Held], float],
     numbers: Numbers,
 ) -> None:
-    """One number of each run with one eps and a path through them; open where one never reached its threshold."""
-    known = {run: of(run) for run in places if np.isfinite(of(run))}
+    """One number of each run with one eps and a path through them; open where one is not at the edge."""
+    there = {run: found for run in places if (found := held(run))}
+    known = {run: value for run, found in there.items() if np.isfinite(value := of(run, found))}
     color = block.color(next(iter(places)))
     if path := sorted({places[run]: value for run, value in known.items()}.items()):
         axes.plot(*zip(*path, strict=True), color=color, linewidth=0.6, label="_path")
     look: Look = {"marker": "o", "markersize": 4, "linestyle": "none", "zorder": 3}
     for run, value in known.items():
-        inside = color if np.isfinite(onset(run)) else "white"
-        axes.plot(places[run], value, color=color, markerfacecolor=inside, label=quantity, **look)
-        numbers.add(run, DISCRETE, named(quantity, run, block.names), value)
+        inside, name = color if there[run].window.at_edge else "white", there[run].name(quantity)
+        axes.plot(places[run], value, color=color, markerfacecolor=inside, label=name, **look)
+        numbers.add(run, DISCRETE, named(name, run, block.names), value)

@@ -24,7 +24,7 @@ from rodflow.figures.core.style import (
     styled,
 )
 from rodflow.figures.core.sweeps import criterion_label, named, varied
-from rodflow.store.results import COMPLETED, StoredRun
+from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
 FIGURE = FigureEntry(
     per="sweeps",
@@ -38,8 +38,8 @@ quadratic Taylor model leaves, because only higher derivatives hold the run at t
 
 One panel a run: sharpness over the stability threshold of its method against the optimizer step, both of the
 full-batch loss; the threshold is that at the step where the learning rate changes in time. Line at 1; dashed: where
-the run reaches it; a cross ends the curve of a process that diverged. The Taylor model is expanded at the step where
-its curve begins; its curve shows the sharpness of the loss itself at the weights it takes.
+the run reaches it; a cross ends the curve of a process that diverged. The Taylor model is expanded at step
+:math:`t_0`, where its curve begins; its curve shows the sharpness of the loss itself at the weights it takes.
 
 Read from ``comparison.nc``; ``cohen2021.csv`` has every point drawn.
 """,
@@ -71,9 +71,9 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
             axes.set_xlim(0, run.settings["steps"])
             note_endings(axes, [run])
             axes.set_title(
-                f"{optimizer_label(run.optimizer)}, {model_label(run.model)}", pad=10, fontsize=7
+                f"{optimizer_label(run.optimizer)}, {model_label(run.model)}", pad=14, fontsize=7
             )
-            note(axes, ", ".join(_words(run)), (0.5, 1), shift=(0, 2), ha="center", va="bottom")
+            note(axes, ", ".join(_words(run)), (0.5, 1), shift=(0, 3), ha="center")
             axes.tick_params(labelleft=place % _COLUMNS == 0)
             if place + _COLUMNS >= len(runs):
                 axes.set_xlabel("optimizer step")
@@ -97,4 +97,6 @@ def _words(run: StoredRun) -> list[str]:
         f"$\\eta$ drops at {rate['at']}" if isinstance(rate, dict) else f"$\\eta$ {rate:g}"
     )
     found += [f"$\\beta$ {momentum:g}"] if momentum else []
-    return found + ([f"batch {batch}"] if batch else [])
+    found += [f"batch {batch}"] if batch else []
+    flows = [process for process in run.processes if process != DISCRETE]
+    return found + ([f"$t_0$ {run.settings['start']}"] if flows else [])

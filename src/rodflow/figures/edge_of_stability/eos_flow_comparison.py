@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator, MultipleLocator
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry, with_flow
 from rodflow.errors import RodflowError
 from rodflow.figures.core.findings import medians
+from rodflow.figures.core.keywords import Look
 from rodflow.figures.core.marks import NOT_REACHED
 from rodflow.figures.core.panels import columns_of_panels, fit, page
 from rodflow.figures.core.rows import (
@@ -33,7 +34,6 @@ from rodflow.figures.core.style import (
     FAINT,
     THIN,
     Drawing,
-    Look,
     Numbers,
     error_words,
     key,

@@ -6,7 +6,7 @@ Source: Cohen et al. 2021 (arXiv 2103.00065).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Unpack
 
 import numpy as np
 import xarray as xr
@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from rodflow.analysis.edge import Window
 from rodflow.analysis.equilibrium import (
     WINDOW,
     Restlessness,
@@ -23,15 +24,16 @@ from rodflow.analysis.equilibrium import (
 )
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
 from rodflow.errors import RodflowError
-from rodflow.figures.core.findings import medians
-from rodflow.figures.core.marks import NOT_REACHED, cross, curve, diverged, ending
-from rodflow.figures.core.panels import columns_of_panels, fit
+from rodflow.figures.core.findings import AT_EDGE, medians
+from rodflow.figures.core.held import NOT_AT_EDGE, held_at_edge
+from rodflow.figures.core.keywords import Look, Stroke
+from rodflow.figures.core.marks import NOT_REACHED, cross, curve, diverged, ending, never_reached
+from rodflow.figures.core.panels import columns_of_panels, fit, page
 from rodflow.figures.core.rows import at_snapshots, sharpness, show_on_log_scale
 from rodflow.figures.core.style import (
     DASHED,
     INK,
     Drawing,
-    Look,
     Numbers,
     key,
     note,
@@ -61,14 +63,13 @@ Full-batch gradient descent at several step sizes :math:`\eta`, one column a mod
 optimizer step; everything is dimensionless. *Top*: the training loss :math:`L` of each step (thin) and its mean
 :math:`\bar L` over 50 steps (bold, drawn at the middle of the window). *Bottom*: the sharpness :math:`S`, the
 largest eigenvalue of the Hessian, with the threshold :math:`2/\eta` dashed in the colour of the step size.
-Several lines of one colour are seeds. The numbers above a column, means over the seeds, are taken while the run
-is at the edge, from the first snapshot at which :math:`S \ge 2/\eta` to the end, or with cross-entropy to the
-last such snapshot: the time average of :math:`S\eta/2`, the fraction of steps on which the loss rises, and of
-these steps the fraction on which the 50-step mean falls nevertheless. A dash stands where the run is at the
-edge too briefly for a 50-step mean, or where the loss never rises. A cross ends the curve of a run that
-diverged.
+Several lines of one colour are seeds. The numbers above a column, means over the seeds, are taken at the edge, from
+the opening of the rod to the end of the run: the time average of :math:`S\eta/2`, the fraction of steps on which the
+loss rises, and of these steps the fraction on which the 50-step mean falls nevertheless. A run whose rod is closed for
+most of that time is not at the edge and has no numbers. A dash stands where the run is at the edge too briefly for a
+50-step mean, or where the loss never rises. A cross ends the curve of a run that diverged.
 
-Losses are read from the trajectories (train stage), sharpness from ``sharpness/`` and ``comparison.nc``;
+Losses and rods are read from the trajectories (train stage), sharpness from ``sharpness/`` and ``comparison.nc``;
 ``eos_gd.csv`` has every point drawn.
 """,
 )
@@ -81,6 +82,10 @@ _LONG = 3  # how many times as long as to the end of the edge is shown at most
 
 _TALL = (1.6, 1.5)  # inches
 _LINE = 8.5  # points above the panels for a line of numbers
+_NARROWEST = 1.9  # inches for a column, with room for all heads
+
+_HEADS = {"mean\n$S\\eta/2$": 58, "steps\n$L$ rises": 31, "of these\n$\\bar L$ falls": 0}
+"""What the numbers above a panel are, and how many points to the left of its right edge each column of them ends."""
 
 
 class EdgeError(RodflowError, ValueError):
@@ -102,18 +107,16 @@ class _Line:
         return _LIMIT / step_size(self.run)
 
     @property
-    def edge(self) -> xr.DataArray:
-        """Sharpness over threshold while at the edge, [snapshot]."""
+    def near(self) -> xr.DataArray:
+        """Sharpness over threshold from where it is reached to where it is left for good, [snapshot]."""
         settings = self.run.settings
         return at_edge(sharpness(self.run, DISCRETE), settings["criterion"], settings["start"])
 
-    @property
-    def restlessness(self) -> Restlessness | None:
-        """How the loss moves while at the edge; None where that ends before the first moving average."""
-        edge = self.edge["snapshot"].values
-        if not edge.size or edge[-1] - max(edge[0], WINDOW) < WINDOW / 2:
+    def restlessness(self, window: Window) -> Restlessness | None:
+        """How the loss moves at the edge; None where that ends before the first moving average."""
+        if window.last - max(window.first, WINDOW) < WINDOW / 2:
             return None
-        return restlessness(self.run.series(DISCRETE)["loss"], edge[0], edge[-1])
+        return restlessness(self.run.series(DISCRETE)["loss"], window.first, window.last)
 
     def width(self, width: float) -> float:
         """Of a line: half of this where there are several seeds."""
@@ -129,7 +132,9 @@ class _Panel:
     last: int
     numbers: Numbers
 
-    def plot(self, line: _Line, quantity: str, values: xr.DataArray, **look: Any) -> xr.DataArray:
+    def plot(
+        self, line: _Line, quantity: str, values: xr.DataArray, **look: Unpack[Stroke]
+    ) -> xr.DataArray:
         """Draw the values of a run to the last step shown, and enter them; which they are."""
         values = values.sel({values.dims[0]: slice(None, self.last)})
         look |= {"label": quantity, "color": line.color}
@@ -154,7 +159,8 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
     groups = [_lines(group, shown) for group in by_problem(shown)]
     numbers = Numbers()
     with styled():
-        figure, grid = columns_of_panels(_TALL, len(groups))
+        wide = page(len(groups), narrow=_NARROWEST)
+        figure, grid = columns_of_panels(_TALL, len(groups), width=wide)
         for lines, (losses, raw) in zip(groups, grid, strict=True):
             last, planned = _last_shown(lines), _planned(lines)
             _draw_loss(_Panel(losses, lines, last, numbers))
@@ -170,7 +176,7 @@ def draw(runs: Sequence[StoredRun]) -> Drawing:
         _key(figure)
         fit(figure, grid[0], _TALL)
     table = numbers.table()
-    shows = medians(table, "mean_at_edge", "sharpness over threshold at the edge")
+    shows = medians(table, "mean_at_edge", AT_EDGE)
     return Drawing(figure, table, shows)
 
 
@@ -189,7 +195,7 @@ def _planned(lines: Sequence[_Line]) -> int:
 def _last_shown(lines: Sequence[_Line]) -> int:
     """The last step of a column: its end, or less where every run has long left the edge."""
     planned = _planned(lines)
-    ends = [int(line.edge["snapshot"][-1]) for line in lines if line.edge.size]
+    ends = [int(line.near["snapshot"][-1]) for line in lines if line.near.size]
     if not ends:
         return planned
     enough = -(-max(_LONG * max(ends), 8 * WINDOW) // 100) * 100
@@ -242,24 +248,19 @@ def _write_table(axes: Axes, lines: Sequence[_Line], numbers: Numbers) -> None:
     height = _LINE * len(colors)
     title = problem_label(lines[0].run)
     note(axes, title, (0.5, 1), shift=(0, height + 26), ha="center", fontsize=8, fontweight="bold")
-    places = ((0.0, "left"), (0.5, "right"), (0.75, "right"), (1.0, "right"))
-    heads = (
-        "$\\eta$",
-        "mean\n$S\\eta/2$",
-        "steps\n$L$ rises",
-        "of these\n$\\bar L$ falls",
-    )
-    for head, (place, side) in zip(heads, places, strict=True):
-        note(axes, head, (place, 1), shift=(0, height + 6), ha=side)
+    note(axes, "$\\eta$", (0, 1), shift=(0, height + 6))
+    for head, away in _HEADS.items():
+        # Line by line, as the bar makes one line of a head higher than those beside it.
+        for above, line in zip((15, 6), head.split("\n"), strict=True):
+            note(axes, line, (1, 1), shift=(-away, height + above), ha="right")
     for row, color in enumerate(colors):
         own = [line for line in lines if line.color == color]
         up = height - _LINE * (row + 1) + 5
         note(axes, "━", (0, 1), shift=(-11, up), color=color, fontsize=7)
         note(axes, f"{step_size(own[0].run):g}", (0, 1), shift=(0, up), color=color)
         words = _describe(own, numbers)
-        sides = places[1:] if len(words) == len(places) - 1 else places[-1:]
-        for word, (place, side) in zip(words, sides, strict=True):
-            note(axes, word, (place, 1), shift=(0, up), ha=side, color=color)
+        for word, away in zip(words, [*_HEADS.values()][-len(words) :], strict=True):
+            note(axes, word, (1, 1), shift=(-away, up), ha="right", color=color)
 
 
 def _describe(own: Sequence[_Line], numbers: Numbers) -> tuple[str, ...]:
@@ -267,14 +268,14 @@ def _describe(own: Sequence[_Line], numbers: Numbers) -> tuple[str, ...]:
     failed = [ending(line.run) for line in own if diverged(line.run)]
     if failed:
         return (failed[0] if len(own) == 1 else f"{len(failed)} of {len(own)} diverged",)
-    reached = [line for line in own if line.edge.size]
-    if not reached:
-        return (NOT_REACHED,)
+    there = [(line, found) for line in own if (found := held_at_edge(line.run))]
+    if not there:
+        return (NOT_REACHED if all(never_reached(line.run) for line in own) else NOT_AT_EDGE,)
     means, moves = [], []
-    for line in reached:
-        means.append(float(line.edge.mean()))
+    for line, held in there:
+        means.append(held.ratio.mean)
         numbers.add(line.run, DISCRETE, f"mean_at_edge[{line.name}]", means[-1])
-        if move := line.restlessness:
+        if move := line.restlessness(held.window):
             moves.append(move)
             numbers.add(line.run, DISCRETE, f"rising[{line.name}]", move.rising)
             if np.isfinite(move.falling):

@@ -23,6 +23,7 @@ from rodflow.analysis.minibatches import late_mean, modelled_loss, run_loss, tre
 from rodflow.config.catalogue import FLOWS
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
 from rodflow.figures.core.findings import LATE, medians
+from rodflow.figures.core.keywords import Look
 from rodflow.figures.core.marks import threshold_key
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import (
@@ -38,13 +39,13 @@ from rodflow.figures.core.style import (
     INK,
     REFERENCE,
     Drawing,
-    Look,
     Numbers,
     end_labels,
     hyperparameters,
     key,
     model_label,
     note,
+    process_marker,
     process_style,
     styled,
 )
@@ -77,8 +78,9 @@ _TITLES = ("level in the last quarter", "preconditioned sharpness / threshold", 
 _PANEL, _WIDE = 1.5, (1.0, 1.0, 1.0)
 _ROOM = 0.1  # beside the outermost batch sizes, of the width of the axis
 _ASIDE = 0.02  # how far the processes of one batch size stand apart, likewise
-_MARKS = {DISCRETE: "D", "pair": "o", "kicked_rod": "^", "rod_unit_step": "s"}
+_PROCESSES = (DISCRETE, "pair", "kicked_rod", "rod_unit_step")  # whose levels are drawn
 _ALONG = ("pair", "rod_unit_step")  # what is drawn along the run
+_MARK: Look = {"markersize": 4.2}
 
 
 @dataclass(frozen=True)
@@ -192,7 +194,7 @@ def _draw_levels(axes: Axes, batches: Sequence[_Batch], numbers: Numbers) -> Non
     wide = np.log(high / low) or 1.0
     axes.set_xscale("log")
     axes.set_xlim(low * np.exp(-_ROOM * wide), high * np.exp(_ROOM * wide))
-    for place, process in enumerate((DISCRETE, "pair", "kicked_rod", "rod_unit_step")):
+    for place, process in enumerate(_PROCESSES):
         aside = np.exp(_ASIDE * wide * (place - 1) * (place < 3))
         points = [
             (batch, *mean_and_error(levels))
@@ -235,7 +237,7 @@ def _draw_process(
         numbers.add(first, process, f"settled[{batch.about}]", settled)
         look: Look = {"color": style.text_color, "zorder": 3}
         face = style.text_color if settled else "white"
-        axes.plot(size, mean, _MARKS[process], markersize=3.4, markerfacecolor=face, **look)
+        axes.plot(size, mean, process_marker(process), **_MARK, markerfacecolor=face, **look)
         if np.isfinite(error):
             numbers.add(first, process, f"standard_error_level[{batch.about}]", error)
             axes.errorbar(size, mean, error, fmt="none", ecolor=style.text_color, elinewidth=0.9)
@@ -266,14 +268,14 @@ def _draw_batch_sharpness(axes: Axes, batches: Sequence[_Batch], numbers: Number
         b = given["momentum"]
         small = (1 - b) / (1 + b)
         axes.axhline(small, color=FAINT, linewidth=0.8, linestyle=DASHED)
-        below: Look = {"va": "top", "ha": "right", "color": FAINT, "room": False}
+        above: Look = {"va": "bottom", "ha": "right", "color": FAINT, "room": False}
         note(
             axes,
             r"$2(1-\beta)/\eta$",
             (1, small),
             coordinates=("axes fraction", "data"),
-            shift=(0, -1),
-            **below,
+            shift=(0, 1),
+            **above,
         )
 
 
@@ -335,12 +337,11 @@ def _key(figure: Figure, rows: Sequence[Sequence[_Batch]]) -> None:
     """What marks and lines are, above the panels."""
     shown = {p for batches in rows for b in batches for run in b.runs for p in run.processes}
     handles = []
-    for process, mark in _MARKS.items():
-        if process in shown:
-            style = process_style(process)
-            label = style.label if process in FLOWS else "run"
-            look: Look = {**style.line, "color": style.text_color, "linewidth": 1.2}
-            handles.append(Line2D([], [], marker=mark, markersize=3.4, label=label, **look))
+    for process in filter(shown.__contains__, _PROCESSES):
+        style = process_style(process)
+        label = style.label if process in FLOWS else "run"
+        look: Look = {**style.line, "color": style.text_color, "linewidth": 1.2, **_MARK}
+        handles.append(Line2D([], [], marker=process_marker(process), label=label, **look))
     cross: Look = {"marker": "x", "color": FAINT, "linestyle": "none", "markersize": 4}
     handles.append(Line2D([], [], label="batch sharpness", **cross))
     along = Line2D([], [], label="model, along the run", color=INK, linestyle=DASHED, linewidth=1)

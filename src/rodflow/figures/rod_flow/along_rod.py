@@ -5,7 +5,7 @@ open, over which the numbers at the right of the first panel are averaged.
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Unpack, cast
 
 import numpy as np
 import xarray as xr
@@ -17,6 +17,7 @@ from matplotlib.ticker import MultipleLocator
 
 from rodflow.analysis.open_rod import held, snapshots_open
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
+from rodflow.figures.core.keywords import Look, Stroke
 from rodflow.figures.core.marks import NO_THRESHOLD, no_rod, threshold_key
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import by_row, describe_run, share_steps, state_failures
@@ -27,7 +28,6 @@ from rodflow.figures.core.style import (
     PALETTE,
     REFERENCE,
     Drawing,
-    Look,
     Numbers,
     end_labels,
     key,
@@ -185,7 +185,7 @@ def _shade(line: Sequence[Axes], run: StoredRun, opened: np.ndarray) -> None:
 
 
 def _curve(
-    axes: Axes, run: StoredRun, process: str, name: str, numbers: Numbers, **look: Any
+    axes: Axes, run: StoredRun, process: str, name: str, numbers: Numbers, **look: Unpack[Stroke]
 ) -> None:
     """A curve with a gap where the rod is closed; a process has points at its own snapshots only."""
     values = run.comparison[name].sel(process=process).astype(np.float64)

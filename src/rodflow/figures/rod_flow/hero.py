@@ -11,6 +11,7 @@ from matplotlib.axes import Axes
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry, of_optimizers
 from rodflow.figures.core.findings import medians
+from rodflow.figures.core.keywords import Look
 from rodflow.figures.core.marks import NO_THRESHOLD, in_gain
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import (
@@ -28,7 +29,6 @@ from rodflow.figures.core.style import (
     REFERENCE,
     WHITE,
     Drawing,
-    Look,
     Numbers,
     dataset_label,
     hyperparameters,

@@ -4,11 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
+import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm, Normalize
 
+from rodflow.figures.core.keywords import Look
 from rodflow.figures.core.marks import TOLERANCE
-from rodflow.figures.core.style import INK, note, process_style
+from rodflow.figures.core.style import SMALL, note, process_style
 from rodflow.figures.rod_flow.hyperparameter_points import TITLES, Point, gain, rod_flows
 from rodflow.store.results import COMPLETED, DISCRETE
 
@@ -51,7 +54,7 @@ def draw_maps(
     for axes, what in zip(panels, maps, strict=False):
         _draw_map(axes, what, cells)
         axes.set_xlabel(TITLES.get(pair[0], pair[0]))
-        axes.tick_params(length=0, labelleft=axes is panels[0])
+        axes.tick_params(length=0, labelleft=axes is panels[0], labelrotation=0)
     panels[0].set_ylabel(TITLES.get(pair[1], pair[1]))
 
 
@@ -62,27 +65,16 @@ def _draw_map(axes: Axes, what: _Map, cells: Mapping[tuple[float, ...], Sequence
     for (x, y), members in cells.items():
         numbers = [what.of(point) for point in members]
         values[up.index(y), across.index(x)] = np.exp(np.mean(np.log(numbers)))
-    norm = _norm(values, what.palette)
-    image = axes.pcolormesh(values, cmap=what.palette, norm=norm, edgecolors="white")
-    for (row, column), value in np.ndenumerate(values):
-        known = bool(np.isfinite(value))
-        dark = known and np.mean(image.to_rgba(value)[:3]) < 0.55
-        note(
-            axes,
-            f"{value:{what.digits}}"
-            if known
-            else _missing(cells.get((across[column], up[row]), [])),
-            (column + 0.5, row + 0.5),
-            coordinates=("data", "data"),
-            ha="center",
-            va="center",
-            color="white" if dark else INK,
-        )
+    names = [[f"{value:g}" for value in axis] for axis in (up, across)]
+    shades: Look = {"cmap": what.palette, "norm": _norm(values, what.palette), "cbar": False}
+    words: Look = {"annot": True, "fmt": what.digits, "annot_kws": {"fontsize": SMALL}}
+    sns.heatmap(pd.DataFrame(values, *names), ax=axes, linewidths=0.8, **shades, **words)
+    axes.invert_yaxis()
+    for row, column in np.argwhere(~np.isfinite(values)):
+        why = _missing(cells.get((across[column], up[row]), []))
+        at, where = (column + 0.5, row + 0.5), ("data", "data")
+        note(axes, why, at, coordinates=where, ha="center", va="center")
     axes.set_title(what.title, fontsize=7)
-    axes.set_xticks(np.arange(len(across)) + 0.5, labels=[f"{value:g}" for value in across])
-    axes.set_yticks(np.arange(len(up)) + 0.5, labels=[f"{value:g}" for value in up])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
 
 
 def _norm(values: np.ndarray, colors: str) -> Normalize:

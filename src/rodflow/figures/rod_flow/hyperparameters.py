@@ -14,13 +14,13 @@ from matplotlib.lines import Line2D
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
 from rodflow.figures.core.findings import medians, share_within
+from rodflow.figures.core.keywords import Look
 from rodflow.figures.core.marks import TOLERANCE, mark_threshold
 from rodflow.figures.core.panels import empty_figure, fit, page
 from rodflow.figures.core.style import (
     BAND,
     FAINT,
     Drawing,
-    Look,
     Numbers,
     ProcessStyle,
     hyperparameters,

@@ -15,6 +15,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from rodflow.config.declarations import FigureEntry
 from rodflow.figures.core.findings import medians
+from rodflow.figures.core.keywords import Look
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import describe_run, write_left
 from rodflow.figures.core.style import (
@@ -23,7 +24,6 @@ from rodflow.figures.core.style import (
     INK,
     REFERENCE,
     Drawing,
-    Look,
     Numbers,
     key,
     model_label,

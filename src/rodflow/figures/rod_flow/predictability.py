@@ -17,12 +17,12 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from rodflow.config.declarations import FigureEntry
 from rodflow.figures.core.findings import medians
+from rodflow.figures.core.keywords import Dashes
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import by_row, describe_run, mark_end, share_steps, tracking_error
 from rodflow.figures.core.style import (
     DASHED,
     INK,
-    Dashes,
     Drawing,
     Numbers,
     key,

@@ -14,10 +14,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
-from rodflow.config.values import Settings
 from rodflow.figures.core.findings import medians
+from rodflow.figures.core.keywords import Look
 from rodflow.figures.core.panels import fit, rows_of_panels
-from rodflow.figures.core.preconditioner import preconditioner
 from rodflow.figures.core.rows import (
     by_row,
     describe_run,
@@ -33,7 +32,6 @@ from rodflow.figures.core.style import (
     INK,
     THIN,
     Drawing,
-    Look,
     Numbers,
     key,
     lines_of,
@@ -42,7 +40,6 @@ from rodflow.figures.core.style import (
     process_style,
     styled,
 )
-from rodflow.store import artifact
 from rodflow.store.results import COMPLETED, DISCRETE, StoredRun
 
 FIGURE = FigureEntry(
@@ -51,26 +48,26 @@ FIGURE = FigureEntry(
     order=4,
     caption=r"""
 *Claim* (Regis and Chewi, arXiv 2605.06821): beyond the onset rods open and close as the measured ones do and
-lie along the leading eigenvector, and the loss at both ends, which is that of the iterates, is above the loss
-at the centre by the same amount. Where several eigenvalues are at the threshold at once (as happens with a
-second moment for each weight) the rod, measured or predicted, lies among their eigenvectors, of which only the
-leading one is stored, and the cosine is lower.
+lie in the span of the leading eigenvectors, and the loss at both ends, which is that of the iterates, is above the
+loss at the centre by the same amount.
 
 The rod of each optimizer on the model ``{part}``, measured from three consecutive iterates (discrete run) and
 predicted by the rod flows, against the optimizer step; everything is dimensionless. *Left*: the rod length
 :math:`\|X_w\|`, the norm of the weights' half-extent. Before the onset (shaded) the flow's rod is the rounding
 noise that seeds it, while what is measured there is the curvature of the path, not an oscillation. The
 horizontal line is a tenth of the longest measured rod from :math:`t_0` (dotted) on; rods above it count as
-long. *Middle*: :math:`|\cos|` of the angle between the rod and the leading eigenvector of the preconditioned
-Hessian :math:`P^{-1/2} H P^{-1/2}`, a dot a snapshot from the onset on, large for long rods; since the
-eigenvector lives in the coordinates :math:`P^{1/2} w`, the rod is taken there too. The numbers are medians over
-the long rods. *Right*: the loss divided by that at the rod's centre (line at 1): at both ends of each rod flow
-over its own centre, and of the iterates, even and odd steps apart, over the centre of the rod flow in unit
+long. *Middle*: the cosine of the angle between the rod and the span of the leading eigenvectors of the
+preconditioned Hessian :math:`P^{-1/2} H P^{-1/2}`, a dot a snapshot from the onset on, large for long rods. Since
+the eigenvectors live in the coordinates :math:`P^{1/2} w`, the rod is taken there too. At least four are followed,
+and one more than the eigenvalues that the config asks for; with more directions than that at the threshold (as
+happens with a second moment for each weight) the rod lies among those, too, and the cosine is lower. The numbers
+are medians over the long rods. *Right*: the loss divided by that at the rod's centre (line at 1): at both ends of
+each rod flow over its own centre, and of the iterates, even and odd steps apart, over the centre of the rod flow in unit
 steps (of the ODE where there is none). Bursts that come early or late have lost their timing to the seeding
 noise and to chaos. A cross ends the curve of a process that diverged.
 
-Lengths, half-extents and losses are read from the trajectories (train and flow stages), eigenvectors from
-``sharpness/``, the onset from ``comparison.nc``; ``rod_anatomy_{part}.csv`` has every point drawn.
+Lengths and losses are read from the trajectories (train and flow stages), cosines from ``sharpness/``,
+the onset from ``comparison.nc``; ``rod_anatomy_{part}.csv`` has every point drawn.
 """,
 )
 
@@ -84,46 +81,25 @@ _LOWEST, _HIGHEST = 0.8, 2.0  # of loss over loss at the centre that is shown
 _PANEL = 0.85  # inches
 _TITLES = (
     r"rod length $\|X_w\|$",
-    "|cos| of rod and eigenvector",
+    "cosine of rod and eigenvectors",
     "loss / loss at the centre",
 )
 
 
-def alignment(trajectory: xr.Dataset, sharpness: xr.Dataset, optimizer: Settings) -> xr.DataArray:
-    """|cos| of the angle between the rod P^(1/2) X_w and the stored eigenvectors, [snapshot].
-
-    The eigenvector is one of P^(-1/2) H P^(-1/2), so that the rod is taken to the coordinates
-    P^(1/2) w, in which this is the Hessian. At the snapshots that both have; NaN of a rod of no
-    length.
+def alignment(run: StoredRun, process: str) -> xr.DataArray | None:
+    """Cosine of the angle between the rods of a process and the eigenvectors' span, from t0 on, [snapshot].
 
     Args:
-        trajectory: with half_extent [snapshot, parameter], and second_moment or gain if there is one.
-        sharpness: with eigenvector [snapshot, parameter], of norm 1, or with several that are orthonormal,
-            [snapshot, eigenvalue_rank, parameter].
-        optimizer: the hyperparameters of the run.
+        run: where it is stored.
+        process: the discrete run or a flow.
+
+    Returns:
+        NaN of a rod that is closed; None if the process has no rods.
     """
-    scale = np.sqrt(preconditioner(trajectory, optimizer))
-    extent = trajectory["half_extent"].astype(np.float64) * scale
-    extent, vector = xr.align(extent, sharpness["eigenvector"], exclude="parameter")
-    along = abs((extent * vector).sum("parameter"))
-    if "eigenvalue_rank" in along.dims:  # the part of the rod in the span of all that are stored
-        along = (along**2).sum("eigenvalue_rank") ** 0.5
-    length = ((extent**2).sum("parameter")) ** 0.5
-    return (along / length.where(length > 0)).drop_vars("parameter", errors="ignore")
-
-
-def stored_alignment(run: StoredRun, process: str) -> xr.DataArray | None:
-    """The alignment along a stored process from t0 on, [snapshot]; None if it has no rod.
-
-    What is as long as the weights is dropped as soon as it is reduced.
-    """
-    whole = artifact.read(run.folder / f"{process}.nc", kind="trajectory")
-    if not {"half_extent", "rod_length"} <= {*whole}:
+    found = run.eigenvalues(process)
+    if "rod_in_span" not in found:
         return None
-    kept = whole[[name for name in ("half_extent", "second_moment", "gain") if name in whole]]
-    found = artifact.read(run.folder / "sharpness" / f"{process}.nc", kind="sharpness")
-    values = alignment(kept, found[["eigenvector"]], run.settings["optimizer"])
-    return values.sel(snapshot=slice(run.settings["start"], None))
+    return found["rod_in_span"].sel(snapshot=slice(run.settings["start"], None)) ** 0.5
 
 
 def long_rod(run: StoredRun) -> float:
@@ -238,7 +214,7 @@ def _draw_alignments(axes: Axes, runs: Sequence[StoredRun], numbers: Numbers) ->
     for run in runs:
         level = long_rod(run)
         for process in run.processes:
-            values = stored_alignment(run, process)
+            values = alignment(run, process)
             if values is None:
                 continue
             # Before the onset there is no oscillation: a rod is the curvature of the path, or noise.

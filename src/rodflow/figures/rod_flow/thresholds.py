@@ -11,6 +11,8 @@ from rodflow.analysis import edge
 from rodflow.config.declarations import ALONG_RUNS, FigureEntry
 from rodflow.figures.core.findings import share_within
 from rodflow.figures.core.forest import Forest, Line, forest
+from rodflow.figures.core.held import NOT_AT_EDGE, ROD_CLOSED, held
+from rodflow.figures.core.keywords import Look
 from rodflow.figures.core.marks import (
     BAND_COLOR,
     NO_THRESHOLD,
@@ -27,7 +29,6 @@ from rodflow.figures.core.style import (
     INK,
     REFERENCE,
     Drawing,
-    Look,
     Numbers,
     key,
     note,
@@ -104,21 +105,9 @@ _AT_EDGE, _ASIDE = "mean_over_threshold", "mean_over_threshold_not_at_the_edge"
 """The time average over the threshold of runs at the edge, and of others."""
 
 
-def _level(run: StoredRun) -> tuple[edge.Window, edge.Spread] | None:
-    """The window of a run by the rule, and sharpness over threshold there; None where there is nothing to show."""
-    if diverged(run) or never_reached(run):
-        return None
-    row = run.comparison.sel(process=DISCRETE)
-    where = edge.window(run.series(DISCRETE)["rod_length"], float(row["onset"]))
-    if where is None:
-        return None
-    found = edge.spread(row["sharpness_over_threshold"], where)
-    return (where, found) if found.size else None
-
-
 def _half_width(runs: Sequence[StoredRun]) -> float:
     """How far from 1 the axis reaches."""
-    levels = [level for run in runs if (level := _level(run))]
+    levels = [level for run in runs if (level := held(run))]
     away = [abs(end - 1) for _, found in levels for end in (found.low, found.high)]
     return float(np.clip(1.1 * max([*away, 0]), _NARROWEST, _WIDEST))
 
@@ -129,7 +118,7 @@ def _draw_line(chart: Forest, line: Line, numbers: Numbers) -> None:
     for run, height in zip(line.runs, line.spread, strict=True):
         theory = run.threshold
         numbers.add(run, DISCRETE, "threshold", theory)
-        if (level := _level(run)) is None:
+        if (level := held(run)) is None:
             continue
         where, found = level
         numbers.add(run, DISCRETE, _AT_EDGE if where.at_edge else _ASIDE, found.mean)
@@ -175,14 +164,14 @@ def _why_not(run: StoredRun) -> str:
     if diverged(run):
         return ending(run)
     if not never_reached(run):
-        return "not at the edge"
+        return NOT_AT_EDGE
     highest = float(sharpness(run, DISCRETE).max())
     return f"not reached, at most {highest:.0%}" if np.isfinite(highest) else "no sharpness"
 
 
 def _key(chart: Forest, runs: Sequence[StoredRun]) -> None:
     """What dots, bars and the band are."""
-    levels = [level for run in runs if (level := _level(run))]
+    levels = [level for run in runs if (level := held(run))]
     handles = [
         Line2D([], [], label="time average at the edge", **_MEAN),
         Line2D([], [], label="10% to 90% of the time", **_RANGE),
@@ -190,7 +179,7 @@ def _key(chart: Forest, runs: Sequence[StoredRun]) -> None:
     ]
     if not all(where.at_edge for where, _ in levels):
         open_mark = _MEAN | {"markerfacecolor": "white"}
-        handles.insert(1, Line2D([], [], label="rod closed: not at the edge", **open_mark))
+        handles.insert(1, Line2D([], [], label=ROD_CLOSED, **open_mark))
     key(chart.figure, handles)
 
 

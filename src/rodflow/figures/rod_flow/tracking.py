@@ -16,6 +16,7 @@ from matplotlib.ticker import MultipleLocator
 
 from rodflow.config.declarations import FigureEntry
 from rodflow.figures.core.findings import medians
+from rodflow.figures.core.keywords import Look
 from rodflow.figures.core.marks import NO_THRESHOLD, no_rod
 from rodflow.figures.core.panels import fit, rows_of_panels
 from rodflow.figures.core.rows import (
@@ -35,7 +36,6 @@ from rodflow.figures.core.style import (
     THIN,
     WHITE,
     Drawing,
-    Look,
     Numbers,
     end_labels,
     key,

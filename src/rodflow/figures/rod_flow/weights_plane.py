@@ -16,12 +16,12 @@ from matplotlib.ticker import MaxNLocator
 
 from rodflow.config.declarations import FigureEntry, one_of_each_kind
 from rodflow.figures.core.findings import medians
+from rodflow.figures.core.keywords import Look
 from rodflow.figures.core.panels import fit, page, rows_of_panels
 from rodflow.figures.core.rows import onset
 from rodflow.figures.core.style import (
     FAINT,
     Drawing,
-    Look,
     Numbers,
     hyperparameters,
     key,
