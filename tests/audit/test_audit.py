@@ -203,6 +203,21 @@ def test_runs_that_are_not_at_the_edge_are_counted_beside_the_others():
     )
 
 
+def test_a_number_at_its_bound_does_not_hide_the_verdict():
+    found = [
+        Finding("mlp/gd/seed1", "reproduced", 0.96, baselines={"stable": 1.004}),
+        Finding("mlp/gd/seed2", "not reproduced", 1.02),
+    ]
+    judgement = made_up(*found)
+    words = "1 of 2 runs at most 1: 0.96 to 1.02 (stable 1.004); but mlp/gd/seed2 1.02"
+    assert found_words(judgement) == words
+    whole, first, second = rows(judgement)
+    assert (whole.measured, second.measured) == ("0.96 to 1.02", "1.02")
+    assert first.baselines == "stable 1.004"
+    (entry,) = json.loads(as_json(Report("made", {}, (), (judgement,), (), (), {})))["claims"]
+    assert (entry["range"], entry["baselines"]) == ("0.96 to 1.02", {"stable": "1.004"})
+
+
 def test_status_of_an_artifact_is_reported(root, experiment, no_eigenvectors):
     path = root / GD / "sharpness/rod.nc"
     rewrite(path, root, lambda data: data, status="not converged: residual 0.1")

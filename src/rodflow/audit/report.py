@@ -97,8 +97,8 @@ def _claim_entry(judgement: Judgement) -> dict[str, object]:
         "allowed": str(claim.allowed),
         "flow": claim.flow,
         "found": found_words(judgement),
-        "range": span(finding.measured for finding in judgement.measured),
-        "baselines": ranges(judgement.measured),
+        "range": span((finding.measured for finding in judgement.measured), claim.allowed),
+        "baselines": ranges(judgement.measured, claim.allowed),
         "does_not_discriminate": judgement.passing,
         "findings": [_finding_entry(finding) for finding in judgement.findings],
     }

@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import xarray as xr
 
@@ -145,7 +144,7 @@ def _read(
     stored: StoredRun,
 ) -> Data:
     """The sound artifacts of a run."""
-    own: dict[str, dict[str, Any]] = {
+    own: dict[str, dict[str, object]] = {
         "sharpness": {"sharpness": experiment.sharpness},
         "replicas": {"replicas": experiment.replicas},
         "iterates": {"restart": run.restart},

@@ -8,8 +8,16 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from rodflow.audit.claims.claim import BASELINES, LISTS, VERDICTS, Finding, Judgement, Verdict
-from rodflow.audit.numbers import digits, span
+from rodflow.audit.claims.claim import (
+    BASELINES,
+    LISTS,
+    VERDICTS,
+    Bound,
+    Finding,
+    Judgement,
+    Verdict,
+)
+from rodflow.audit.numbers import against, digits, span
 
 SILENT: tuple[Verdict, ...] = ("not at the edge", "not reached")
 """The verdicts of runs in which nothing was measured."""
@@ -43,11 +51,12 @@ class Row:
 def rows(judgement: Judgement) -> list[Row]:
     """One row a run in which something was measured, after one for several seeds of it or for all runs together."""
     found: list[Row] = []
+    allowed = judgement.claim.allowed
     for subject, findings in by_seed(judgement.measured).items():
         if len(findings) > 1:
-            found.append(_of_seeds(subject, findings))
+            found.append(_of_seeds(subject, findings, allowed))
         for one in findings:
-            found.append(_of_finding(one))
+            found.append(_of_finding(one, allowed))
             found += _of_values(one)
     return found
 
@@ -65,13 +74,13 @@ def without_seed(run: str) -> str:
     return re.sub(r"/seed\d+$", "", run)
 
 
-def _of_finding(finding: Finding) -> Row:
+def _of_finding(finding: Finding, allowed: Bound) -> Row:
     spread = "" if math.isnan(finding.low) else f"{digits(finding.low)} to {digits(finding.high)}"
     return Row(
         finding.subject,
-        digits(finding.measured),
+        against(finding.measured, allowed),
         spread,
-        ", ".join(f"{flow} {digits(value)}" for flow, value in finding.baselines.items()),
+        ", ".join(f"{flow} {against(value, allowed)}" for flow, value in finding.baselines.items()),
         finding.verdict + discrimination(finding.passing),
         finding.note,
         () if finding.values else finding.artifacts,
@@ -91,14 +100,14 @@ def _of_values(finding: Finding) -> list[Row]:
     ]
 
 
-def _of_seeds(subject: str, findings: Sequence[Finding]) -> Row:
+def _of_seeds(subject: str, findings: Sequence[Finding], allowed: Bound) -> Row:
     ends = [end for one in findings for end in (one.low, one.high) if not math.isnan(end)]
     agreeing = sum(one.verdict == "reproduced" for one in findings)
     return Row(
         f"{subject}, {len(findings)} seeds",
-        span(one.measured for one in findings),
+        span((one.measured for one in findings), allowed),
         span(ends),
-        ", ".join(f"{flow} {words}" for flow, words in ranges(findings).items()),
+        ", ".join(f"{flow} {words}" for flow, words in ranges(findings, allowed).items()),
         f"{agreeing} of {len(findings)} reproduced",
         whole=True,
     )  # fmt: skip
@@ -125,42 +134,45 @@ def silence(judgement: Judgement) -> dict[Verdict, dict[str, list[str]]]:
 def found_words(judgement: Judgement) -> str:
     """What was found, in a line: how many runs agree, between which numbers, and what the baselines have."""
     claim, measured = judgement.claim, judgement.measured
+    allowed = claim.allowed
     if not measured:
         reasons = {finding.note for finding in judgement.findings}
         return reasons.pop() if len(reasons) == 1 else ""
     first = measured[0]
     if claim.overall or claim.artifact:
         subject = f"{first.subject}: " if claim.overall else ""
-        return f"{subject}{digits(first.measured)}; {claim.allowed}{_baselines(measured)}"
+        return f"{subject}{against(first.measured, allowed)}; {allowed}{_baselines(judgement)}"
     failed = [finding for finding in measured if finding.verdict == "not reproduced"]
-    words = f"{len(measured) - len(failed)} of {len(measured)} runs {claim.allowed}"
-    words += f": {span(finding.measured for finding in measured)}{_baselines(measured)}"
+    words = f"{len(measured) - len(failed)} of {len(measured)} runs {allowed}"
+    words += f": {span((one.measured for one in measured), allowed)}{_baselines(judgement)}"
     for flow in BASELINES:
         if 0 < (agreeing := sum(flow in one.passing for one in measured)) < len(measured):
             words += f"; {flow} agrees in {agreeing} too"
     if aside := judgement.count("not at the edge"):
         words += f"; {aside} not at the edge"
     if failed:
-        words += f"; but {', '.join(map(_failed_words, failed))}"
+        words += f"; but {', '.join(_failed_words(one, allowed) for one in failed)}"
     return words
 
 
-def _failed_words(finding: Finding) -> str:
+def _failed_words(finding: Finding, allowed: Bound) -> str:
     number = finding.measured
-    return f"{finding.subject} {digits(number) if math.isfinite(number) else f'({finding.note})'}"
+    known = against(number, allowed) if math.isfinite(number) else f"({finding.note})"
+    return f"{finding.subject} {known}"
 
 
-def ranges(findings: Sequence[Finding]) -> dict[str, str]:
-    """Baseline -> the range of its numbers."""
+def ranges(findings: Sequence[Finding], allowed: Bound) -> dict[str, str]:
+    """Baseline -> the range of its numbers, which are judged by the same bound."""
     flows = dict.fromkeys(flow for one in findings for flow in one.baselines)
     return {
-        flow: span(one.baselines[flow] for one in findings if flow in one.baselines)
+        flow: span((one.baselines[flow] for one in findings if flow in one.baselines), allowed)
         for flow in flows
     }
 
 
-def _baselines(findings: Sequence[Finding]) -> str:
-    words = [f"{flow} {found}" for flow, found in ranges(findings).items()]
+def _baselines(judgement: Judgement) -> str:
+    found = ranges(judgement.measured, judgement.claim.allowed)
+    words = [f"{flow} {numbers}" for flow, numbers in found.items()]
     return f" ({', '.join(words)})" if words else ""
 
 

@@ -53,9 +53,17 @@ GOOD = {
 """Numbers of a run that agree with every claim; `edge_error` is the tracking error from the onset on."""
 SERIES = {"loss": 1.01, "rod_length": 0.31}
 """Of the rods: the loss over that of the iterates; when they grow, in lengths of the run."""
-CENTRAL = {"loss": 1.01, "sharpness": 1.0005, "wave": 0.0, "effective_step": 2.0, "step_time": 0.05}
+CENTRAL = {
+    "loss": 1.01,
+    "sharpness": 1.0005,
+    "wave": 0.0,
+    "effective_step": 2.0,
+    "step_time": 0.05,
+    "squared_gradient": 1.1,
+}
 """Of the central flow: its averaged loss over that of the iterates, sharpness over threshold, a wave on its loss, its
-effective step size by its second moment (without curvature term: 1.5), and seconds a step (discrete run: 0.001)."""
+effective step size by its second moment (without curvature term: 1.5), seconds a step (discrete run: 0.001), and its
+averaged squared gradient over that of the iterates."""
 
 
 def settings_of(optimizer: str) -> dict:
@@ -87,7 +95,9 @@ def make(optimizer: str, changes: dict | None = None, /, **settings) -> MadeUpRu
     snapshots = np.arange(0, steps + 1, steps // 50)
     late = snapshots >= numbers["onset"]["discrete"]
     ratio = np.full((len(PROCESSES), len(snapshots)), 0.8)
-    ratio[0, late] = (changes or {}).get("level.discrete", 1.02)
+    for row, process in enumerate(PROCESSES):
+        if process == "discrete" or process.startswith("rod"):
+            ratio[row, late] = (changes or {}).get(f"level.{process}", 1.02)
     ratio[PROCESSES.index("central")] = central["sharpness"]
     errors = np.full(ratio.shape, 1e-6)
     for row, process in enumerate(PROCESSES):
@@ -109,7 +119,13 @@ def make(optimizer: str, changes: dict | None = None, /, **settings) -> MadeUpRu
     )
     at = np.arange(steps + 1)
     level, swing = np.exp(-at / steps), 0.3 * (-1.0) ** at
-    series = {"discrete": {"loss": level * (1 + swing), "rod_length": 1e-3 + (at > 0.3 * steps)}}
+    series = {
+        "discrete": {
+            "loss": level * (1 + swing),
+            "rod_length": 1e-3 + (at > 0.3 * steps),
+            "gradient_norm": np.sqrt(level * (1 + swing)),
+        }
+    }
     for flow in ("rod", "rod_unit_step", "rod_macro"):
         ratio, when = ((changes or {}).get(f"{name}.{flow}", SERIES[name]) for name in SERIES)
         series[flow] = {
@@ -120,6 +136,7 @@ def make(optimizer: str, changes: dict | None = None, /, **settings) -> MadeUpRu
     series["central"] = {
         "loss": level * (1 + central["wave"] * (-1.0) ** at),
         "averaged_loss": level * central["loss"],
+        "averaged_squared_gradient": level * central["squared_gradient"],
         "oscillation": np.full(at.shape, 0.1),
     }
     series["central_unregularised"] = {}
@@ -172,6 +189,7 @@ ROD_FAILURES = {
     "oscillation": lambda flow: {name: {f"rod_length.{flow}": 0.5} for name in ("adam", "nadam")},
     "loss": lambda flow: {"adam": {f"loss.{flow}": 0.85}},
     "at-floor": lambda flow: {name: {f"error_last.{flow}": 7e-4} for name in ("adam", "nadam")},
+    "settles": lambda flow: {"adam": {f"level.{flow}": 0.89}},
 }
 """The same for each integrator of the rod flow."""
 INTEGRATORS = {"rod-ode": "rod", "rod-unit-step": "rod_unit_step", "rod-macro-step": "rod_macro"}
@@ -200,6 +218,7 @@ FAILURES = {
     "digits-unit-step-matches-ode": {"nadam": {"edge_error.rod_unit_step": 4.1e-4}},
     "central-tracks": {"rmsprop": {"edge_error.central": 0.09}},
     "central-loss": {"rmsprop_scalar": {"loss.central": 1.2}},
+    "central-squared-gradient": {"gd": {"squared_gradient.central": 1.3}},
     "central-loss-falls": {"gd": {"wave.central": 0.1}},
     "central-acceleration": {"rmsprop": {"effective_step.central": 1.4}},
     "digits-central-gd-error": {"gd": {"edge_error.central": 1.2e-2}},

@@ -31,18 +31,24 @@ from rodflow.audit.claims import (
     function_space,
     k_adam,
     minibatches,
+    potentials,
     practice,
+    regis_chewi,
     rod_flow,
     scale_invariance,
+    second_moment,
 )
 from rodflow.audit.claims.claim import Claim
 
 CLAIMS: tuple[Claim, ...] = (
     *rod_flow.CLAIMS,
+    *regis_chewi.CLAIMS,
+    *potentials.CLAIMS,
     *function_space.CLAIMS,
     *along_rod.CLAIMS,
     *practice.CLAIMS,
     *central_flow.CLAIMS,
+    *second_moment.CLAIMS,
     *few_weights.CLAIMS,
     *edge_of_stability.CLAIMS,
     *minibatches.CLAIMS,

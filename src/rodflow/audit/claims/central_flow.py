@@ -154,7 +154,7 @@ def _predicts_variance(name: str, source: str, who: str, flow: str) -> Claim:
     )
 
 
-_COHEN = "Cohen et al. 2024 (arXiv 2410.24206)"
+COHEN = "Cohen et al. 2024 (arXiv 2410.24206)"
 _ABSTRACT = "abstract"
 _OF_GD: tuple[tuple[str, str, str, Measure, float], ...] = (
     ("pinned", "the sharpness stays within 0.1% of 2/eta while its oscillation lasts",
@@ -166,7 +166,7 @@ _OF_GD: tuple[tuple[str, str, str, Measure, float], ...] = (
 CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="central-tracks",
-        source=_COHEN,
+        source=COHEN,
         place=_ABSTRACT,
         statement=(
             "The central flow predicts the time-averaged trajectory where the stable flow does not: from the onset of "
@@ -181,7 +181,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         id="central-loss",
-        source=_COHEN,
+        source=COHEN,
         statement=(
             "At the edge of stability the central flow predicts the time-averaged loss, L + <H, Sigma> / 2, of the "
             "iterates within 10%."
@@ -194,13 +194,13 @@ CLAIMS: tuple[Claim, ...] = (
         flow=FLOW,
         same_of=loss_error,
     ),
-    _predicts_variance("central-variance", _COHEN, "the central flow", FLOW),
+    _predicts_variance("central-variance", COHEN, "the central flow", FLOW),
     _predicts_variance(
         "rod-unit-step-variance", TARGET, "the rod flow (unit step)", "rod_unit_step"
     ),
     Claim(
         id="central-loss-falls",
-        source=_COHEN,
+        source=COHEN,
         statement=(
             "The loss falls along the central flow even where that of the iterates rises: it "
             "rises on at most 1% of the steps."
@@ -215,7 +215,7 @@ CLAIMS: tuple[Claim, ...] = (
     ),
     Claim(
         id="central-acceleration",
-        source=_COHEN,
+        source=COHEN,
         place=_ABSTRACT,
         statement=(
             "Acceleration via regularisation: the curvature term takes the flow to regions where "

@@ -57,6 +57,7 @@ class Measured(NamedTuple):
     high: float = math.nan
 
 
+# Any: of which of the two it takes one says `artifact` of its claim, which no checker of types follows.
 Measure = Callable[[Any], Measured]
 """Takes a number from a `StoredRun`, or from the dataset of an artifact of no run, or raises `NotApplicable`."""
 

@@ -52,8 +52,8 @@ ROD_FLOWS = {
 
 _COHEN_2021 = "Cohen et al. 2021 (arXiv 2103.00065)"
 _COHEN_2022 = "Cohen et al. 2022 (arXiv 2207.14484)"
-_REGIS_CHEWI = "Regis and Chewi 2026 (arXiv 2605.06821)"
-_PAPERS_OWN = {"rod": _REGIS_CHEWI}
+REGIS_CHEWI = "Regis and Chewi 2026 (arXiv 2605.06821)"
+_PAPERS_OWN = {"rod": REGIS_CHEWI}
 
 
 def _stable_over_largest(flow: str) -> Measure:
