@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).parents[1]
-PAGE = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+PAGE = (REPOSITORY / "docs/CONTRIBUTING.md").read_text(encoding="utf-8")
 MODULES = re.findall(
     r"`src/rodflow/\S+/(\w+)\.py`, entry point group `([\w.]+)`:\n\n```python\n(.*?)```",
     PAGE,
