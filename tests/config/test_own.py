@@ -44,6 +44,10 @@ muon_too = muon
 
 def clashing(start):
     pass
+
+
+def long(steps=3, *, seed):
+    pass
 '''
 CONFIG: dict[str, Any] = {
     "name": "own",
@@ -151,7 +155,9 @@ BAD = {
         "optimizers__muon__python": "gone.py:muon"
     },
     'optimizers.muon.python is "problem.py:moun"; problem.py has no function or class moun; it has data, huber, '
-    "ResMLP, muon, clashing; did you mean muon?": {"optimizers__muon__python": "problem.py:moun"},
+    "ResMLP, muon, clashing, long; did you mean muon?": {
+        "optimizers__muon__python": "problem.py:moun"
+    },
     'optimizers.muon.python is "problem.py:muon_too"; problem.py has no function': {
         "optimizers__muon__python": "problem.py:muon_too"
     },
@@ -165,6 +171,9 @@ BAD = {
         "optimizers__muon__bta": 0.9
     },
     'optimizers.muon.beta is "high"; it must be a number': {"optimizers__muon__beta": "high"},
+    'models.mine.python is "problem.py:long"; long takes steps, which is another key here': {
+        "models__mine": {"python": "problem.py:long"}
+    },
     "models.mine.width is missing; it has no default": {
         "models__mine": {"python": "problem.py:ResMLP"}
     },

@@ -226,7 +226,7 @@ def test_the_bias_correction_is_forgotten_in_the_end():
 def test_row_without_formula_is_preconditioned_by_its_inverse_gain_at_a_limit_of_two(name):
     row, chosen = TABLE[name], hyperparameters(name)
     assert row.limit(**chosen) == 2
-    with pytest.raises(ValueError, match="inverse of the alternating gain"):
+    with pytest.raises(ValueError, match="inverse of the critical gain"):
         row.preconditioner(None, **chosen)
 
 

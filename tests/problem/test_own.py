@@ -11,7 +11,8 @@ import pytest
 from flax import nnx
 
 from rodflow.config.blame import TRACED
-from rodflow.problem.own import ProblemError, of_model, own
+from rodflow.problem import objective
+from rodflow.problem.own import ProblemError, criterion_of, of_model, own
 
 INPUTS = np.random.default_rng(0).standard_normal((12, 3)).astype(np.float32)
 TARGETS = np.sin(INPUTS[:, :1])
@@ -234,3 +235,11 @@ def test_an_error_in_a_criterion_or_a_model_is_its_own_line() -> None:
 
     with pytest.raises(ProblemError, match=r"initialised .*; in: return linen.Dense\(1\)\(x @"):
         of_model(Wide(), (INPUTS, TARGETS))
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 2), (6, 2, 3)])
+def test_mse_of_a_study_is_mse_of_a_config_whatever_the_shape(shape) -> None:
+    outputs, targets = np.random.default_rng(2).standard_normal((2, *shape)).astype(np.float32)
+    ours = criterion_of("mse")(jnp.asarray(outputs), jnp.asarray(targets))
+    assert float(ours) == pytest.approx(0.5 * np.sum((outputs - targets) ** 2) / 6, rel=1e-6)
+    assert float(objective.mse(outputs, targets)) == pytest.approx(float(ours), rel=1e-6)

@@ -11,6 +11,7 @@ from jax.flatten_util import ravel_pytree
 
 from representatives import now
 from rodflow.config.blame import line, said
+from rodflow.config.loading import call
 from rodflow.config.reference import OwnError, digest, file_digest
 from rodflow.errors import RodflowError
 from rodflow.problem import labelled, objective
@@ -233,3 +234,30 @@ def test_an_error_of_others_has_no_line_of_ones_own(folder: Path) -> None:
     except Exception as error:
         assert line(error) is None
         assert said(error, None).startswith("ValueError: ")
+
+
+def test_a_module_beside_ones_own_code_is_that_of_its_own_folder(tmp_path):
+    """Two experiments in one process may each have a `helper.py`."""
+    found = []
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        (folder / "helper.py").write_text(f"NUMBER = {number}")
+        (folder / "problem.py").write_text(
+            "import helper\n\ndef number():\n    return helper.NUMBER\n"
+        )
+        place = {"folder": str(folder), "code": {"problem.py": digest(folder, "problem.py")}}
+        found.append(call("problem.py:number", place, {}))
+    assert found == [1, 2]
+
+
+def test_a_changed_module_beside_ones_own_code_is_read_again(tmp_path):
+    (tmp_path / "problem.py").write_text(
+        "import helper\n\ndef number():\n    return helper.NUMBER\n"
+    )
+    found = []
+    for number in ("1", "22"):
+        (tmp_path / "helper.py").write_text(f"NUMBER = {number}")
+        place = {"folder": str(tmp_path), "code": {"problem.py": digest(tmp_path, "problem.py")}}
+        found.append(call("problem.py:number", place, {}))
+    assert found == [1, 22]

@@ -29,12 +29,20 @@ Numbers = float | np.ndarray
 
 
 def condition(b: Numbers, c: Numbers) -> Numbers:
-    """C(b, c) = 2(1-b)/b - (1-c)/c: updates in continuous time are bounded exactly where it is positive."""
+    """C(b, c) = 2(1-b)/b - (1-c)/c: updates in continuous time are bounded exactly where it is positive.
+
+    Args:
+        b, c: decays of the first and second moment.
+    """
     return 2 * (1 - b) / b - (1 - c) / c
 
 
 def quotient(b: Numbers, c: Numbers) -> Numbers:
-    """The quotient q = b^2/c: updates are bounded exactly where it is below 1."""
+    """The quotient q = b^2/c: updates are bounded exactly where it is below 1.
+
+    Args:
+        b, c: decays of the first and second moment.
+    """
     return b**2 / c
 
 
@@ -54,7 +62,13 @@ def bound(b: Numbers, c: Numbers, steps: Numbers, *, corrected: bool = False) ->
 def bound_in_continuous_time(
     b: Numbers, c: Numbers, time: Numbers, *, corrected: bool = False
 ) -> Numbers:
-    """The same of the differential equations, `time` in units of steps."""
+    """The same of the differential equations.
+
+    Args:
+        b, c: decays of the first and second moment, which give tau_1 and tau_2.
+        time: since the moments were 0, in units of steps; infinity for the bound for all time.
+        corrected: with bias correction, whose decays are e^{-t/tau_1} and e^{-t/tau_2}.
+    """
     sums = _sum(condition(b, c), time, discrete=False)
     found = (1 - b) / b * np.sqrt(c / (1 - c)) * np.sqrt(sums)
     if corrected:
@@ -74,10 +88,20 @@ def _sum(rate: Numbers, time: Numbers, *, discrete: bool) -> np.ndarray:
 
 
 def correction(b: Numbers, c: Numbers, steps: Numbers) -> Numbers:
-    """What bias correction multiplies m/sqrt(v) by: sqrt(1 - c^t)/(1 - b^t)."""
+    """What bias correction multiplies m/sqrt(v) by: sqrt(1 - c^t)/(1 - b^t).
+
+    Args:
+        b, c: decays of the first and second moment.
+        steps: t, from 1 on.
+    """
     return np.sqrt(1 - c ** np.asarray(steps, float)) / (1 - b ** np.asarray(steps, float))
 
 
 def worst_gradients(b: float, c: float, steps: int) -> np.ndarray:
-    """g_s = (c/b)^s for s = 1 ... steps, scaled to end at 1: with these the bound is attained at every step."""
+    """g_s = (c/b)^s for s = 1 ... steps, scaled to end at 1: with these the bound is attained at every step.
+
+    Args:
+        b, c: decays of the first and second moment, of which b is not 0.
+        steps: how many gradients, [step].
+    """
     return (c / b) ** np.arange(1.0 - steps, 1)

@@ -24,6 +24,10 @@ def tracking_error(flow: xr.Dataset, discrete: xr.Dataset) -> xr.DataArray:
     """Distance of the flow's centre from the run's midpoint over the distance travelled since t0, [snapshot].
 
     Only snapshots that both have, and after the first, where nothing has been travelled.
+
+    Args:
+        flow, discrete: trajectories from t0 on, of whose `weights`, [snapshot, parameter], those of the flow are its
+            centre and those of the run the midpoint.
     """
     at, midpoint = xr.align(flow["weights"], discrete["weights"], join="inner", exclude="parameter")
     travelled = _norm(midpoint - midpoint.isel(snapshot=0))
@@ -34,14 +38,24 @@ def tracking_error(flow: xr.Dataset, discrete: xr.Dataset) -> xr.DataArray:
 
 
 def geometric_mean(values: xr.DataArray, dim: str = "snapshot") -> xr.DataArray:
-    """Exp of the mean logarithm of the numbers that there are; NaN of nothing, and 0 where one is."""
+    """Exp of the mean logarithm of the numbers that there are; NaN of nothing, and 0 where one is.
+
+    Args:
+        values: no negative ones; NaN where there is no number.
+        dim: along which the mean is taken.
+    """
     with np.errstate(divide="ignore"):
         logarithms = cast(xr.DataArray, np.log(values))
     return cast(xr.DataArray, np.exp(logarithms.mean(dim)))
 
 
 def onset(ratio: xr.DataArray, start: int) -> float:
-    """The first snapshot from `start` on at which sharpness over threshold is at least 1; NaN if there is none."""
+    """The first snapshot from `start` on at which sharpness over threshold is at least 1; NaN if there is none.
+
+    Args:
+        ratio: sharpness over threshold, [snapshot].
+        start: the first step that counts.
+    """
     later = ratio.sel(snapshot=slice(start, None))
     reached = later["snapshot"].where(later >= 1, drop=True)
     return float(reached[0]) if reached.size else float("nan")
@@ -66,7 +80,12 @@ def oscillation_onset(length: xr.DataArray, since: int, longest: float | None = 
 
 
 def last_quarter(values: xr.DataArray, last: int) -> xr.DataArray:
-    """The part of a snapshot series in the last quarter of a run that ends at step `last`."""
+    """The part of a snapshot series in the last quarter of a run that ends at step `last`.
+
+    Args:
+        values: of a process, [snapshot].
+        last: the length of the run as planned, in steps.
+    """
     return values.sel(snapshot=slice(int(np.ceil(0.75 * last)), None))
 
 

@@ -95,7 +95,12 @@ def window(rod_length: xr.DataArray, onset: float) -> Window | None:
 
 
 def spread(values: xr.DataArray, where: Window) -> Spread:
-    """How a snapshot series, such as sharpness over threshold, is spread over a window. NaN of nothing."""
+    """How a snapshot series, such as sharpness over threshold, is spread over a window. NaN of nothing.
+
+    Args:
+        values: the series, [snapshot].
+        where: the window, to which both of its ends belong.
+    """
     return spread_of(values.sel(snapshot=slice(where.first, where.last)).values)
 
 

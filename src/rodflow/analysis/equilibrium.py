@@ -39,7 +39,15 @@ def last_reached(ratio: xr.DataArray) -> float:
 
 
 def moving_average(loss: xr.DataArray, window: int = WINDOW) -> xr.DataArray:
-    """Means over `window` steps, [step], each at the last of them."""
+    """Means over `window` steps, [step], each at the last of them.
+
+    Args:
+        loss: or another series, [step].
+        window: how many steps each mean is over.
+
+    Returns:
+        In float64, from the step on at which a window is full; empty of a shorter series.
+    """
     if loss.sizes["step"] < window:
         return loss.astype(np.float64).isel(step=slice(0))
     return loss.astype(np.float64).rolling(step=window).mean().dropna("step")
@@ -60,7 +68,11 @@ class Restlessness(NamedTuple):
 def restlessness(loss: xr.DataArray, first: float, last: float) -> Restlessness:
     """How a loss, [step], moves from step to step between two steps, and in the long run.
 
-    Rises within the rounding of float32 do not count.
+    Rises within the rounding of float32 do not count, nor steps before the first two moving averages.
+
+    Args:
+        loss: of the iterates, [step].
+        first, last: the steps between which changes count, each at the later of its two steps.
     """
     here = loss.astype(np.float64)
     change = here.diff("step").sel(step=slice(first, last))

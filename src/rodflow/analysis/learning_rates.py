@@ -126,7 +126,15 @@ def problem_of(run: StoredRun) -> str:
 def tuned(
     runs: Iterable[StoredRun], judged: Callable[[StoredRun], float] = last_loss
 ) -> list[dict[Method, Tuned]]:
-    """The methods on each problem, both in the order given, learning rates from the smallest on."""
+    """The methods on each problem, both in the order given, learning rates from the smallest on.
+
+    Args:
+        runs: one a method, learning rate and seed, of any problems.
+        judged: the loss of a run by which learning rates are judged.
+
+    Returns:
+        A mapping a problem, see `problem_of`.
+    """
     found: dict[str, dict[Method, dict[float, list[StoredRun]]]] = {}
     for run in runs:
         rates = found.setdefault(problem_of(run), {}).setdefault(method_of(run), {})

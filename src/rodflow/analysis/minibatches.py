@@ -30,6 +30,10 @@ def trend(values: xr.DataArray, steps: int) -> Trend:
     """The change of a series, [snapshot], over the last third of a run of so many steps; NaN of fewer than six values.
 
     By the straight line of least squares through the means of six blocks, which are long against what is correlated.
+
+    Args:
+        values: the series, [snapshot].
+        steps: the length of the run.
     """
     late = values.dropna("snapshot").sel(snapshot=slice(np.ceil(2 * steps / 3), None)).values
     if late.size < BLOCKS:
@@ -56,7 +60,12 @@ def modelled_loss(series: xr.Dataset) -> xr.DataArray:
 
 
 def late_mean(values: xr.DataArray, steps: int) -> float:
-    """Time average over the last quarter of a run of so many steps, of values over steps or snapshots."""
+    """Time average over the last quarter of a run of so many steps, of values over steps or snapshots.
+
+    Args:
+        values: along one dimension, `step` or `snapshot`.
+        steps: the length of the run.
+    """
     (dim,) = values.dims
     return float(values.sel({dim: slice(np.ceil(0.75 * steps), None)}).mean())
 
@@ -79,7 +88,11 @@ def gap_exponent(sizes: Sequence[float], levels: Sequence[float], full: float) -
 
 
 def inversions(one: Mapping[float, float], other: Mapping[float, float]) -> int:
-    """How many pairs of batch sizes have their levels in another order in one mapping than in the other."""
+    """How many pairs of batch sizes have their levels in another order in one mapping than in the other.
+
+    Args:
+        one, other: batch size -> level; a size that only one of them has does not count.
+    """
     sizes = sorted(one.keys() & other.keys())
     pairs = [(a, b) for index, a in enumerate(sizes) for b in sizes[index + 1 :]]
     return sum((one[a] < one[b]) != (other[a] < other[b]) for a, b in pairs)

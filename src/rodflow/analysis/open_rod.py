@@ -33,7 +33,12 @@ def snapshots_open(length: xr.DataArray, snapshots: np.ndarray, since: int) -> n
 
 
 def held(values: xr.DataArray, snapshots: np.ndarray) -> Spread:
-    """How a quantity, [snapshot], is spread over some of its snapshots; NaN where fewer than `FEWEST` are finite."""
+    """How a quantity, [snapshot], is spread over some of its snapshots; NaN where fewer than `FEWEST` are finite.
+
+    Args:
+        values: the quantity, [snapshot].
+        snapshots: steps of those that count, such as from `snapshots_open`; a step that `values` lacks does not.
+    """
     chosen = values.sel(snapshot=np.intersect1d(snapshots, values["snapshot"])).values
     found = spread_of(chosen[np.isfinite(chosen)])
     return found if found.size >= FEWEST else spread_of(chosen[:0])._replace(size=found.size)

@@ -60,7 +60,15 @@ def power(optimizer: Settings) -> int:
 
 
 def relative_rate(series: xr.Dataset, optimizer: Settings) -> xr.DataArray:
-    """The effective learning rate of the direction over that at step 0, [step, kernel]."""
+    """The effective learning rate of the direction over that at step 0, [step, kernel].
+
+    As far as the norm changes it, (||W_t|| / ||W_0||)^-p with p from `power`: a learning rate that changes in time is
+    not in it.
+
+    Args:
+        series: of the discrete run, with `squared_norm`.
+        optimizer: name and hyperparameters.
+    """
     squared = series["squared_norm"].astype(np.float64)
     return (squared / squared.isel(step=slice(1)).sum("step", skipna=False)) ** (
         -power(optimizer) / 2

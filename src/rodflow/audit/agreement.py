@@ -40,10 +40,8 @@ WEIGHTS = 1e-3
 """Distance of weights over their norm that is allowed anywhere."""
 
 SPREADS = 10.0
-"""And how many times the distance between a run and its farthest replica so far.
-
-A replica is moved once, at t0, by rounding; on another machine every step is.
-"""
+"""And how many times the distance between a run and its farthest replica so far. A replica is moved once, at t0, by
+rounding; on another machine every step is."""
 
 SPREADS_OF_FLOWS = 100.0
 """The same of flows and the farthest replica at any time: their rods grow from seeds of the size of
@@ -118,8 +116,7 @@ class Agreement:
         a, b: the folders.
         files: kind -> how many files both have.
         identical: kind -> how many of them have the same data (of figures: the same bytes).
-        faults: what cannot agree: files that one folder lacks or that are damaged, other settings,
-            other shapes, other verdicts.
+        faults: what cannot agree: files that one lacks or that are damaged, other settings, shapes or verdicts.
         differences: of files that are not identical.
         notes: what differs and may: versions, devices, pictures.
     """
@@ -141,6 +138,9 @@ class Agreement:
 
 def agree(a: str | Path, b: str | Path) -> Agreement:
     """Compare two results folders.
+
+    Args:
+        a, b: the folders; weights are held against the norm and the replicas of the first.
 
     Raises:
         AgreementError: one is missing or is no results folder.

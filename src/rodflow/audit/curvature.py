@@ -53,7 +53,9 @@ class _Pair(NamedTuple):
         if np.isnan(self.stored) or np.isnan(self.expected):
             return float("inf")
         difference = abs(self.stored - self.expected)
-        return difference / abs(self.unit) if difference else 0.0
+        if not difference:
+            return 0.0
+        return difference / abs(self.unit) if self.unit else float("inf")
 
     def __str__(self) -> str:
         return f"{self.what} is {self.stored:.7g}, recomputed {self.expected:.7g}"
@@ -75,7 +77,14 @@ def losses_of(dataset: xr.Dataset) -> Callable[[Settings], Loss]:
 
 
 def check(dataset: xr.Dataset, samples: Sequence[Sample]) -> Iterator[Recomputed]:
-    """Verify the eigenpairs of samples of any models and optimizers on a data set."""
+    """Verify the eigenpairs of samples of any models and optimizers on a data set.
+
+    Args:
+        dataset, samples: what all losses are of, and what is verified.
+
+    Returns:
+        One by one what came out of each sample, which names the first fault instead of raising it.
+    """
     losses = losses_of(dataset)
     for one in samples:
         try:

@@ -26,7 +26,14 @@ Outputs are in float32, so that a distance is known to some 1e-7 of their norm; 
 
 
 def check(dataset: xr.Dataset, samples: Sequence[OutputSample]) -> Iterator[Recomputed]:
-    """Take the outputs of samples of any models on a data set again."""
+    """Take the outputs of samples of any models on a data set again.
+
+    Args:
+        dataset, samples: what all networks are given, and what is taken again.
+
+    Returns:
+        One by one what came out of each sample, which names the first fault instead of raising it.
+    """
     losses = losses_of(dataset)
     for one in samples:
         try:

@@ -135,6 +135,10 @@ def _emphasised(verdict: str) -> str:
 
 
 def table(header: Sequence[str], content: Iterable[Sequence[str]]) -> str:
-    """A table of cells that are Markdown."""
+    """A table of cells that are Markdown.
+
+    Args:
+        header, content: the names of the columns, and rows of as many cells.
+    """
     lines = [header, ["---"] * len(header), *content]
     return "\n".join(f"| {' | '.join(row)} |" for row in lines)

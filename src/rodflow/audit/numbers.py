@@ -10,7 +10,11 @@ FEWEST, MOST = 2, 4
 
 
 def digits(value: float, count: int = FEWEST) -> str:
-    """A number with so many significant digits; a power of ten where it is below 0.01 or from 1000 on."""
+    """A number with so many significant digits; a power of ten where it is below 0.01 or from 1000 on.
+
+    Args:
+        value, count: the number, and how many of its digits count.
+    """
     if value == 0 or not math.isfinite(value):
         return f"{value:g}"
     rounded = f"{value:.{count - 1}e}"
@@ -24,6 +28,9 @@ def against(value: float, allowed: Bound) -> str:
     """A number that is judged, with two digits, or with as many as show on which side of its bound it is.
 
     Four at most: what differs later is the same number to any reader.
+
+    Args:
+        value, allowed: the number, and the bound by which it is judged.
     """
     texts = [digits(value, count) for count in range(FEWEST, MOST + 1)]
     agrees = value in allowed

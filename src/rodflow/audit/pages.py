@@ -37,7 +37,11 @@ _COLUMNS = {
 
 
 def judged(gallery: Gallery, listed: str) -> list[Entry]:
-    """The claims of a list of which something was measured."""
+    """The claims of a list of which something was measured.
+
+    Args:
+        gallery, listed: a committed audit, and one of `LISTS`.
+    """
     return [one for one in gallery.claims if one["list"] == listed and one["range"]]
 
 
@@ -90,14 +94,22 @@ def _by_cause(quoted: Sequence[Gallery]) -> str:
 
 
 def with_table(readme: str, quoted: Sequence[Gallery]) -> str:
-    """README with its table anew."""
+    """README with its table anew.
+
+    Args:
+        readme, quoted: its text, with `BEGIN` and `END` around the table, and the galleries in it.
+    """
     before, _, rest = readme.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n{readme_table(quoted)}\n{END}{after}"
 
 
 def results(galleries: Sequence[Gallery], current: Iterable[str]) -> str:
-    """The page of results: each current gallery, and which others there are."""
+    """The page of results: each current gallery, and which others there are.
+
+    Args:
+        galleries, current: all that are committed, and the names of those whose code is the present one.
+    """
     names = {*current}
     blocks = [
         "# Results",
@@ -305,7 +317,11 @@ def _tested(
 
 
 def cause(claim: str, experiment: str) -> Cause:
-    """The likeliest cause that an experiment does not reproduce a claim."""
+    """The likeliest cause that an experiment does not reproduce a claim.
+
+    Args:
+        claim, experiment: the id of the one, and the name of the other.
+    """
     return CAUSES.get(claim, {}).get(experiment, UNKNOWN)
 
 

@@ -44,7 +44,7 @@ class Sample:
         artifact: the sharpness file, relative to the results root.
         settings: of the run.
         sharpness: its numbers at all snapshots.
-        vectors: eigenvector, weights, half_extent and second_moment (if there are such) at a few.
+        vectors: eigenvector, weights, half_extent, second_moment and gain (if there are such) at a few.
     """
 
     artifact: str
@@ -61,6 +61,12 @@ def sample(
     count: int = 3,
 ) -> Sample:
     """Up to `count` snapshots of a sharpness artifact, the first and the last among them.
+
+    Args:
+        path: the sharpness file, relative to the results root.
+        settings: of the run.
+        sharpness, trajectory: the artifacts of one process, with eigenvectors and weights.
+        count: how many snapshots at most; of 1 the first.
 
     Raises:
         KeyError, ValueError: the two have not the snapshots or variables that they should.
@@ -102,6 +108,13 @@ def output_sample(
 ) -> OutputSample:
     """Up to `count` snapshots of a run from t0 on, the first and the last among them.
 
+    Args:
+        path: the file with the errors in function space, relative to the results root.
+        settings: of the run.
+        stored: that file.
+        trajectories: process -> trajectory, "discrete" among them, and the flows in the order of the file.
+        count: how many snapshots at most; of 1 the first.
+
     Raises:
         KeyError, ValueError: the file has not the processes and snapshots of the trajectories.
     """
@@ -122,7 +135,11 @@ def output_sample(
 
 
 def relative_difference(stored: np.ndarray, fresh: np.ndarray) -> np.ndarray:
-    """|a - b| over the larger of |a| and |b|, element by element; 0 for equals and two NaN."""
+    """|a - b| over the larger of |a| and |b|, element by element; 0 for equals and two NaN, inf for NaN and a number.
+
+    Args:
+        stored, fresh: a and b, of one shape.
+    """
     a, b = np.asarray(stored, np.float64), np.asarray(fresh, np.float64)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -131,7 +148,12 @@ def relative_difference(stored: np.ndarray, fresh: np.ndarray) -> np.ndarray:
 
 
 def recompute(stored: xr.Dataset, fresh: xr.Dataset, path: str) -> Recomputed:
-    """A stored comparison against a fresh one."""
+    """A stored comparison against a fresh one: variables and coordinates, and no attributes.
+
+    Args:
+        stored, fresh: the comparison as read, and as computed again.
+        path: its file, relative to the results root.
+    """
     source = "trajectories and sharpness"
     if different := sorted(stored.variables.keys() ^ fresh.variables.keys(), key=str):
         words = "has the unknown" if different[0] in stored.variables else "lacks the"
@@ -163,7 +185,12 @@ def recompute(stored: xr.Dataset, fresh: xr.Dataset, path: str) -> Recomputed:
 
 
 def recompute_table(stored: str, fresh: str, path: str) -> Recomputed:
-    """The stored table of a figure against a fresh one, both as CSV with a header."""
+    """The stored table of a figure against a fresh one, both as CSV with a header.
+
+    Args:
+        stored, fresh: the text of the file, and that of the table drawn again.
+        path: the file, relative to the results root.
+    """
     try:
         rows = [list(csv.reader(text.splitlines())) for text in (stored, fresh)]
     except csv.Error as error:

@@ -61,7 +61,13 @@ class Found:
     def read(
         self, root: Path, path: str, kind: str, settings: Settings, faulty: Set[str]
     ) -> xr.Dataset | None:
-        """A sound artifact; None if it is among the faulty ones or has a problem, which is named."""
+        """A sound artifact; None if it is among the faulty ones or has a problem, which is named.
+
+        Args:
+            root, path: the results root, and the file relative to it.
+            kind, settings: what it must be, and must have been made with.
+            faulty: files that have a problem already, relative to the root.
+        """
         if place_fault(root, path) or path in faulty:
             return None
         try:
@@ -88,6 +94,11 @@ def check_run(
     """What is found in a run, what was read of it but for the weights, and whether its comparison was computed again.
 
     That needs the run to be complete.
+
+    Args:
+        run, root: the run, and the results root that its folder is in.
+        experiment: its config, which says what files a run has.
+        faulty: files that have a problem already, relative to the root.
     """
     found, stored = Found(), StoredRun(root / run.path)
     data = _read(run, root, experiment, faulty, found, stored)
@@ -130,7 +141,11 @@ def check_run(
 
 
 def lost_run(run: Run, root: Path) -> tuple[Found, StoredRun, bool]:
-    """What is found in a run whose files end the process that reads them."""
+    """What is found in a run whose files end the process that reads them.
+
+    Args:
+        run, root: the run, and the results root that its folder is in.
+    """
     problem = Problem(run.path, "a file of it ends the process that reads it: run it again")
     return Found([problem]), StoredRun(root / run.path), False
 

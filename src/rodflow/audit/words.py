@@ -162,7 +162,11 @@ def _failed_words(finding: Finding, allowed: Bound) -> str:
 
 
 def ranges(findings: Sequence[Finding], allowed: Bound) -> dict[str, str]:
-    """Baseline -> the range of its numbers, which are judged by the same bound."""
+    """Baseline -> the range of its numbers, which are judged by the same bound.
+
+    Args:
+        findings, allowed: those of one claim, and its bound.
+    """
     flows = dict.fromkeys(flow for one in findings for flow in one.baselines)
     return {
         flow: span((one.baselines[flow] for one in findings if flow in one.baselines), allowed)

@@ -17,6 +17,9 @@ _MOST = 2**28  # bytes of an earlier report that is compared with this one
 def write(report: Report, path: str | Path) -> tuple[Path, ...]:
     """Store a report as JSON, and beside it as Markdown and HTML.
 
+    Args:
+        report, path: the audit, and its JSON file; the others have the same name with `.md` and `.html`.
+
     Returns:
         The files that stood there and said something else: an audit of other files or another
         config, or reports that were altered.

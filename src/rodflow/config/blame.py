@@ -58,6 +58,11 @@ def know(folder: Path) -> None:
     _FOLDERS.add(folder)
 
 
+def is_own(file: str | None) -> bool:
+    """Whether code is of a folder that is known."""
+    return file is not None and _of_a_known_folder(file)
+
+
 def line(error: BaseException, *, anywhere: bool = False) -> Line | None:
     """The innermost line of code of one's own that an error passed through; None where it did not.
 
@@ -78,7 +83,12 @@ def line(error: BaseException, *, anywhere: bool = False) -> Line | None:
 
 
 def said(error: BaseException, where: Line | None) -> str:
-    """What an error says in one line, between where in code of one's own it arose and what stands there."""
+    """What an error says in one line, between where in code of one's own it arose and what stands there.
+
+    Args:
+        error: what was raised; one of the library says its text alone, any other its type too.
+        where: the line of code of one's own, see `line`; None: none, and nothing is said of it.
+    """
     text = str(error) if isinstance(error, RodflowError) else words(error)
     if where is None or str(where) in text:
         return text

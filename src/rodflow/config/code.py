@@ -31,7 +31,11 @@ def digest(*modules: str) -> str:
 
 
 def closure(*modules: str) -> tuple[str, ...]:
-    """These modules, those that they import from their own package or from this one, and so on; sorted."""
+    """These modules, those that they import from their own package or from this one, and so on; sorted.
+
+    Raises:
+        CatalogueError: one of these modules cannot be found; of those that they import that is no error.
+    """
     found = dict.fromkeys(modules)
     waiting = list(found)
     while waiting:

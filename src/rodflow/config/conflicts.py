@@ -15,7 +15,15 @@ MOST_RUNS = 10_000
 
 
 def conflicts(config: Config, options: Options) -> Iterator[Problem]:
-    """Those between the data, the models, the optimizers, their flows and the machine."""
+    """Those between the data, the models, the optimizers, their flows and the machine.
+
+    Args:
+        config: whose every key is right by itself.
+        options: how each optimizer trains each model.
+
+    Yields:
+        The place of each, and what is wrong there.
+    """
     yield from _too_few_images(config)
     yield from _unequal_shares(config, options)
     yield from _unfit_models(config)
@@ -94,18 +102,35 @@ def missing_flows(
 
 
 def too_late(start: int, every: int, steps: int) -> str:
-    """What is wrong with a start that leaves no snapshot before the end, or ""."""
+    """What is wrong with a start that leaves no snapshot before the end, or "".
+
+    Args:
+        start: the step at which the flows start.
+        every: steps from one snapshot to the next.
+        steps: the length of the run.
+    """
     text = f"start + snapshots.every ({start} + {every}) must be at most steps ({steps})"
     return text if start + every > steps else ""
 
 
 def above(value: object, most: int | None) -> bool:
-    """Whether a value is a number above another; what is no number is refused elsewhere."""
+    """Whether a value is a number above another; what is no number is refused elsewhere.
+
+    Args:
+        value: what a config gives.
+        most: the largest that is allowed; None: there is no limit.
+    """
     return most is not None and isinstance(value, int | float) and value > most
 
 
 def unknown(name: str, what: str, known: Iterable[str]) -> str:
-    """The names that there are, after one that is not among them."""
+    """The names that there are, after one that is not among them.
+
+    Args:
+        name: what the config says.
+        what: the kind of things that it should name, in the plural.
+        known: the names that there are.
+    """
     known = [*known]
     return f"the {what} are {all_of(known)}{suggest(name, known)}"
 

@@ -95,13 +95,23 @@ def number(description: str, default: float = ..., **limits: Unpack[Bounds[float
 
 
 def whole(description: str, default: int | None = ..., **limits: Unpack[Bounds[int]]) -> Setting:  # type: ignore[assignment]
-    """A whole number; with a default of None a config may say null. The arguments are those of `number`."""
+    """A whole number; with a default of None a config may say null.
+
+    Args:
+        description, default, limits: as for `number`.
+    """
     kind: Form = Annotated[int, _field("", ..., **limits), WHOLE]
     return (kind if default is not None else kind | None), _field(description, default)
 
 
 def choice(description: str, default: str | int, *allowed: str | int) -> Setting:
-    """One of the allowed values."""
+    """One of the allowed values.
+
+    Args:
+        description: a sentence for the schema.
+        default: what holds where a config says nothing.
+        allowed: the values.
+    """
     kind: Form = Annotated[Literal[allowed], WHOLE]  # type: ignore[valid-type]
     return kind, _field(description, default)
 
@@ -113,7 +123,13 @@ def choices_of(setting: Setting) -> tuple[str | int, ...]:
 
 
 def choices(description: str, *allowed: str, least: int = 1) -> Setting:
-    """A list of some of the allowed values without repetition, or null for all of them."""
+    """A list of some of the allowed values without repetition, or null for all of them.
+
+    Args:
+        description: a sentence for the schema.
+        allowed: the values.
+        least: how many of them a list has at least.
+    """
     several: Form = Annotated[list[Literal[allowed]], _field("", ..., min_length=least), *UNIQUE]  # type: ignore[valid-type]
     return several | None, _field(description, None)
 
@@ -122,13 +138,23 @@ _LARGEST_WIDTH = 65536
 
 
 def widths(description: str, default: Sequence[int]) -> Setting:
-    """A list of 1 to 100 whole numbers from 1 to 65536."""
+    """A list of 1 to 100 whole numbers from 1 to 65536.
+
+    Args:
+        description: a sentence for the schema.
+        default: what holds where a config says nothing.
+    """
     several: Form = list[Annotated[int, _field("", ..., ge=1, le=_LARGEST_WIDTH), WHOLE]]
     return several, _field(description, list(default), min_length=1, max_length=100)
 
 
 def width(description: str, default: int) -> Setting:
-    """A whole number from 1 to 65536."""
+    """A whole number from 1 to 65536.
+
+    Args:
+        description: a sentence for the schema.
+        default: what holds where a config says nothing.
+    """
     return whole(description, default, ge=1, le=_LARGEST_WIDTH)
 
 
@@ -139,7 +165,14 @@ def text(description: str, **limits: Unpack[Limits]) -> Setting:
 
 
 def value(kind: Form, description: str, default: object = ..., **limits: Unpack[Limits]) -> Setting:
-    """A value of any type; without a default it must be given. `limits` are pydantic's."""
+    """A value of any type; without a default it must be given.
+
+    Args:
+        kind: its type, as pydantic takes it.
+        description: a sentence for the schema.
+        default: what holds where a config says nothing.
+        limits: pydantic's, see `Limits`.
+    """
     return kind, _field(description, default, **limits)
 
 
@@ -247,7 +280,11 @@ Support = Callable[[str, Optimizer], bool]
 
 
 def any_optimizer(name: str, optimizer: Optimizer) -> bool:
-    """Every optimizer."""
+    """Every optimizer.
+
+    Args:
+        name, optimizer: as for any `Support`; not looked at.
+    """
     return True
 
 
@@ -257,7 +294,12 @@ def of(*names: str) -> Support:
 
 
 def without_momentum(name: str, optimizer: Optimizer) -> bool:
-    """Optimizers that step along the gradient itself."""
+    """Optimizers that step along the gradient itself.
+
+    Args:
+        name: of the optimizer; not looked at.
+        optimizer: its declaration.
+    """
     return optimizer.momentum == ""
 
 
@@ -342,7 +384,12 @@ It gives None, or the setting that does not fit and what is wrong with it.
 
 
 def divides(key: str, whole: str) -> Relation:
-    """A setting divides another one."""
+    """A setting divides another one.
+
+    Args:
+        key: the setting of the model that must divide.
+        whole: the setting that it divides, of the model or as "dataset.size"; where it is null nothing is demanded.
+    """
 
     def relation(settings: Settings) -> tuple[str, str] | None:
         own, other = settings[key], settings.get(whole)
@@ -354,7 +401,12 @@ def divides(key: str, whole: str) -> Relation:
 
 
 def each_halves(key: str, side: str) -> Relation:
-    """Each entry of a list halves the side of an image, which keeps a pixel."""
+    """Each entry of a list halves the side of an image, which keeps a pixel.
+
+    Args:
+        key: the setting of the model that is the list.
+        side: the setting that is the side in pixels, as "dataset.size"; where it is null nothing is demanded.
+    """
 
     def relation(settings: Settings) -> tuple[str, str] | None:
         entries, pixels = len(settings[key]), settings.get(side)

@@ -84,7 +84,7 @@ class Experiment:
     Attributes:
         name: results go to ``results/<name>/``.
         dataset: settings of the data stage.
-        criterion: ``mse`` or ``cross_entropy``.
+        criterion: ``mse``, ``cross_entropy``, or ``FILE.py:NAME`` where it is one's own.
         runs: models x optimizers x seeds, in the order of the config.
         sweeps: further runs with other values.
         unreached: `<model>/<optimizer>` of the runs that are left out, as no learning rate of the grid reaches its

@@ -38,7 +38,8 @@ def call(
         given: what a run fills in where the code takes an argument of this name, see `rodflow.config.own.GIVEN`.
 
     Raises:
-        OwnError: the file is another one than when the call began, or the code fails.
+        OwnError: a file has changed since the settings were made from it, or cannot be read, or the code fails.
+        PathError: it is in a home folder that there is not.
     """
     own = function(text, place)
     takes = signature(own.__init__ if isinstance(own, type) else own).parameters  # type: ignore[misc]
@@ -51,8 +52,15 @@ def call(
 def function(text: str, place: Settings) -> Code:
     """The function or class of one's own that a reference names.
 
+    The file is run as a module, once in this process as long as it and what it imports beside it stay the same.
+
+    Args:
+        text: the reference, `FILE.py:NAME`.
+        place: `folder`, and `code`, the digest of each file, which must be that of the file now.
+
     Raises:
-        OwnError: see `call`.
+        OwnError: see `call`; or the text is no reference.
+        PathError: see `call`.
     """
     what = reference(text)
     if what is None:
@@ -78,8 +86,13 @@ def _module(path: Path, found: str) -> ModuleType:
     if spec is None or spec.loader is None:
         raise OwnError(f"{path}: cannot be loaded as a module")
     module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
     blame.know(path.parent)
+    # A module beside it is that of its own folder and of now, not one of the same name that other code has imported.
+    for other in [
+        key for key, one in sys.modules.items() if blame.is_own(getattr(one, "__file__", None))
+    ]:
+        del sys.modules[other]
+    sys.modules[name] = module
     sys.path.insert(0, str(path.parent))  # as for a script; the files beside it come first
     try:
         with explained():
@@ -94,7 +107,11 @@ def _module(path: Path, found: str) -> ModuleType:
 
 @contextmanager
 def explained() -> Iterator[None]:
-    """Errors of code of one's own within are one line that says where it is."""
+    """Errors of code of one's own within are one line that says where it is.
+
+    Raises:
+        OwnError: in place of an error that passed through such code; any other error stays as it is.
+    """
     try:
         yield
     except OwnError:

@@ -32,6 +32,10 @@ class ConfigError(RodflowError, ValueError):
 def refuse(problems: Iterable[Problem], config: object) -> None:
     """Raise the first of the problems in the order of `config`, if there is one.
 
+    Args:
+        problems: each a place and what is wrong there; of several at one place the first counts.
+        config: as it was given, from which the order is.
+
     Raises:
         ConfigError: names it and counts the others.
     """
@@ -234,6 +238,14 @@ def all_of(names: Iterable[str]) -> str:
 
 
 def suggest(word: object, known: Iterable[object]) -> str:
-    """The known word that is most like this one, if one is."""
+    """The known word that is most like this one, if one is.
+
+    Args:
+        word: what the config says.
+        known: what it may say.
+
+    Returns:
+        A question that follows a refusal, or "".
+    """
     near = get_close_matches(str(word), map(str, known), n=1)
     return f"; did you mean {near[0]}?" if near else ""

@@ -29,7 +29,7 @@ GIVEN: Mapping[str, tuple[str, ...]] = {
 
 FAMILY_KEYS: Mapping[str, tuple[str, ...]] = {
     "optimizer": ("name", "python", "start", "restart", "batch_size", "flows", "only", "models"),
-    "model": ("kind", "python", "samples"),
+    "model": ("kind", "python", "samples", "steps"),
     "data": ("name", "python", "samples", "own"),
     "criterion": ("python",),
 }
@@ -88,7 +88,13 @@ def source(folder: Path, text: object, family: str) -> Source:
 
 
 def optimizer(name: str, text: str, found: Source) -> Optimizer:
-    """The declaration of an optimizer of one's own; whether it is linear is seen when it runs."""
+    """The declaration of an optimizer of one's own; whether it is linear is seen when it runs.
+
+    Args:
+        name: its name in the config.
+        text: the reference, `FILE.py:NAME`.
+        found: what its code takes.
+    """
     return Optimizer(
         title=f"{text}.",
         label=name.replace("_", " "),
@@ -99,13 +105,23 @@ def optimizer(name: str, text: str, found: Source) -> Optimizer:
 
 
 def model(text: str, found: Source) -> Model:
-    """The declaration of a model of one's own."""
+    """The declaration of a model of one's own.
+
+    Args:
+        text: the reference, `FILE.py:NAME`.
+        found: what its code takes.
+    """
     settings = {**_python(text), **found.settings}
     return Model(title=f"{text}.", label=text, order=1000, settings=settings)
 
 
 def data(text: str, found: Source) -> DataSet:
-    """The declaration of data of one's own."""
+    """The declaration of data of one's own; it has a setting `files` where the code takes that.
+
+    Args:
+        text: the reference, `FILE.py:NAME`.
+        found: what its code takes.
+    """
     files = value(list[str], "Files beside the config that it reads; ~ is the home folder.", [])
     own = {"files": files} if "files" in found.takes else {}
     settings = {**_python(text), **own, **found.settings, "samples": SAMPLES}
@@ -186,6 +202,11 @@ def _setting(name: str, annotation: ast.expr | None, default: ast.expr | None) -
 
 
 def scheduled(declared: Optimizer, rate: Setting) -> Optimizer:
-    """The declaration of an optimizer whose learning rate is a schedule."""
+    """The declaration of an optimizer whose learning rate is a schedule.
+
+    Args:
+        declared: that of the optimizer with a rate that is a number.
+        rate: the setting that takes the number's place, see `rodflow.config.schema.rate`.
+    """
     changed = {**declared.hyperparameters, "learning_rate": rate}
     return replace(declared, hyperparameters=changed, scheduled=True)

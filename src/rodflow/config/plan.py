@@ -75,7 +75,12 @@ def figures(experiment: Experiment) -> tuple[Figure, ...]:
 
 
 def replays(run: Run, experiment: Experiment) -> tuple[str, ...]:
-    """What is run again from the states of a run: "replicas", "iterates", "onset_window"."""
+    """What is run again from the states of a run: "replicas", "iterates", "onset_window".
+
+    Args:
+        run: one of the experiment's; of a sweep's nothing is run again.
+        experiment: which says how many replicas there are, and whose figures need the others.
+    """
     if run.group:
         return ()
     drawn = _needs(run, experiment)
@@ -85,7 +90,12 @@ def replays(run: Run, experiment: Experiment) -> tuple[str, ...]:
 
 
 def has_outputs(run: Run, experiment: Experiment) -> bool:
-    """Whether a run is measured in function space, as a figure of it needs."""
+    """Whether a run is measured in function space, as a figure of it needs.
+
+    Args:
+        run: one of the experiment's.
+        experiment: whose figures are asked.
+    """
     return "outputs" in _needs(run, experiment)
 
 
@@ -119,7 +129,12 @@ def batches(experiment: Experiment) -> tuple[tuple[Run, ...], ...]:
 
 
 def run_files(run: Run, experiment: Experiment) -> dict[str, tuple[str, str]]:
-    """The artifacts of a run: path -> kind, and process for trajectories and sharpness."""
+    """The artifacts of a run: path -> kind, and process for trajectories and sharpness.
+
+    Args:
+        run: one of the experiment's.
+        experiment: which decides what is run again and measured.
+    """
     found = {
         path: (kind, path.rsplit("/", 1)[-1].removesuffix(".nc"))
         for kind, files in (("trajectory", "trajectories"), ("sharpness", "sharpness"))

@@ -93,12 +93,16 @@ def start(length: int) -> int:
 
 
 def next_rate(found: Sequence[Rate], begin: float = BASE) -> float | None:
-    """The rate to try next, after those of one model and optimizer; None: everything the rule asks for is seen.
+    """The rate to try next, after those of one model and optimizer; None: nothing is left to try.
 
-    That is one rate whose onset is too late, one whose onset is too early, and all between; above `MOST` that are
-    neither it looks no further. While all onsets are too late, the search goes up by the root of the factor that would
-    take the sharpness over threshold to 1: it is quick far below, and does not leap over the window where large rates
-    flatten the path.
+    It is over once one rate is seen whose onset is too late, one whose onset is too early, and all between; above
+    `MOST` that are neither it looks no further, nor beyond the ends of the grid. While all onsets are too late, the
+    search goes up by the root of the factor that would take the sharpness over threshold to 1: it is quick far below,
+    and does not leap over the window where large rates flatten the path.
+
+    Args:
+        found: what is seen, in any order.
+        begin: the rate that is tried where nothing is seen, see `BEGIN`.
     """
     seen = {_exponent(rate.learning_rate): rate for rate in found}
     if not seen:

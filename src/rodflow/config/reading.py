@@ -63,7 +63,13 @@ class _Loader(yaml.SafeLoader):
 
 
 def parse(text: str) -> object:
-    """The value of a YAML document in which no mapping repeats a key and no alias multiplies the size."""
+    """The value of a YAML document in which no mapping repeats a key and no alias multiplies the size.
+
+    Raises:
+        yaml.YAMLError: it is not YAML, holds several documents, repeats a key or stands for more than `MOST_VALUES`
+            values.
+        RecursionError: it is nested too deeply.
+    """
     loader = _Loader(text)
     try:
         root = loader.get_single_node()

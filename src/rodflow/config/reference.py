@@ -45,6 +45,10 @@ def digest(folder: Path, file: str) -> str:
 
     Comments and docstrings do not count.
 
+    Args:
+        folder: of the config.
+        file: relative to the folder, or with a leading `~`.
+
     Raises:
         OwnError: a file cannot be read, or is no Python.
         PathError: it is in a home folder that there is not.
@@ -70,8 +74,12 @@ def digest(folder: Path, file: str) -> str:
 def file_digest(folder: Path, file: str | Path) -> str:
     """SHA-256, in hexadecimal, of a file, or of the names and contents of all files of a folder.
 
+    Args:
+        folder: of the config.
+        file: relative to the folder, or with a leading `~`.
+
     Raises:
-        OwnError: it is not there, or cannot be read.
+        OwnError: it is not there, cannot be read, or is a pipe or a device.
         PathError: it is in a home folder that there is not.
     """
     path = placed(file, folder)

@@ -39,7 +39,12 @@ def by_onset(own: OptimizerSettings) -> bool:
 
 
 def main_runs(config: Config, chosen: Options) -> tuple[Run, ...]:
-    """The runs of every seed, in the order of the config."""
+    """The runs of every seed, in the order of the config.
+
+    Args:
+        config: whose models, optimizers and seeds they are.
+        chosen: the options of each model and optimizer, with a number for each learning rate that the rule chooses.
+    """
     return tuple(
         run
         for (model, optimizer), options in chosen.items()
@@ -49,20 +54,42 @@ def main_runs(config: Config, chosen: Options) -> tuple[Run, ...]:
 
 
 def trains(config: Config, optimizer: str) -> Sequence[str]:
-    """The models that an optimizer trains in the main runs."""
+    """The models that an optimizer trains in the main runs.
+
+    Args:
+        config: which has both.
+        optimizer: its name in the config.
+    """
     only = config.optimizers[optimizer].only
     return [*config.models] if only is None else only
 
 
 def samples(config: Config, model: ModelSettings) -> int | None:
-    """How many samples a model is trained on; None: as many as the data set has, which is not known before."""
+    """How many samples a model is trained on; None: as many as the data set has, which is not known before.
+
+    Args:
+        config: which has the data set.
+        model: the model's settings, whose own number goes first.
+    """
     return config.dataset.samples if model.samples is None else model.samples
 
 
 def runs(
     config: Config, model: str, optimizer: str, options: OptimizerSettings, group: str = ""
 ) -> tuple[Run, ...]:
-    """One run a seed."""
+    """One run a seed.
+
+    A restart is moved to the nearest snapshot, after the first and before the end.
+
+    Args:
+        config: which has the seeds, the snapshots and all that the options do not say.
+        model, optimizer: their names in the config.
+        options: how the optimizer trains the model.
+        group: folder of a sweep's runs with one set of values, "" for the main runs.
+
+    Raises:
+        OwnError, PathError: a file of one's own that the data are read from has gone, or cannot be read.
+    """
     start, every, restart = options.start, config.snapshots.every, options.restart
     if restart is not None:  # to the nearest snapshot, after the first and before the end
         last = (options.steps - 1 - start) // every

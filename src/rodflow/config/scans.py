@@ -54,7 +54,12 @@ class Scan:
 
 
 def scans(config: Config, options: Options) -> Iterator[Scan]:
-    """Those of all models and optimizers whose learning rate is chosen by the rule."""
+    """Those of all models and optimizers whose learning rate is chosen by the rule, in the main runs or in a sweep.
+
+    Args:
+        config: whose learning rates may not be chosen yet.
+        options: how each optimizer trains each model.
+    """
     needed = {
         *((model, name) for name in config.optimizers for model in trains(config, name)),
         *((m, name) for s in config.sweeps.values() for m in s.model for name in s.optimizer),
@@ -65,12 +70,25 @@ def scans(config: Config, options: Options) -> Iterator[Scan]:
 
 
 def found(config: Config, searches: Iterable[Scan]) -> rates.Rates:
-    """The rates that are chosen of each search, none where the threshold is not reached in time."""
+    """The rates that are chosen of each search, none where the threshold is not reached in time.
+
+    Args:
+        config: with its table of rates.
+        searches: those of the config, see `scans`.
+    """
     return {(one.model, one.optimizer): rates.choose(one.known(config)) for one in searches}
 
 
 def unreached(chosen: rates.Rates, config: Config) -> tuple[str, ...]:
-    """Model and optimizer of the main runs that are left out, as no rate reaches its threshold in time."""
+    """Model and optimizer of the main runs that are left out, as no rate reaches its threshold in time.
+
+    Args:
+        chosen: the rates of each search.
+        config: which says what is trained in the main runs.
+
+    Returns:
+        `<model>/<optimizer>` of each.
+    """
     return tuple(
         f"{model}/{optimizer}"
         for (model, optimizer), some in chosen.items()
@@ -79,7 +97,12 @@ def unreached(chosen: rates.Rates, config: Config) -> tuple[str, ...]:
 
 
 def with_rates(options: Options, chosen: rates.Rates) -> Options:
-    """Options with the middle one of the chosen rates; those without a rate are left out."""
+    """Options with the middle one of the chosen rates; those without a rate are left out.
+
+    Args:
+        options: how each optimizer trains each model.
+        chosen: the rates of each search. Where there is no search a rate stays as it is.
+    """
     return {
         place: own.model_copy(update={"learning_rate": rates.middle(chosen[place])})
         if chosen.get(place)
@@ -90,7 +113,15 @@ def with_rates(options: Options, chosen: rates.Rates) -> Options:
 
 
 def unfinished(config: Config, searches: Iterable[Scan]) -> Iterator[Problem]:
-    """Searches that the config's table has not, or not to their end."""
+    """Searches that the config's table has not, or not to their end.
+
+    Args:
+        config: with its table of rates.
+        searches: those of the config, see `scans`.
+
+    Yields:
+        The place of each such learning rate, and what is missing.
+    """
     for scan in searches:
         if scan.next_rate(scan.known(config)) is not None:
             text = f"is {BY_ONSET}; the table has no complete search for {scan.model} with these settings"
@@ -99,7 +130,15 @@ def unfinished(config: Config, searches: Iterable[Scan]) -> Iterator[Problem]:
 
 
 def bad_times(config: Config, options: Options) -> Iterator[Problem]:
-    """Lengths and seeds that the rule does not allow."""
+    """What the rule does not allow: lengths, seeds, and optimizers without a threshold.
+
+    Args:
+        config: whose every key is right by itself.
+        options: how each optimizer trains each model.
+
+    Yields:
+        The place of each, and what is wrong there.
+    """
     for (model, optimizer), own in options.items():
         if by_onset(own):
             yield from _bad_times(config, model, optimizer)

@@ -72,7 +72,11 @@ def resolve(config: Mapping[str, object], folder: str | Path = "") -> Experiment
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Print what a config resolves to, or in one line why it does not (exit status 1)."""
+    """Print what a config resolves to, or in one line why it does not (exit status 1).
+
+    Raises:
+        SystemExit: the arguments cannot be read (2), or help was asked for (0).
+    """
     parser = argparse.ArgumentParser(
         prog="python -m rodflow.config.settings", description=main.__doc__
     )
@@ -99,7 +103,8 @@ def scanned(
 ) -> tuple[Config, list[scans.Scan]]:
     """A config whose learning rates may not be chosen yet, and the searches that choose them.
 
-    The arguments are those of `resolve`.
+    Args:
+        config, folder: as for `resolve`.
 
     Raises:
         ConfigError: the config is wrong in something else than its table of rates.

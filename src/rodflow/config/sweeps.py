@@ -23,7 +23,15 @@ OF_THE_EXPERIMENT = ("criterion", "seed")
 
 
 def sweep(config: Config, options: Options, rates: Rates, name: str, main: Sequence[Run]) -> Sweep:
-    """The main runs that a sweep starts from, and the runs of all its values that are not among them."""
+    """The main runs that a sweep starts from, and the runs of all its values that are not among them.
+
+    Args:
+        config: which has the sweep.
+        options: how each optimizer trains each model, without those that have no learning rate.
+        rates: those that the rule chooses, by model and optimizer.
+        name: of the sweep.
+        main: the main runs.
+    """
     entry = config.sweeps[name]
     places = [place for place in _places(entry) if place in options]
     seeds: Sequence[object] = entry.over.get("seed", config.seeds)
@@ -44,7 +52,15 @@ def sweep(config: Config, options: Options, rates: Rates, name: str, main: Seque
 
 
 def bad_sweeps(config: Config, options: Options) -> Iterator[Problem]:
-    """Sweeps over what is not there, or over values that cannot be run."""
+    """Sweeps over what is not there, or over values that cannot be run.
+
+    Args:
+        config: whose every key is right by itself.
+        options: how each optimizer trains each model.
+
+    Yields:
+        The place of each, and what is wrong there; of a sweep those of the first check that it does not pass.
+    """
     for name, entry in config.sweeps.items():
         place: Place = ("sweeps", name)
         for bad in (_strange_names, _too_many_runs, _bad_axes, _bad_runs):

@@ -59,7 +59,14 @@ def modules(
     figure: str = "",
     replays: Sequence[str] = (),
 ) -> tuple[str, ...]:
-    """The modules that a stage begins with; what they import belongs to them. The arguments are those of `code`."""
+    """The modules that a stage begins with; what they import belongs to them.
+
+    Args:
+        stage, settings, flow, figure, replays: as for `code`.
+
+    Raises:
+        CatalogueError: something that is named does not exist.
+    """
     folder = "rodflow.cli.commands" if stage == "audit" else _COMMANDS
     own = [f"{folder}.{stage}"]
     if stage == "dataset":

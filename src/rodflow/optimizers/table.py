@@ -14,7 +14,7 @@ P^{-1/2} H P^{-1/2}. Sources: Cohen et al. 2021 (arXiv 2103.00065), Cohen et al.
 Chewi 2026 (2605.06821).
 
 A module needs no formula: without a threshold of its own the optimizer is preconditioned by the inverse of
-its alternating gain (`rodflow.optimizers.alternation`), for which the largest stable eigenvalue is 2.
+its critical gain (`rodflow.optimizers.instability`), for which the largest stable eigenvalue is 2.
 
     >>> TABLE["adamw"].limit(learning_rate=1e-3, b1=0.9, b2=0.99, eps=1e-8, weight_decay=1e-2)
     2.0
@@ -40,9 +40,9 @@ class Entry:
     Attributes:
         build: keyword hyperparameters -> optax transformation.
         threshold: the same hyperparameters -> the largest stable value of learning_rate * S (dimensionless). None
-            where no formula is known or wanted: then P is the inverse of the alternating gain.
+            where no formula is known or wanted: then P is the inverse of the critical gain.
         adaptive: whether P = sqrt(nu_hat) + eps with the second moment `nu` that it keeps. Otherwise P = 1, or the
-            inverse of the alternating gain where there is no threshold.
+            inverse of the critical gain where there is no threshold.
         decay: the same hyperparameters -> the decay of each second moment that it keeps.
         shapeless: whether it steps the same numbers alike in any shape, so that it acts on the flat weights.
         linear: whether its step is linear in a small gradient. Otherwise it has no threshold, and P = 1.
@@ -64,7 +64,7 @@ class Entry:
 
     @property
     def by_gain(self) -> bool:
-        """Whether its preconditioner is the inverse of the alternating gain."""
+        """Whether its preconditioner is the inverse of the critical gain."""
         return self.linear and self.threshold is None
 
     def limit(self, **hyperparameters: float) -> float:
@@ -108,12 +108,12 @@ class Entry:
             **hyperparameters: of the optimizer.
 
         Raises:
-            ValueError: it has no formula, so that its P is the inverse of the alternating gain.
+            ValueError: it has no formula, so that its P is the inverse of the critical gain.
         """
         if not self.linear:
             return 1.0
         if self.threshold is None:
-            raise ValueError("the preconditioner is the inverse of the alternating gain")
+            raise ValueError("the preconditioner is the inverse of the critical gain")
         if second_moment is None:
             return 1.0
         return second_moment**0.5 + hyperparameters["eps"]

@@ -43,13 +43,13 @@ class ObjectiveError(RodflowError, ValueError):
 
 
 def mse(logits: Float[Array, "sample class"], targets: Float[Array, "sample class"]) -> Array:
-    """Half the squared error: summed over classes, averaged over samples, a scalar.
+    """Half the squared error: averaged over samples, summed over all else (classes, positions), a scalar.
 
     Args:
-        logits: what the network answers.
+        logits: what the network answers; the first axis is that of the samples.
         targets: what it should answer.
     """
-    return 0.5 * jnp.mean(jnp.sum((logits - targets) ** 2, axis=-1))
+    return 0.5 * jnp.mean(jnp.sum((logits - targets) ** 2, axis=range(1, logits.ndim)))
 
 
 def cross_entropy(

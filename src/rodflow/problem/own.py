@@ -120,7 +120,8 @@ def of_model(
         model: a flax module, linen or nnx, of a batch of inputs; or an equinox module of one input.
         data: inputs and targets, each with a leading axis of samples.
         criterion: half the squared error summed over outputs; the cross-entropy with whole-number or one-hot targets;
-            or a function of outputs and targets. The first two are means over samples.
+            or a function of outputs and targets. The first is a mean over samples, the second one over all axes but
+            that of classes.
         seed: of the initial parameters of a linen module; the others bring theirs.
 
     Returns:

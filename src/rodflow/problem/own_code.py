@@ -38,8 +38,13 @@ def own_model(settings: Settings, own: Own, inputs: Array, seed: int) -> tuple[A
 def own_criterion(name: str, own: Own) -> Callable[[Array, Array], Float[Array, ""]]:
     """The criterion, of outputs and targets.
 
+    Args:
+        name: the reference, `FILE.py:NAME`.
+        own: what identifies the code, and where it is; and the arguments that the config gives to the criterion.
+
     Raises:
-        OwnError: the code fails.
+        OwnError: the file has changed since the settings were made from it, or fails as it is loaded.
+        PathError: it is in a home folder that there is not.
     """
     arguments = own.get("criterion", {})
     found = function(name, own)
@@ -51,9 +56,13 @@ def refuse_what_is_no_loss(
 ) -> None:
     """A loss is a number, finite where training starts.
 
+    Args:
+        loss: of the flat weights.
+        weights: where training starts.
+
     Raises:
         OwnError: code of one's own fails.
-        ProblemError: it is not.
+        ProblemError: it is no number, or not finite there.
     """
     with explained():
         shape = jax.eval_shape(loss, weights).shape

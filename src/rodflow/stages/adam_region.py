@@ -70,6 +70,14 @@ def moments(
 
     Scaled like this neither leaves the range of floating-point numbers where gradients grow or decay for long, and
     m/sqrt(v) does not notice it.
+
+    Args:
+        gradients: x_s of the steps s = 1, 2, ...
+        b, c: decays of the first and second moment.
+        growth: the factor by which the gradients themselves grow in a step.
+
+    Returns:
+        m_s / growth^s and v_s / growth^{2s}, each [step], without bias correction.
     """
 
     def step(carry: Moments, x: Array) -> tuple[Moments, Moments]:
@@ -85,7 +93,11 @@ def moments(
 def updates(
     gradients: Float[Array, " step"], b: Scalar, c: Scalar, growth: Scalar = 1.0
 ) -> Float[Array, " step"]:
-    """The ratio m/sqrt(v) after every step, without bias correction; gradients as in `moments`."""
+    """The ratio m/sqrt(v) after every step, without bias correction.
+
+    Args:
+        gradients, b, c, growth: as in `moments`.
+    """
     m, v = moments(gradients, b, c, growth)
     return m / jnp.sqrt(v)
 
@@ -95,6 +107,10 @@ def largest_by_eigenvalue(b: float, c: float, steps: int) -> float:
 
     m is linear in the gradients, m = <a, g>, and v = <g, D g> with D diagonal, so m^2/v is a generalised Rayleigh
     quotient: its largest value is the largest eigenvalue of D^{-1/2} a a^T D^{-1/2}.
+
+    Args:
+        b, c: decays of the first and second moment.
+        steps: how many gradients there are; the value is the one after the last.
     """
     with jax.enable_x64(True):
         ones = jnp.ones(steps)
@@ -108,6 +124,11 @@ def largest_by_ascent(b: np.ndarray, c: np.ndarray, steps: int, starts: int) -> 
     """The |m|/sqrt(v) that L-BFGS climbs to over all gradients from random ones, [point, start].
 
     It climbs log |m| - log(v)/2 after the last step and knows nothing of the bound.
+
+    Args:
+        b, c: decays of the first and second moment, [point].
+        steps: how many gradients there are, all of them free.
+        starts: how many random gradients are begun from, the same ones at every point.
     """
 
     def climb(start: Array, b: Array, c: Array) -> Array:
@@ -140,6 +161,12 @@ def continuous_updates(b: np.ndarray, c: np.ndarray, times: np.ndarray) -> np.nd
     """m/sqrt(v) of the differential equations with their worst gradients, integrated numerically, [point, time].
 
     With g = e^{rs} the scaled moments M = m/g and V = v/g^2 obey M' = (1-M)/tau_1 - r M, V' = (1-V)/tau_2 - 2 r V.
+
+    They begin at M = V = 0.
+
+    Args:
+        b, c: decays of the first and second moment, [point]; tau_1 = b/(1-b) and tau_2 = c/(1-c).
+        times: in units of optimizer steps, [time], ascending and above 0.
     """
 
     def one(b: Array, c: Array) -> Array:
@@ -171,6 +198,11 @@ def training(
     dataset: xr.Dataset, b: np.ndarray, c: np.ndarray, settings: Training = TRAINING
 ) -> dict[str, np.ndarray]:
     """Full-batch Adam in double precision, from the same initial weights at every point.
+
+    Args:
+        dataset: the training data, of which the first `samples` are used.
+        b, c: decays of the first and second moment, [point].
+        settings: of the model and its training.
 
     Returns:
         `training_update` [point, seed, step]: the largest |w_t - w_{t-1}| / learning rate of all weights, that is
@@ -205,14 +237,26 @@ def training(
 
 
 def growth_rate(sizes: np.ndarray, first: int, last: int) -> np.ndarray:
-    """The mean slope of log |u| from one step to another, [..., step] with steps from 1."""
+    """The mean slope of log |u| from one step to another, per step, [...].
+
+    Args:
+        sizes: |u| after each step, [..., step], steps counted from 1.
+        first, last: the two steps.
+    """
     return np.log(sizes[..., last - 1] / sizes[..., first - 1]) / (last - first)
 
 
 def along(b: np.ndarray, c: np.ndarray) -> dict[str, np.ndarray]:
-    """|m|/sqrt(v) without bias correction for each kind of gradients, [point, gradients, step].
+    """What given gradients make along a path of decays.
 
-    Of the random ones, which are normally distributed and independent, it is the largest of all sequences.
+    Args:
+        b, c: decays of the first and second moment, [point].
+
+    Returns:
+        `update` [point, gradients, step]: |m|/sqrt(v) without bias correction for each kind of `GRADIENTS`; of the
+        random ones, which are normally distributed and independent, it is the largest of all sequences. `growth_rate`
+        [point, time]: with the worst gradients, per step, from `RATES_FROM` to `RATES_TO`, in discrete and in
+        continuous time. `predicted_rate`, alike: that of the bound where it grows, log(q)/2 and -C/2.
     """
     with jax.enable_x64(True):
         ones = jnp.ones(STEPS)

@@ -26,7 +26,18 @@ def run_on(
     checkpoint: Checkpoint,
     hold: int | None = None,
 ) -> Recording:
-    """The discrete run from a carry at step `first` to step `last`."""
+    """The discrete run from a carry at step `first` to step `last`.
+
+    Args:
+        optimizer: its map.
+        carry: the three states around `first`.
+        first, last: the range of observed steps.
+        snapshot_steps: increasing steps in this range at which a snapshot is kept.
+        progress: called after every chunk of steps; None: nobody is told.
+        keep: from what the run shows at a snapshot to what is kept of it.
+        checkpoint: of this replay and no other; if it was saved before, the replay continues there.
+        hold: a step in this range whose carry is wanted, in `held`; None: none.
+    """
     return record(
         Discrete(),
         optimizer,

@@ -19,7 +19,19 @@ def flow_run(
     progress: Progress | None = None,
     scratch: Scratch | None = None,
 ) -> xr.Dataset:
-    """The flow of one set of settings: see `follow`."""
+    """The flow of one set of settings: see `follow`.
+
+    Args:
+        dataset: the training data, see `rodflow.stages.run.prepare`.
+        discrete: the discrete run with these settings, with its states around the start.
+        flow: the name of a module of `rodflow.dynamics.flows`.
+        settings: of a `rodflow.config.experiment.Run`.
+        progress: called after every chunk of steps.
+        scratch: where a killed job continues from.
+
+    Raises:
+        OptimizerError: the flow does not exist for this optimizer.
+    """
     return follow(prepare(dataset, settings), discrete, flow, progress, scratch)
 
 

@@ -45,7 +45,8 @@ def iterates(
         By step from `restart` on: `iterate_error` ||Z + (-1)^t X_w - w_t|| / ||X_w||, `rod_length`, and `actual` and
         `predicted`, the positions v . P^{1/2} (w - w_restart) along the leading eigenvector v there; by
         snapshot the predicted iterate, `weights`. No steps, and a status that says why, if the run never reaches its
-        threshold or diverges before its rod has opened, or is below it at a `restart` that was given.
+        threshold or diverges before its rod has opened, is below `AT_THRESHOLD` of it at a `restart` that was given,
+        or is on minibatches.
     """
     ratio = sharpness["sharpness_over_threshold"]
     chosen = restart is not None

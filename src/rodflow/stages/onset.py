@@ -24,7 +24,8 @@ class Onset(NamedTuple):
 
     Attributes:
         step: linearly between the two snapshots around it; None: it does not, or has diverged before.
-        highest: the largest sharpness over threshold up to there; None: the run diverged before its first snapshot.
+        highest: the largest sharpness over threshold up to there; None: the run diverged before its snapshot at
+            `start`.
         status: of the run.
     """
 
@@ -62,7 +63,14 @@ def onset(dataset: xr.Dataset, settings: Settings, progress: Progress | None = N
 
 
 def crossing(steps: np.ndarray, ratio: np.ndarray) -> float | None:
-    """The step at which a ratio first reaches 1, linearly between two steps; None if it never does."""
+    """The step at which a ratio first reaches 1; None if it never does.
+
+    It is linear between that step and the one before; without a finite value before, it is that step itself.
+
+    Args:
+        steps: optimizer steps in ascending order, [look].
+        ratio: sharpness over threshold at each, [look]; NaN where it is not known.
+    """
     reached = np.flatnonzero(ratio >= 1)
     if not reached.size:
         return None

@@ -25,11 +25,16 @@ def onset_window(
 ) -> xr.Dataset:
     """The optimizer's own weights at every step around the step at which the rod opens.
 
+    Args:
+        run, discrete: ready to go, and its discrete run.
+        sharpness: sharpness over threshold and the leading eigenvectors along that.
+        progress, scratch: told after every chunk of steps; where a killed job continues from.
+
     Returns:
         `iterate` [step, parameter] and the `eigenvector` [parameter]: the leading eigenvector v of the preconditioned
         Hessian there as a direction of weights, P^{-1/2} v over its norm. The attribute `centre` is the onset of the
-        oscillation; if the threshold is never reached it is the middle of the run as far as it got, and the attribute
-        `onset` is NaN. Without steps where the discrete run did not get to the start.
+        oscillation, or, if the threshold is never reached, the middle between start and last step; `onset`, when it is
+        reached, is NaN then. No steps and no `centre` where the run did not get to the start or is on minibatches.
     """
     around = run.replayable(discrete)
     start, steps = run.settings["start"], run.settings["steps"]

@@ -86,7 +86,12 @@ _TRAVELLED = "distance of the outputs at the run's midpoint from those at t0"
 
 
 def error_of(distance: np.ndarray, travelled: np.ndarray) -> np.ndarray:
-    """A distance over how far the outputs have travelled; NaN where they have not."""
+    """A distance over how far the outputs have travelled; NaN where they have not.
+
+    Args:
+        distance: of a flow's outputs from the run's, [..., snapshot].
+        travelled: distance of the run's outputs from those at t0, in the same norm, [snapshot].
+    """
     return distance / np.where(travelled > 0, travelled, np.nan)
 
 

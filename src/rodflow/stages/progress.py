@@ -26,7 +26,12 @@ class Clock:
         self._first: tuple[int, float] | None = None
 
     def tell(self, line: str, seconds: float) -> None:
-        """Say how the job continues what a killed one spent so many seconds on, which count."""
+        """Say a line about the piece of work, and count what a killed job spent on it before.
+
+        Args:
+            line: how it continues, without the title.
+            seconds: wall time that was spent on it before the clock was started, which `elapsed` has from now on.
+        """
         self.began -= seconds
         print(f"{self.title}: {line}", file=sys.stderr, flush=True)
 

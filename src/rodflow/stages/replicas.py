@@ -33,15 +33,22 @@ def replicas(
 ) -> xr.Dataset:
     """Run again `count` times, with the weights at t0 multiplied by 1 + 1e-7 N(0, 1), element by element.
 
+    Args:
+        run: ready to go.
+        discrete: its discrete run, with its states around t0.
+        count: how many replicas; each draws its own noise from the run's seed and its number.
+        progress, scratch: told after every chunk of steps; where a killed job continues from.
+
     Returns:
         `weights` [replica, snapshot, parameter], midpoints as in the discrete run; `loss` [replica, step]. A replica
-        that diverges is NaN from there on and the status says so.
+        that diverges is NaN from there on and the status says so, of the first one that does. All are NaN where the
+        discrete run did not get to the start or is on minibatches.
     """
     start, steps = run.settings["start"], run.settings["steps"]
     snapshots = np.array(grid(start, start, steps, run.every))
     kept = Checkpoint(scratch, "replicas")
-    losses = np.full((count, steps + 1 - start), np.nan, np.float32)
-    nowhere = np.full((1, run.weights.size), np.nan, np.float32)
+    losses = np.full((count, steps + 1 - start), np.nan, run.weights.dtype)
+    nowhere = np.full((1, run.weights.size), np.nan, run.weights.dtype)
     status = "completed" if run.replayable(discrete) else not_started(discrete)
     for replica, recording in enumerate(_recordings(run, discrete, count, progress, scratch)):
         found: list[np.ndarray] = []

@@ -37,7 +37,7 @@ class Prepared:
 
     Attributes:
         settings: what determines it, as JSON values; the stages read `start`, `steps`, `snapshots.every`,
-            `batch_size` and `seed`.
+            `batch_size` and `seed`; `train` also whether there is `compute`, and all of them to compare runs.
         optimizer: its map F.
         weights: the initial weights, flat.
         known: what is known of the optimizer: its preconditioner and its threshold, if it has a formula.
@@ -89,7 +89,7 @@ class Prepared:
     def preconditioner(self, here: xr.Dataset) -> Float[np.ndarray, " parameter"]:
         """The diagonal of P at one snapshot of a trajectory, one number a weight.
 
-        Where the optimizer has no threshold of its own it is the inverse of the stored alternating gain.
+        Where no formula of the optimizer's threshold is known it is the inverse of the stored critical gain.
         """
         return preconditioner(self.known, self.hyperparameters, here)
 
@@ -120,7 +120,15 @@ class Prepared:
         return self.states_at_start(discrete) if self.settings["batch_size"] is None else None
 
     def label(self, recording: Recording, process: str) -> xr.Dataset:
-        """A recording as a labelled trajectory."""
+        """A recording as a labelled trajectory.
+
+        Args:
+            recording: of the discrete run or a flow, with the snapshots as `keep` gives them.
+            process: "discrete" or the name of the flow.
+
+        Raises:
+            TrajectoryError: it shows something that has no words, see `rodflow.store.trajectory.trajectory`.
+        """
         snapshots = recording.snapshots
         if self.test is not None:
             snapshots = snapshots | self.test.along(snapshots.get("iterate", snapshots["weights"]))
@@ -150,6 +158,8 @@ def prepare(dataset: xr.Dataset, settings: Settings) -> Prepared:
 
     Raises:
         ObjectiveError, ModelError: see `rodflow.problem.objective.of_run`.
+        OwnError, ProblemError: code of one's own fails, or gives something else than it must.
+        OptimizerError: the optimizer is no deterministic map of a state.
     """
     loss, weights = objective.of_run(dataset, settings)
     name = settings["optimizer"]["name"]
@@ -195,7 +205,16 @@ def optimizer_of(
 def preconditioner(
     known: Entry, hyperparameters: Mapping[str, float], here: xr.Dataset
 ) -> Float[np.ndarray, " parameter"]:
-    """See `Prepared.preconditioner`."""
+    """The diagonal of P at one snapshot of a trajectory, see `Prepared.preconditioner`.
+
+    Args:
+        known: what is known of the optimizer.
+        hyperparameters: of the optimizer, by name.
+        here: the snapshot: its `weights`, and the `gain` or `second_moment` that P is made of.
+
+    Returns:
+        One number a weight; infinite where the gain is 0, of a weight that does not move.
+    """
     if known.by_gain:
         with np.errstate(divide="ignore"):  # a weight that does not move is infinitely heavy
             return np.asarray(1 / here["gain"].values)

@@ -78,13 +78,14 @@ def sharpness(
     known: dict[int, Eigenvectors] | None = None,
     checkpoint: Checkpoint | None = None,
 ) -> xr.Dataset:
-    """The largest eigenvalues along a trajectory of a run of a config: see `along`, whose arguments the others are.
+    """The largest eigenvalues along a trajectory of a run of a config: see `along`.
 
     Args:
         dataset: the training data.
         data: the trajectory.
         settings: of the run.
-        count, tolerance, every, known, checkpoint: see `along`.
+        count, tolerance, every: how eigenvalues are looked for, see `Search`.
+        known, checkpoint: see `along`.
     """
     loss, _ = objective.of_run(dataset, settings)
     optimizer, hyperparameters = optimizer_of(settings, data)
@@ -126,7 +127,7 @@ def along(
         loss: the full-batch loss of the flat weights.
         optimizer: what is known of the optimizer: its preconditioner and its threshold.
         hyperparameters: of the optimizer.
-        data: a trajectory with weights, and the second moment where the optimizer has one; one that
+        data: a trajectory with weights, and the second moment or the gain where P is made of that; one that
             `rodflow.store.artifact.open_lazily` gives is read snapshot by snapshot.
         search: how eigenvalues are looked for.
         known: snapshot -> eigenvectors of another process of the run, such as the discrete run. Where its
@@ -336,7 +337,7 @@ def _judged(stored: xr.Dataset, tolerance: float) -> dict[str, str | float]:
 
 def _preconditioned_by(optimizer: Entry) -> str:
     if optimizer.by_gain:
-        return "alternating gain"
+        return "critical gain"
     return "second moment" if optimizer.adaptive else "identity"
 
 

@@ -137,7 +137,15 @@ class Study:
         return xr.Dataset(found, {"snapshot": flat["snapshot"]})
 
     def tree(self, step: int, process: str = DISCRETE) -> Parameters:
-        """The tree of parameters of a process at a snapshot."""
+        """The tree of parameters of a process at a snapshot.
+
+        Args:
+            step: optimizer step of the snapshot.
+            process: "discrete" or the name of a flow.
+
+        Raises:
+            KeyError: the process has no snapshot at this step.
+        """
         flat = self.trajectory(process)["weights"].sel(snapshot=step)
         return self.layout.unravel(jnp.asarray(flat.values))
 
@@ -198,6 +206,7 @@ def study(
 
     Raises:
         StudyError: an argument is not as it must be.
+        PathError: the folder is in a home folder that there is not.
         ProblemError: the loss, the model or the parameters are not.
         OptimizerError: the optimizer is no deterministic map of a state, or has none of a flow.
     """

@@ -64,14 +64,24 @@ def parabola(sharpness: float | Array) -> Potential:
 
 
 def quartic(sharpness: float = SHARPNESS, coefficient: float = QUARTIC) -> Potential:
-    """L = (S/2) w^2 - (Q/4) w^4."""
+    """L = (S/2) w^2 - (Q/4) w^4.
+
+    Args:
+        sharpness: S, the curvature at the minimum.
+        coefficient: Q; where it is positive the curvature falls with the distance from the minimum.
+    """
     return lambda w: jnp.sum(sharpness / 2 * w**2 - coefficient / 4 * w**4)
 
 
 def two_cycle(
     eta_sharpness: np.ndarray, sharpness: float = SHARPNESS, coefficient: float = QUARTIC
 ) -> np.ndarray:
-    """Its amplitude X by the formula above; 0 where there is none."""
+    """Its amplitude X by the formula above; 0 where there is none.
+
+    Args:
+        eta_sharpness: learning rate times S.
+        sharpness, coefficient: S and Q of the quartic.
+    """
     eta = eta_sharpness / sharpness
     return np.sqrt(np.maximum(sharpness / coefficient - 2 / (eta * coefficient), 0))
 
@@ -81,6 +91,11 @@ def growth_rates(optimizer: str, over_threshold: np.ndarray, units: int = 2400) 
 
     The mean over the second half of `units` steps, from a centre at rest, where it stays. The potential is
     homogeneous, so the length is set back to 1 after every step. For the discrete run X is the state itself.
+
+    Args:
+        optimizer: one of `OPTIMIZERS`.
+        over_threshold: learning rate times sharpness of the parabola over the optimizer's threshold, [value].
+        units: how many units of time, each an optimizer step.
     """
     hyperparameters = OPTIMIZERS[optimizer]
     entry = TABLE[optimizer]
@@ -117,6 +132,10 @@ def amplitudes(eta_sharpness: np.ndarray, units: int = 3000) -> np.ndarray:
     """Where the oscillation of gradient descent in the quartic settles, by process, [process, value].
 
     Half the distance of the last two iterates, and the rod's half-length, after `units` steps from a small start.
+
+    Args:
+        eta_sharpness: learning rate times S of the quartic, [value].
+        units: how many units of time, each an optimizer step.
     """
     with jax.enable_x64(True):
 

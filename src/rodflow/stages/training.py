@@ -40,7 +40,13 @@ class _How(TypedDict):
 def discrete_run(
     dataset: xr.Dataset, settings: Settings, progress: Progress | None = None
 ) -> xr.Dataset:
-    """The discrete run of one set of settings as a trajectory: see `train`."""
+    """The discrete run of one set of settings as a trajectory: see `train`.
+
+    Args:
+        dataset: the training data, see `rodflow.stages.run.prepare`.
+        settings: of a `rodflow.config.experiment.Run`.
+        progress: called after every chunk of steps.
+    """
     return next(train([prepare(dataset, settings)], progress))
 
 
@@ -52,7 +58,19 @@ def discrete_runs(
     *,
     side_by_side: bool | None = None,
 ) -> Iterator[xr.Dataset]:
-    """The discrete runs of several settings, on one data set: see `train`."""
+    """The discrete runs of several settings, on one data set: see `train`.
+
+    Args:
+        dataset: the training data, see `rodflow.stages.run.prepare`.
+        settings: of each run.
+        progress, scratch, side_by_side: see `train`.
+
+    Yields:
+        The trajectories, in order.
+
+    Raises:
+        BatchError: the runs differ in more than hyperparameters and seed.
+    """
     runs = [prepare(dataset, one) for one in settings]
     yield from train(runs, progress, scratch, side_by_side=side_by_side)
 

@@ -212,6 +212,9 @@ def read(path: StrPath, *, kind: str | None = None) -> xr.Dataset:
 def open_lazily(path: StrPath, *, kind: str | None = None) -> Iterator[xr.Dataset]:
     """As :func:`read`, but values are read from the file where they are asked for, as long as it is open.
 
+    Args:
+        path, kind: as for :func:`read`.
+
     Raises:
         ArtifactError: as :func:`read`.
     """
@@ -221,6 +224,9 @@ def open_lazily(path: StrPath, *, kind: str | None = None) -> Iterator[xr.Datase
 
 def verify(path: StrPath, *, kind: str | None = None) -> None:
     """Check every byte, the provenance and all digests of an artifact.
+
+    Args:
+        path, kind: as for :func:`read`.
 
     Raises:
         ArtifactError: as :func:`read`, or a digest does not fit; the message names the part.
@@ -234,6 +240,10 @@ def opened(
     path: StrPath, kind: str | None = None, *, create_default_indexes: bool = False
 ) -> xr.Dataset:
     """An open artifact (of this kind), its seal, form and attributes checked, its variables not yet read.
+
+    Args:
+        path, kind: as for :func:`read`.
+        create_default_indexes: whether a coordinate of its own dimension is an index, for which its values are read.
 
     Raises:
         ArtifactError: as :func:`read`.
@@ -256,7 +266,14 @@ def opened(
 
 @contextmanager
 def unreadable(path: StrPath) -> Iterator[None]:
-    """Errors in here are a fault of the file, or of what HDF5 was told about locks."""
+    """Errors in here are a fault of the file, or of what HDF5 was told about locks.
+
+    Args:
+        path: the file.
+
+    Raises:
+        ArtifactError: in place of any error but this one, ImportError and MemoryError.
+    """
     try:
         yield
     except (ArtifactError, ImportError, MemoryError):
@@ -341,7 +358,11 @@ def inputs(dataset: xr.Dataset) -> dict[str, dict[str, str]]:
 def different_settings(
     one: Mapping[str, object], other: Mapping[str, object]
 ) -> Iterator[tuple[str, object, object]]:
-    """Dotted key and both values of every setting in which two differ; None where one lacks it."""
+    """Dotted key and both values of every setting in which two differ; None where one lacks it.
+
+    Args:
+        one, other: mappings, perhaps of mappings; a setting that is None is not told from one that is not there.
+    """
     values, others = dict(_leaves(one)), dict(_leaves(other))
     for key in sorted(values.keys() | others.keys()):
         if values.get(key) != others.get(key):

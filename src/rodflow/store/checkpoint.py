@@ -106,7 +106,11 @@ class Scratch:
         self._due = time.monotonic() + (max(self._pause, SHARE * took) if self._pause else 0)
 
     def claim(self) -> None:
-        """Hold the folder, make it if need be, and empty it of another job."""
+        """Hold the folder, make it if need be, and empty it of another job.
+
+        Raises:
+            CheckpointError: another process holds the folder, or it cannot be written.
+        """
         if self._lock is not None:
             return
         try:
@@ -213,7 +217,11 @@ class Checkpoint:
     def append(self, name: str, rows: np.ndarray) -> None:
         """Add rows, the leading axis, to a column; type and shape are those of its first rows.
 
+        Args:
+            name, rows: which column, and what is added to it.
+
         Raises:
+            ValueError: the rows have another type or shape.
             CheckpointError: the disk refuses.
         """
         rows = np.asarray(rows)
@@ -276,7 +284,11 @@ class Checkpoint:
         self._scratch.saved(time.monotonic() - began)
 
     def resume(self) -> tuple[list[np.ndarray], Settings] | None:
-        """State and note of the last save, the columns being as they were then; None if there is none."""
+        """State and note of the last save, the columns being as they were then; None if there is none.
+
+        Raises:
+            CheckpointError: what is left is damaged, and cannot be removed.
+        """
         if self._scratch is None or not os.path.lexists(folder := self._folder(self._scratch)):
             return None
         try:
@@ -367,11 +379,7 @@ def _read(path: Path) -> tuple[list[np.ndarray], Settings]:
 
 
 def _column(name: str, dtype: str, shape: list[int], written: int, crc: int) -> _Column:
-    """A column of a save.
-
-    Raises:
-        ValueError, TypeError: no run of ours wrote it.
-    """
+    """A column of a save; ValueError or TypeError if no run of ours wrote it."""
     if not _NAME.fullmatch(name) or name == _STATE or np.dtype(dtype).kind not in "biuf":
         raise ValueError(f"{name} is no column")
     if min(written, crc, *shape) < 0:
@@ -380,11 +388,7 @@ def _column(name: str, dtype: str, shape: list[int], written: int, crc: int) -> 
 
 
 def _cut(path: Path, size: int, crc: int) -> None:
-    """Cut a file to a size and compare what is left with its checksum.
-
-    Raises:
-        ValueError: it differs.
-    """
+    """Cut a file to a size and compare what is left with its checksum; ValueError if it differs."""
     with changed_file(path) as file:
         found, left = 0, size
         while left and (block := file.read(min(left, _BLOCK))):

@@ -179,6 +179,9 @@ def _check_regular(status: os.stat_result, own: bool) -> None:
 def read_bytes(path: StrPath, most: int) -> bytes:
     """The content of a regular file of at most so many bytes.
 
+    Args:
+        path, most: the file, and how many bytes of it are read at most.
+
     Raises:
         OSError: as `open_plain`, or there are more.
     """
@@ -211,12 +214,20 @@ def reason(error: Exception) -> str:
 
 
 def relative(path: StrPath, root: StrPath) -> str:
-    """A path as it is recorded: seen from a folder, with slashes."""
+    """A path as it is recorded: seen from a folder, with slashes.
+
+    Args:
+        path, root: what is named, and the folder that it is seen from; neither has to be there.
+    """
     return Path(os.path.relpath(path, root)).as_posix()
 
 
 def place_fault(root: StrPath, place: str) -> str:
-    """Why a name, relative to a folder, is not that of a plain file in it; "" if it is."""
+    """Why a name, relative to a folder, is not that of a plain file in it; "" if it is.
+
+    Args:
+        root, place: the folder, and the name relative to it, with slashes.
+    """
     name = PurePosixPath(place)
     if not name.parts or name.is_absolute() or ".." in name.parts or "\0" in place:
         return "leads outside the folder"
@@ -236,7 +247,11 @@ def place_fault(root: StrPath, place: str) -> str:
 
 
 def link_fault(root: StrPath, place: str) -> str:
-    """What is to be said of a link in a results folder; "" of anything else."""
+    """What is to be said of a link in a results folder; "" of anything else.
+
+    Args:
+        root, place: the results folder, and the name relative to it.
+    """
     if Path(root, place).is_symlink():
         return "is a link, and links are not followed: put there what it points to"
     return ""

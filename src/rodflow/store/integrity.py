@@ -68,7 +68,13 @@ def _left_over(place: str, root: StrPath) -> str:
 
 
 def problems_of(place: str, root: StrPath, digests: Mapping[str, str]) -> list[Problem]:
-    """What is wrong with one artifact of a results folder, whose files have these digests."""
+    """What is wrong with one artifact of a results folder.
+
+    Args:
+        place: the file, relative to the folder.
+        root: the results folder.
+        digests: file -> its SHA-256; that of an input which is not among them is taken here.
+    """
     if fault := place_fault(root, place):
         return [Problem(place, fault)]
     path = Path(root, place)

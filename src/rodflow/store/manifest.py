@@ -98,6 +98,12 @@ def write_manifest(root: StrPath, *, accept: bool = False) -> Path:
 def strike(root: StrPath, places: Iterable[str]) -> None:
     """Take files that were deleted on purpose off the manifest, whose date stays.
 
+    Nothing is done where there is no manifest.
+
+    Args:
+        root: the results folder.
+        places: the files, relative to it; one that is still there stays on the manifest.
+
     Raises:
         ArtifactError: the manifest is none, or cannot be written.
     """

@@ -67,6 +67,10 @@ def plain(dataset: xr.Dataset) -> xr.Dataset:
 def attribute(value: object, name: str = "") -> Attribute:
     """An attribute as NetCDF has it.
 
+    Args:
+        value: a text, a number, a boolean, or a vector of one of them.
+        name: of the attribute, for the message.
+
     Raises:
         TypeError: it is no text, number or vector of them.
     """
@@ -89,6 +93,10 @@ def write_netcdf(dataset: xr.Dataset, path: Path) -> None:
 
     What the disk refuses is kept from the HDF5 library, which would be left with an open file that
     it can neither write nor close, and is raised as an ordinary error afterwards.
+
+    Args:
+        dataset: as `plain` makes it.
+        path: a file that is there already; what it holds is lost.
 
     Raises:
         OSError: the disk refuses.
@@ -191,6 +199,10 @@ def decoded(source: StrPath, *, create_default_indexes: bool = False) -> xr.Data
 
     It is read by netCDF4, which opens a file in a fifth of the time of h5netcdf. That one writes, for it takes a file
     object.
+
+    Args:
+        source: the file.
+        create_default_indexes: whether a coordinate of its own dimension is an index, for which its values are read.
     """
     return xr.open_dataset(
         source,

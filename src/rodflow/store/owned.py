@@ -26,7 +26,11 @@ def new_file(path: Path) -> BinaryIO:
 
 
 def changed_file(path: Path) -> BinaryIO:
-    """A file that is there, to be read and changed; not what a link leads to, nor what has another name as well."""
+    """A file that is there, to be read and changed; not what a link leads to, nor what has another name as well.
+
+    Raises:
+        OSError: it is one of these or no regular file, it is not there, or it was replaced meanwhile.
+    """
     with open_plain(path, own=True) as found:
         there = os.fstat(found.fileno())
     file = os.fdopen(os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC), "r+b")

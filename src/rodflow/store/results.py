@@ -111,7 +111,11 @@ class StoredRun:
         return self._short(process, "trajectory")
 
     def take(self, name: str, data: xr.Dataset) -> None:
-        """Enter an artifact that was read from the run's folder already."""
+        """Enter an artifact that was read from the run's folder already.
+
+        Args:
+            name, data: its file without `.nc`, relative to the folder of the run, and what it holds.
+        """
         self._read[name] = data
 
     def release(self) -> None:
@@ -125,11 +129,11 @@ class StoredRun:
     def threshold(self) -> float:
         """The largest stable learning rate x preconditioned sharpness, by linear theory.
 
-        Where the preconditioner is the inverse of the alternating gain, which holds the learning rate, it is 2.
+        Where the preconditioner is the inverse of the critical gain, which holds the learning rate, it is 2.
         """
         sharpness = self.eigenvalues(DISCRETE)
         limit = np.asarray(sharpness.attrs["threshold"]).item()
-        if sharpness.attrs.get("preconditioner") == "alternating gain" or np.isnan(limit):
+        if sharpness.attrs.get("preconditioner") == "critical gain" or np.isnan(limit):
             return limit
         return limit * self.settings["optimizer"]["learning_rate"]
 

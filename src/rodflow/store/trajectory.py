@@ -58,8 +58,10 @@ def trajectory(
     """Label a recording.
 
     Args:
-        steps: [step] int; series: name -> [step] or [step, kernel] float.
-        snapshot_steps: [snapshot] int; snapshots: name -> [snapshot] or [snapshot, parameter] float.
+        steps: [step] int, the steps of the series.
+        series: name -> [step] or [step, kernel] float.
+        snapshot_steps: [snapshot] int, the steps of the snapshots.
+        snapshots: name -> [snapshot] or [snapshot, parameter] float.
         process: "discrete" or the name of a flow.
         title: one line that says what it is.
         attributes: further global attributes.

@@ -16,8 +16,8 @@ from synthetic_results import STEPS, always_open, make_run
 
 
 def of_gain(run: StoredRun) -> StoredRun:
-    """A run whose sharpness is that in the alternating gain, with threshold 2."""
-    run.sharpness("discrete").attrs.update(threshold=2.0, preconditioner="alternating gain")
+    """A run whose sharpness is that in the critical gain, with threshold 2."""
+    run.sharpness("discrete").attrs.update(threshold=2.0, preconditioner="critical gain")
     return run
 
 

@@ -31,7 +31,11 @@ _FIGURE = "adam_continuous"
 
 
 def distance(run: StoredRun) -> Measured:
-    """The last tracking error of a run that stays below its threshold; inf if the flow did not get there."""
+    """The last tracking error of a run that stays below its threshold; inf if the flow did not get there.
+
+    Raises:
+        NotApplicable: as `failed`, or it reaches its threshold.
+    """
     failure = failed(run, FLOW)
     if not below_edge(run):
         raise NotApplicable("reaches its threshold")
@@ -41,7 +45,11 @@ def distance(run: StoredRun) -> Measured:
 
 
 def loss_distance(run: StoredRun) -> Measured:
-    """The relative difference of the last losses of a run that stays below its threshold."""
+    """The relative difference of the last losses of a run that stays below its threshold; inf if the flow ended early.
+
+    Raises:
+        NotApplicable: as `failed`, or it reaches its threshold.
+    """
     failure = failed(run, FLOW)
     if not below_edge(run):
         raise NotApplicable("reaches its threshold")
@@ -52,7 +60,12 @@ def loss_distance(run: StoredRun) -> Measured:
 
 
 def departure(run: StoredRun) -> Measured:
-    """The last tracking error over that at the onset, of a run that reaches its threshold."""
+    """The last tracking error over that at the onset, of a run that reaches its threshold; inf if the flow ended early.
+
+    Raises:
+        NotApplicable: as `failed`, there is no linear threshold, or it is never reached or before the first tracking
+            error.
+    """
     demand(run, DISCRETE)
     demand_threshold(run)
     if below_edge(run):

@@ -28,7 +28,11 @@ def over_bound(data: xr.Dataset) -> Measured:
 
 
 def over_limit(data: xr.Dataset) -> Measured:
-    """The largest update inside the region over its bound for all time, with and without bias correction."""
+    """The largest update inside the region over its bound for all time, with and without bias correction.
+
+    Raises:
+        NotApplicable: no point of the path is inside.
+    """
     inside = data.isel(point=np.flatnonzero((data["condition"] > 0) & (data["quotient"] < 1)))
     if not inside.sizes["point"]:
         raise NotApplicable("no point of the path is inside")
@@ -41,7 +45,11 @@ def over_limit(data: xr.Dataset) -> Measured:
 
 
 def rate_error(data: xr.Dataset) -> Measured:
-    """The largest relative error of the predicted growth rate outside the region, in discrete and continuous time."""
+    """The largest relative error of the predicted growth rate outside the region, in discrete and continuous time.
+
+    Raises:
+        NotApplicable: no point of the path is outside.
+    """
     outside = data["predicted_rate"].where(data["predicted_rate"] > ROUNDING)
     if not bool(outside.notnull().any()):
         raise NotApplicable("no point of the path is outside")

@@ -33,7 +33,14 @@ def _late(run: StoredRun, name: str) -> float:
 
 
 def late_loss(name: str) -> Callable[[StoredRun], Measured]:
-    """Mean loss, "loss" or "test_loss", over the last quarter of a completed run that has a test set."""
+    """Mean loss over the last quarter of a completed run that has a test set.
+
+    Args:
+        name: "loss" or "test_loss"; the former at every step, the latter at the snapshots.
+
+    Raises:
+        NotApplicable: by the measure, of a run that ended early or has no test set.
+    """
 
     def measure(run: StoredRun) -> Measured:
         demand(run, DISCRETE)

@@ -58,6 +58,10 @@ def while_open(name: str) -> Measure:
 
     Args:
         name: "sharpness", "secant" or "quotient".
+
+    Raises:
+        NotApplicable: by the measure, of a run that ended early, never reaches a linear threshold or has no rod, or
+            whose rod is open at fewer than `FEWEST` snapshots.
     """
 
     def measure(run: StoredRun) -> Measured:
@@ -75,7 +79,11 @@ def while_open(name: str) -> Measure:
 
 
 def multiplier_while_open(run: StoredRun) -> Measured:
-    """Geometric mean of the multiplier while the rod of the discrete run is open."""
+    """Geometric mean of the multiplier while the rod of the discrete run is open.
+
+    Raises:
+        NotApplicable: the run ended early or has no rod, or its rod is open at fewer than `FEWEST` snapshots.
+    """
     logarithm = cast(xr.DataArray, np.log(run.comparison["multiplier"].sel(process=DISCRETE)))
     found = held(logarithm, _at_snapshots(run))
     if math.isnan(found.mean):

@@ -41,7 +41,16 @@ WITHOUT = "central_unregularised"
 
 
 def rising(flow: str) -> Measure:
-    """On which fraction of the steps the loss along a flow rises, by more than the rounding of float32."""
+    """On which fraction of the steps the loss along a flow rises, by more than the rounding of float32.
+
+    inf if the flow diverged.
+
+    Args:
+        flow: which one.
+
+    Raises:
+        NotApplicable: by the measure, as `failed`, or the loss of the iterates never rises.
+    """
 
     def measure(run: StoredRun) -> Measured:
         if failure := failed(run, flow):
@@ -75,7 +84,10 @@ def acceleration(run: StoredRun) -> Measured:
 def departure(run: StoredRun) -> Measured:
     """Largest distance of sharpness over threshold from 1 at the flow's centre, where its oscillation is not zero.
 
-    From the second snapshot after the onset on; inf if the flow diverged.
+    From the second such snapshot after the onset of the flow on; inf if the flow diverged.
+
+    Raises:
+        NotApplicable: as `failed`, or there are fewer than two such snapshots.
     """
     if failure := failed(run, FLOW):
         return Measured(math.inf, failure)
@@ -108,6 +120,12 @@ def variance_error(flow: str) -> Measure:
 
     Time averages at the edge of stability are compared, along those directions in which the run has at least a tenth of
     its largest.
+
+    Args:
+        flow: which one.
+
+    Raises:
+        NotApplicable: by the measure, as `failed` and `edge_of`, or nothing oscillates.
     """
 
     def measure(run: StoredRun) -> Measured:

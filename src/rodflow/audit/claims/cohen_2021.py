@@ -41,7 +41,12 @@ def minibatches(settings: Settings) -> str:
 
 
 def after_drop(run: StoredRun) -> Measured:
-    """Mean sharpness over the new threshold in the last quarter, of a run that the drop took below it."""
+    """Mean sharpness over the new threshold in the last quarter, of a run that the drop took below it.
+
+    Raises:
+        NotApplicable: it ended early, was not within 10% of its threshold before the drop, or not below 0.8 of it
+            after.
+    """
     demand(run, DISCRETE)
     rate = artifact.settings(run.comparison)["optimizer"]["learning_rate"]
     ratio = run.comparison["sharpness_over_threshold"].sel(process=DISCRETE).dropna("snapshot")
@@ -60,6 +65,9 @@ def taylor_loss(run: StoredRun) -> Measured:
     """Modulus of the Taylor model's last loss over the run's, of models that start at the edge; inf if it diverged.
 
     A quadratic has no least value where a curvature is negative, so a model that leaves may have a loss below zero.
+
+    Raises:
+        NotApplicable: the run ended early, has no Taylor model, or is below its threshold where that starts.
     """
     demand(run, DISCRETE)
     if TAYLOR not in run.processes:

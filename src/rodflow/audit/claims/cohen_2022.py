@@ -57,7 +57,11 @@ def frozen_level(run: StoredRun) -> Measured:
 
 
 def second_half_growth(run: StoredRun) -> Measured:
-    """Factor by which the raw sharpness grows over the second half of a run, frozen at its middle or not."""
+    """Factor by which the raw sharpness grows over the second half of a run, frozen at its middle or not.
+
+    Raises:
+        NotApplicable: as `onset_of`, it reaches its threshold later, or is frozen elsewhere.
+    """
     demand(run, DISCRETE)
     middle = run.settings["steps"] // 2
     if onset_of(run) > middle:
@@ -70,7 +74,11 @@ def second_half_growth(run: StoredRun) -> Measured:
 
 
 def adapting_over_frozen(values: Sequence[float], runs: Sequence[StoredRun]) -> float:
-    """Least number of an adapting run over that of the frozen one of its model, rate and seed; NaN without a pair."""
+    """Least number of an adapting run over that of the frozen one of its model, rate and seed; NaN without a pair.
+
+    Args:
+        values, runs: what was measured, and the runs, one each and in the same order.
+    """
     found = {
         (run.optimizer, run.model, run.settings["optimizer"]["learning_rate"], run.seed): value
         for value, run in zip(values, runs, strict=True)
@@ -84,7 +92,11 @@ def adapting_over_frozen(values: Sequence[float], runs: Sequence[StoredRun]) -> 
 
 
 def warm_up_level(run: StoredRun) -> Measured:
-    """Time average, while the rate rises at the edge, of sharpness over the threshold of the moment."""
+    """Time average, while the rate rises at the edge, of sharpness over the threshold of the moment.
+
+    Raises:
+        NotApplicable: as `edge_of`, or the rod opens too late for `SHORTEST` snapshots of the warm-up.
+    """
     rate = run.settings["optimizer"]["learning_rate"]
     first = edge_of(run).first
     if first >= rate["warmup"]:
@@ -119,7 +131,11 @@ def last_curvature(run: StoredRun) -> Measured:
 
 
 def least_gain_of_small_rates(values: Sequence[float], runs: Sequence[StoredRun]) -> float:
-    """Least raw sharpness at a learning rate over that at the next larger one, at equal loss; NaN of one rate."""
+    """Least raw sharpness at a learning rate over that at the next larger one, at equal loss; NaN of one rate.
+
+    Args:
+        values, runs: what was measured, which does not enter, and the runs, whose curvatures at an equal loss do.
+    """
     groups: dict[tuple[str, int], list[StoredRun]] = {}
     for run in runs:
         groups.setdefault((run.model, run.seed), []).append(run)

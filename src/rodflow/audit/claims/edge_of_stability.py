@@ -47,7 +47,11 @@ def _ratio(run: StoredRun) -> xr.DataArray:
 
 
 def sharpening(run: StoredRun) -> Measured:
-    """Sharpness where the threshold is reached over that where the flows start, after the first transient."""
+    """Sharpness where the threshold is reached over that where the flows start, after the first transient.
+
+    Raises:
+        NotApplicable: as `onset_of`, or it is at its threshold at one of the first two snapshots.
+    """
     onset = int(onset_of(run))
     ratio = _ratio(run).sel(snapshot=slice(artifact.settings(run.comparison)["start"], onset))
     if (ratio[:2] >= 1).any():
@@ -67,7 +71,11 @@ def rises(run: StoredRun) -> Measured:
 
 
 def falls(run: StoredRun) -> Measured:
-    """Moving average of the loss at the end of the edge over that at its beginning."""
+    """Moving average of the loss at the end of the edge over that at its beginning.
+
+    Raises:
+        NotApplicable: as `edge_of`, or there are fewer than two moving averages.
+    """
     where = edge_of(run)
     steady = moving_average(run.series(DISCRETE)["loss"]).sel(step=slice(where.first, where.last))
     if steady.size < 2:
@@ -100,7 +108,11 @@ def departs(run: StoredRun) -> Measured:
 
 
 def later_growth(run: StoredRun) -> Measured:
-    """Factor by which the raw sharpness grows from the onset to the end, by its trend."""
+    """Factor by which the raw sharpness grows from the onset to the end, by its trend.
+
+    Raises:
+        NotApplicable: as `onset_of`, or there are fewer than `SHORTEST` snapshots after the onset.
+    """
     raw = run.eigenvalues(DISCRETE)["raw_sharpness"].sel(snapshot=slice(onset_of(run), None))
     if raw.size < SHORTEST:
         raise NotApplicable("too short after the onset")
@@ -118,7 +130,11 @@ def late(run: StoredRun) -> Measured:
 def by_batch(
     values: Sequence[float], runs: Sequence[StoredRun]
 ) -> dict[str, list[tuple[float, list[float]]]]:
-    """Model -> batch sizes (inf: all) in order, with the values of their seeds."""
+    """Model -> batch sizes (inf: all) in order, with the values of their seeds.
+
+    Args:
+        values, runs: what was measured, and the runs, one each and in the same order.
+    """
     groups: dict[str, dict[float, list[float]]] = defaultdict(lambda: defaultdict(list))
     for value, run in zip(values, runs, strict=True):
         size = artifact.settings(run.comparison)["batch_size"]
@@ -127,7 +143,11 @@ def by_batch(
 
 
 def least_rise(values: Sequence[float], runs: Sequence[StoredRun]) -> float:
-    """The smallest rise of the mean from a batch size to the next, in standard errors; NaN below three seeds."""
+    """The smallest rise of the mean from a batch size to the next, in standard errors; NaN below three seeds.
+
+    Args:
+        values, runs: what was measured, and the runs, one each and in the same order.
+    """
     rises = []
     for sizes in by_batch(values, runs).values():
         if min(len(own) for _, own in sizes) < 3:
@@ -139,7 +159,11 @@ def least_rise(values: Sequence[float], runs: Sequence[StoredRun]) -> float:
 
 
 def highest_below_full(values: Sequence[float], runs: Sequence[StoredRun]) -> float:
-    """The largest mean of a batch size below the full one; NaN without one."""
+    """The largest mean of a batch size below the full one; NaN without one.
+
+    Args:
+        values, runs: what was measured, and the runs, one each and in the same order.
+    """
     found = [pair for sizes in by_batch(values, runs).values() for pair in sizes]
     return max((float(np.mean(own)) for size, own in found if size < math.inf), default=math.nan)
 

@@ -46,14 +46,22 @@ def _alternates(run: StoredRun) -> bool:
 
 
 def held_alternating(run: StoredRun) -> Measured:
-    """Time average of sharpness over threshold at the edge, where the motion alternates."""
+    """Time average of sharpness over threshold at the edge, where the motion alternates.
+
+    Raises:
+        NotApplicable: as `equilibrium`, or a slow rotation becomes unstable first.
+    """
     if not _alternates(run):
         raise NotApplicable("a slow rotation becomes unstable first")
     return equilibrium(run)
 
 
 def held_rotating(run: StoredRun) -> Measured:
-    """The same where a slow rotation becomes unstable before."""
+    """The same where a slow rotation becomes unstable before.
+
+    Raises:
+        NotApplicable: as `equilibrium`, or the motion alternates.
+    """
     if _alternates(run):
         raise NotApplicable("the motion alternates")
     return equilibrium(run)

@@ -3,6 +3,8 @@
 What is said of the edge of stability is said of the window of `rodflow.analysis.edge`, and of errors from the onset on.
 """
 
+# Longer than others because it is one vocabulary, and each word says what it takes and when it does not apply.
+
 import math
 from collections.abc import Callable
 from typing import Literal
@@ -35,7 +37,12 @@ LOSS_ERROR = (
 
 
 def over(above: str, below: str, what: str = "both medians") -> str:
-    """What the quotient of two tracking errors is."""
+    """What the quotient of two tracking errors is.
+
+    Args:
+        above, below: the flows whose errors are divided, the first by the second, in words.
+        what: which of their errors, in words.
+    """
     return f"tracking error of the {above} over that of the {below}, {what} from the onset of the threshold on"
 
 
@@ -95,12 +102,21 @@ DIGITS_ADAM = digits_mlp(name="adam", learning_rate=5e-3, b1=0.9, b2=0.99, start
 
 
 def compared(run: StoredRun, name: str, process: str) -> float:
-    """A number of a process in the comparison of its run, such as its last tracking error."""
+    """A number of a process in the comparison of its run, such as its last tracking error.
+
+    Args:
+        run, process: the stored run, and which of its processes.
+        name: of the number in the comparison.
+    """
     return float(run.comparison[name].sel(process=process))
 
 
 def demand(run: StoredRun, *processes: str) -> None:
-    """Raise `NotApplicable` unless the run has these processes and all of them were completed."""
+    """That a run has these processes, and all of them were completed.
+
+    Raises:
+        NotApplicable: it has not, or they were not.
+    """
     for process in processes:
         name = "discrete run" if process == DISCRETE else f"{process} flow"
         if process not in run.processes:
@@ -110,20 +126,35 @@ def demand(run: StoredRun, *processes: str) -> None:
 
 
 def demand_threshold(run: StoredRun) -> None:
-    """Raise `NotApplicable` unless the optimizer of a run has a linear threshold."""
+    """That the optimizer of a run has a linear threshold.
+
+    Raises:
+        NotApplicable: it has none.
+    """
     if not run.has_threshold:
         raise NotApplicable("no linear threshold")
 
 
 def demand_rod(run: StoredRun) -> None:
-    """Raise `NotApplicable` where what becomes unstable first does not alternate."""
+    """That what becomes unstable first alternates.
+
+    Raises:
+        NotApplicable: it does not.
+    """
     if not run.alternates:
         turns = f"{math.degrees(run.angle):.0f} degrees a step"
         raise NotApplicable(f"the first unstable mode turns by {turns}, and is no rod")
 
 
 def failed(run: StoredRun, flow: str) -> str:
-    """How a flow of a completed discrete run ended, "" if it is completed."""
+    """How a flow of a completed discrete run ended, "" if it is completed.
+
+    Args:
+        run, flow: the stored run, and which of its flows.
+
+    Raises:
+        NotApplicable: the discrete run was not completed, or there is no such flow.
+    """
     demand(run, DISCRETE)
     if flow not in run.processes:
         raise NotApplicable(f"the experiment has no {flow} flow")
@@ -140,7 +171,11 @@ def _start(run: StoredRun) -> int:
 
 
 def ratio(above: float, below: float) -> float:
-    """A quotient; inf above 0 and NaN for 0 over 0."""
+    """A quotient; inf where only the divisor is 0, and NaN for 0 over 0.
+
+    Args:
+        above, below: what is divided, and by what.
+    """
     with np.errstate(divide="ignore", invalid="ignore"):
         return float(np.float64(above) / np.float64(below))
 
@@ -159,14 +194,23 @@ def onset_time(run: StoredRun) -> Measured:
 
 
 def onset_of(run: StoredRun) -> float:
-    """The snapshot at which a completed run reaches its threshold."""
+    """The snapshot at which a completed run reaches its threshold.
+
+    Raises:
+        NotApplicable: the run was not completed, has no linear threshold, or never reaches it.
+    """
     if math.isinf((time := onset_time(run)).value):
         raise NotApplicable(time.note)
     return compared(run, "onset", DISCRETE)
 
 
 def edge_of(run: StoredRun) -> edge.Window:
-    """The window in which a run is at the edge of stability."""
+    """The window in which a run is at the edge of stability.
+
+    Raises:
+        NotApplicable: as `onset_of`, or the iterates do not oscillate.
+        NotAtEdge: the rod is closed for most of the window.
+    """
     found = edge.window(run.series(DISCRETE)["rod_length"], onset_of(run))
     if found is None:
         raise NotApplicable("the iterates do not oscillate")
@@ -215,7 +259,14 @@ def _words(flow: str, found: edge.Errors) -> str:
 
 
 def stable_over(flow: str, which: Literal["median", "largest"] = "median") -> Measure:
-    """Tracking error of the stable flow from the onset on over that of a flow; 0 if the flow diverged."""
+    """Tracking error of the stable flow from the onset on over that of a flow; 0 if the flow diverged.
+
+    Args:
+        flow, which: the flow, and which of its errors from the onset on.
+
+    Raises:
+        NotApplicable: by the measure, as `failed` and `onset_of`, or there is no completed stable flow.
+    """
 
     def measure(run: StoredRun) -> Measured:
         if failure := failed(run, flow):
@@ -262,6 +313,9 @@ def onset_error(flow: str) -> Measure:
 
     The onset is when the sharpness reaches the threshold. A run that is there when the flows start
     leaves nothing to predict.
+
+    Raises:
+        NotApplicable: by the measure, as `failed`, without a linear threshold, or where nothing is left to predict.
     """
 
     def measure(run: StoredRun) -> Measured:
@@ -285,6 +339,9 @@ def oscillation_error(flow: str) -> Measure:
 
     It has set in when the rod is half as long as the longest of the discrete run. A run that has
     its longest rods when the flows start, or stays below its threshold, leaves nothing to predict.
+
+    Raises:
+        NotApplicable: by the measure, as `failed`, without a linear threshold, or where nothing is left to predict.
     """
 
     def measure(run: StoredRun) -> Measured:
@@ -312,7 +369,11 @@ def _distance(run: StoredRun, there: float, here: float, failure: str) -> Measur
 
 
 def over_floor(flow: str) -> Measure:
-    """Last tracking error of a flow over the median of the replicas' last ones; inf if the flow diverged."""
+    """Last tracking error of a flow over the median of the replicas' last ones; inf if the flow diverged.
+
+    Raises:
+        NotApplicable: by the measure, as `failed`, or there are no replicas.
+    """
 
     def measure(run: StoredRun) -> Measured:
         if failure := failed(run, flow):
@@ -327,7 +388,11 @@ def over_floor(flow: str) -> Measure:
 
 
 def iterate_error(after: int) -> Measure:
-    """Iterate error of the rod flow so many steps after it was started at the edge of stability."""
+    """Iterate error of the rod flow so many steps after it was started at the edge of stability; inf if it diverged.
+
+    Raises:
+        NotApplicable: by the measure, where the run ended early, ends before that step, or no iterates are predicted.
+    """
 
     def measure(run: StoredRun) -> Measured:
         demand(run, DISCRETE)

@@ -56,7 +56,14 @@ def _level(run: StoredRun, process: str) -> float:
 
 
 def level(flow: str) -> Measure:
-    """The level of a flow over that of the run; inf if the flow diverged."""
+    """The level of a flow over that of the run; inf if the flow diverged.
+
+    Args:
+        flow: which one.
+
+    Raises:
+        NotApplicable: by the measure, of full batches or a run that ended early, or there is no such flow.
+    """
 
     def measure(run: StoredRun) -> Measured:
         size = _size(run)
@@ -71,7 +78,14 @@ def level(flow: str) -> Measure:
 
 
 def averaged_loss(flow: str) -> Measure:
-    """The averaged loss of a flow over that of the run's iterates, over the last quarter; inf if the flow diverged."""
+    """The averaged loss of a flow over that of the run's iterates, over the last quarter; inf if the flow diverged.
+
+    Args:
+        flow: which one.
+
+    Raises:
+        NotApplicable: by the measure, as that of `level`, or batches are smaller than `ENOUGH`.
+    """
 
     def measure(run: StoredRun) -> Measured:
         size, steps = _size(run), _settings(run)["steps"]
@@ -87,7 +101,11 @@ def averaged_loss(flow: str) -> Measure:
 
 
 def settled(run: StoredRun) -> Measured:
-    """The trend of the level over the last third of the run, in standard errors."""
+    """The trend of the level over the last third of the run, in standard errors.
+
+    Raises:
+        NotApplicable: it has full batches, ended early, or has fewer than six snapshots there.
+    """
     size = _size(run)
     ratio = run.comparison["sharpness_over_threshold"].sel(process=DISCRETE)
     found = trend(ratio, _settings(run)["steps"])
@@ -130,7 +148,11 @@ Group = tuple[str, str, float]
 def by_group(
     runs: Sequence[StoredRun], of: Callable[[StoredRun], float]
 ) -> Mapping[Group, Sequence[float]]:
-    """The numbers of the seeds of each model, optimizer and batch size."""
+    """The numbers of the seeds of each model, optimizer and batch size.
+
+    Args:
+        runs, of: the runs, and the number of each.
+    """
     found: dict[Group, list[float]] = defaultdict(list)
     for run in runs:
         size = _settings(run)["batch_size"]
@@ -139,7 +161,12 @@ def by_group(
 
 
 def worst(of: Callable[[StoredRun, str], float], flow: str) -> Overall:
-    """The largest relative distance between the means over seeds of a flow and of the run; inf if the flow diverged."""
+    """The largest relative distance between the means over seeds of a flow and of the run; inf if the flow diverged.
+
+    Args:
+        of: the number of a run and one of its processes.
+        flow: whose number is compared with that of the discrete run.
+    """
 
     def overall(values: Sequence[float], runs: Sequence[StoredRun]) -> float:
         if not np.isfinite(values).all():
@@ -157,7 +184,14 @@ def _loss(run: StoredRun, process: str) -> float:
 
 
 def wrong_order(values: Sequence[float], runs: Sequence[StoredRun]) -> float:
-    """How many pairs of batch sizes the pair has in another order than the run, by means over seeds."""
+    """How many pairs of batch sizes the pair has in another order than the run, by means over seeds.
+
+    inf if the pair diverged.
+
+    Args:
+        values, runs: what was measured, of which only counts whether it is finite, and the runs, whose levels are
+            compared.
+    """
     if not np.isfinite(values).all():
         return math.inf
     of_run, of_pair = _levels(runs, DISCRETE), _levels(runs, "pair")
@@ -176,7 +210,11 @@ def _levels(
 
 
 def exponent(values: Sequence[float], runs: Sequence[StoredRun]) -> float:
-    """The power with which the gap of gradient descent closes as the batch grows; NaN where it cannot be fitted."""
+    """The power with which the gap of gradient descent closes as the batch grows; NaN where it cannot be fitted.
+
+    Args:
+        values, runs: what was measured, which does not enter, and the runs of one model and optimizer, whose levels do.
+    """
     groups = by_group(runs, lambda run: _level(run, DISCRETE))
     full = [np.mean(own) for (_, _, size), own in groups.items() if math.isinf(size)]
     sizes = sorted(key for key in groups if not math.isinf(key[2]))
@@ -187,7 +225,14 @@ def exponent(values: Sequence[float], runs: Sequence[StoredRun]) -> float:
 
 
 def of_smallest(values: Sequence[float], runs: Sequence[StoredRun]) -> float:
-    """The mean over seeds at the smallest batch."""
+    """The mean over seeds at the smallest batch.
+
+    Args:
+        values, runs: what was measured, and the runs, one each and in the same order.
+
+    Raises:
+        NotApplicable: a run has full batches or ended early.
+    """
     sizes = [_size(run) for run in runs]
     return float(np.mean([v for v, size in zip(values, sizes, strict=True) if size == min(sizes)]))
 

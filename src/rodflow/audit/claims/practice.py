@@ -67,7 +67,14 @@ def last_error(flow: str) -> Measure:
 
 
 def closing(flow: str) -> Measure:
-    """Last length of the rod over its longest, of the discrete run or a flow, the larger; inf if the flow diverged."""
+    """Last length of the rod over its longest, of the discrete run or a flow, the larger; inf if the flow diverged.
+
+    Args:
+        flow: which one.
+
+    Raises:
+        NotApplicable: by the measure, as `failed`, or a rod never has a length from t0 on.
+    """
 
     def measure(run: StoredRun) -> Measured:
         if failure := failed(run, flow):

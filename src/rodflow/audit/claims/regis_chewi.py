@@ -50,7 +50,14 @@ of the path's length it would be a bound that the stable flow passes, too."""
 
 
 def settled(flow: str) -> Measure:
-    """Time average, at the edge of stability, of sharpness over threshold along a flow; inf if the flow diverged."""
+    """Time average, at the edge of stability, of sharpness over threshold along a flow; inf if the flow diverged.
+
+    Args:
+        flow: which one.
+
+    Raises:
+        NotApplicable: by the measure, as `failed` and `edge_of`, or the flow has fewer than `SHORTEST` snapshots there.
+    """
 
     def measure(run: StoredRun) -> Measured:
         failure = failed(run, flow)
@@ -75,6 +82,13 @@ def in_span(process: str) -> Measure:
     In the coordinates P^(1/2) w, in which the eigenvectors are orthogonal. Only where the rod is open, and where the
     eigenvectors that were followed reach below 0.9 of the threshold: the rod may lie in every direction that is at the
     edge. 0 if the flow diverged.
+
+    Args:
+        process: "discrete" or a flow.
+
+    Raises:
+        NotApplicable: by the measure, as `failed`, `demand_rod` and `edge_of`, or there are fewer than `SHORTEST` such
+            snapshots.
     """
 
     def measure(run: StoredRun) -> Measured:

@@ -63,6 +63,13 @@ def squared_gradient(flow: str) -> Measure:
     """Averaged squared gradient that a flow predicts over that of the iterates, time averages at the edge of stability.
 
     The quantiles are of the quotient of moving averages. inf if the flow diverged.
+
+    Args:
+        flow: which one.
+
+    Raises:
+        NotApplicable: by the measure, as `failed` and `edge_of`, the flow has no averaged squared gradient, or the run
+            is at the edge for no more steps than a moving average takes.
     """
 
     def measure(run: StoredRun) -> Measured:

@@ -86,7 +86,11 @@ class ClosuresError(RodflowError, ValueError):
 
 
 def rod_length(run: StoredRun, process: str) -> xr.DataArray:
-    """The length of the rod of a process at its snapshots; of a flow that never started there are none."""
+    """The length of the rod of a process at its snapshots; of a flow that never started there are none.
+
+    Args:
+        run, process: the stored run, and which of its processes.
+    """
     series = run.series(process)
     if "rod_length" not in series:
         return xr.DataArray(np.zeros(0), {"snapshot": np.zeros(0, int)}, ["snapshot"])

@@ -64,7 +64,11 @@ _HIGHEST = 1.55  # of sharpness over threshold that is shown
 
 
 def oscillation(run: StoredRun, process: str) -> xr.DataArray:
-    """The length of the rod of a process at its snapshots; nothing of one that has no oscillation."""
+    """The length of the rod of a process at its snapshots; nothing of one that has no oscillation.
+
+    Args:
+        run, process: the stored run, and which of its processes.
+    """
     series = run.series(process)
     for name in ("rod_length", "oscillation"):
         if name in series and series.sizes["step"]:

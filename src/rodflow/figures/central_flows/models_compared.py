@@ -112,18 +112,31 @@ class _Column:
 
 
 def compared(run: StoredRun, flow: str, *, name: str) -> float:
-    """A number that the comparison stores of a flow."""
+    """A number that the comparison stores of a flow.
+
+    Args:
+        run, flow: the stored run, and which of its flows.
+        name: of the number in the comparison.
+    """
     return float(run.comparison[name].sel(process=flow))
 
 
 def onset_error(run: StoredRun, flow: str) -> float | None:
-    """By how many steps a flow reaches the threshold after the run; NaN if never, None if the run does not."""
+    """By how many steps a flow reaches the threshold after the run; NaN if never, None if the run does not.
+
+    Args:
+        run, flow: the stored run, and which of its flows.
+    """
     reached = onset(run)
     return onset(run, flow) - reached if np.isfinite(reached) else None
 
 
 def step_time(run: StoredRun, flow: str) -> float | None:
-    """The wall time of a unit of time of a flow over that of a step of the run; None if it was not measured."""
+    """The wall time of a unit of time of a flow over that of a step of the run; None if it was not measured.
+
+    Args:
+        run, flow: the stored run, and which of its flows.
+    """
     own, of_run = (
         float(run.series(process).attrs.get("step_time_s", np.nan)) for process in (flow, DISCRETE)
     )

@@ -10,6 +10,10 @@ from rodflow.store.results import StoredRun
 
 
 def note_endings(axes: Axes, runs: Iterable[StoredRun]) -> None:
-    """In the lower left corner, how those of the runs ended that did not complete, each ending once."""
+    """In the lower left corner, how those of the runs ended that did not complete, each ending once.
+
+    Args:
+        axes, runs: the panel, and the runs that are drawn in it.
+    """
     words = dict.fromkeys(ending(run) for run in runs if diverged(run))
     note_lines(axes, [(text, INK) for text in words])

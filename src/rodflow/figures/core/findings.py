@@ -51,7 +51,14 @@ def medians(
 
 
 def share_within(table: pd.DataFrame, quantity: str, low: float, high: float, what: str) -> str:
-    """How many runs have a number between two limits, which count; "" where the figure has no such number."""
+    """How many runs have a number between two limits, which count; "" where the figure has no such number.
+
+    Args:
+        table: of a `rodflow.figures.core.style.Drawing`, or those of its rows that count.
+        quantity: which of its numbers, of which a run has one.
+        low, high: the limits.
+        what: what it is of a run to be within them, in words.
+    """
     values = _rows(table, quantity)["value"]
     if values.empty:
         return ""

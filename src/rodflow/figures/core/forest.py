@@ -63,7 +63,14 @@ class Forest:
     def write(
         self, offset: float, height: float, text: str, *, room: bool = True, **font: Unpack[Font]
     ) -> None:
-        """Text that ends `offset` inches to the right of the panel, at a height in data."""
+        """Text that ends `offset` inches to the right of the panel, at a height in data.
+
+        Args:
+            offset, height: inches to the right of the panel, and where in its data coordinates.
+            text: the words.
+            room: whether the layout makes room for them.
+            font: what is not as usual.
+        """
         where = ("axes fraction", "data")
         shift = (72 * offset, 0)
         look: Font = {"ha": "right", "va": "center", **font}
@@ -75,13 +82,25 @@ class Forest:
         fit(self.figure, [self.axes], [(high - low) * _LINE])
 
     def write_head(self, offset: float, text: str, *, line: int = 0, **font: Unpack[Font]) -> None:
-        """A heading of a column of text: as `write`, above the panel, in this line from below."""
+        """A heading of a column of text: as `write`, above the panel, in this line from below.
+
+        Args:
+            offset: inches to the right of the panel.
+            text: the words.
+            line: which line, from 0 on; each is 12 points high.
+            font: what is not as usual.
+        """
         shift = (72 * offset, 6 + 12 * line)
         look: Font = {**font, "ha": "right"}
         note(self.axes, text, (1, 1), shift=shift, **look)
 
     def key(self, flows: Sequence[str], filled: str, empty: str) -> None:
-        """Above the panel: the mark of each flow, and what filled and open ones are."""
+        """Above the panel: the mark of each flow, and what filled and open ones are.
+
+        Args:
+            flows: those that have marks.
+            filled, empty: what marks of either kind are, in words.
+        """
         look: Look = {"linestyle": "none", "markersize": 4.5}
         marks = [(process_style(flow), process_marker(flow)) for flow in flows]
         handles = [

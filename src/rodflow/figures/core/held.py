@@ -45,6 +45,10 @@ def held(run: StoredRun, since: int = 0) -> Held | None:
     """What a run holds from the opening of its rod on, or from a later step; None where there is nothing to show.
 
     A run that diverged or never reached its threshold holds nothing.
+
+    Args:
+        run: the run.
+        since: the first step that counts, if the rod opens before it.
     """
     if diverged(run) or never_reached(run):
         return None
@@ -57,7 +61,11 @@ def held(run: StoredRun, since: int = 0) -> Held | None:
 
 
 def held_at_edge(run: StoredRun, since: int = 0) -> Held | None:
-    """The same; None too of a run that is not at the edge."""
+    """The same; None too of a run that is not at the edge.
+
+    Args:
+        run, since: as for `held`.
+    """
     found = held(run, since)
     return found if found and found.window.at_edge else None
 

@@ -75,12 +75,17 @@ def exception(run: StoredRun) -> str:
 
 
 def in_gain(run: StoredRun) -> bool:
-    """Whether the preconditioner of the sharpness is the inverse of the alternating gain."""
-    return run.eigenvalues(DISCRETE).attrs.get("preconditioner") == "alternating gain"
+    """Whether the preconditioner of the sharpness is the inverse of the critical gain."""
+    return run.eigenvalues(DISCRETE).attrs.get("preconditioner") == "critical gain"
 
 
 def top_of_ratio(runs: Iterable[StoredRun], least: float, most: float) -> float:
-    """The upper end of an axis of sharpness over threshold: what runs that completed need, within limits."""
+    """The upper end of an axis of sharpness over threshold: what runs that completed need, within limits.
+
+    Args:
+        runs: those drawn in the panel.
+        least, most: the limits, over the threshold.
+    """
     highest = [float(sharpness(run, DISCRETE).max()) for run in runs if not diverged(run)]
     return float(np.clip(1.05 * np.nanmax([0.0, *highest]), least, most))
 

@@ -25,7 +25,14 @@ BESIDE = "beside"
 
 
 def page(columns: int, narrow: float = 1.7, wide: float = 4.0) -> float:
-    """Width of a figure whose columns fill a page but are neither narrower nor wider than this, in inches."""
+    """Width of a figure whose columns fill a page but are neither narrower nor wider than this, in inches.
+
+    A figure of few columns may have 0.7 of a page, though they are wider then.
+
+    Args:
+        columns: how many.
+        narrow, wide: the least and the largest width of one, in inches.
+    """
     return float(np.clip(PAGE, columns * narrow, max(columns * wide, 0.7 * PAGE)))
 
 
@@ -64,7 +71,13 @@ def rows_of_panels(
 def columns_of_panels(
     tall: Sequence[float], count: int, *, width: float | None = None
 ) -> tuple[Figure, list[list[Axes]]]:
-    """A figure with panels, [column][row]: as `rows_of_panels`, as wide as its columns need."""
+    """A figure with panels, [column][row]: as `rows_of_panels`, as wide as its columns need.
+
+    Args:
+        tall: height of each row, in inches: see `fit`.
+        count: how many columns.
+        width: of the figure, in inches; None: that of `page`.
+    """
     figure = empty_figure(page(count) if width is None else width, tall)
     grid = figure.add_gridspec(len(tall), count, height_ratios=tall)
     rows = range(len(tall))

@@ -10,7 +10,7 @@ from rodflow.store.results import DISCRETE, StoredRun
 def preconditioner(trajectory: xr.Dataset, optimizer: Settings) -> xr.DataArray:
     """The diagonal of P, [snapshot, parameter], or [snapshot] where it is one number for all weights.
 
-    The inverse of the alternating gain where that is stored (optimizers whose threshold has no
+    The inverse of the critical gain where that is stored (optimizers whose threshold has no
     formula), sqrt(second moment) + eps where there is a second moment, and 1 otherwise; as
     `rodflow.stages.run.preconditioner`, from which the eigenvectors are. Equation: docs/theory.md, section 2.
 

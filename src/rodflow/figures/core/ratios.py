@@ -40,7 +40,11 @@ class Measure(NamedTuple):
 
 
 def unfinished(run: StoredRun, flow: str) -> list[str]:
-    """Which of the run, the stable flow and a flow did not complete, in words: their errors belong to other steps."""
+    """Which of the run, the stable flow and a flow did not complete, in words: their errors belong to other steps.
+
+    Args:
+        run, flow: the stored run, and which of its flows.
+    """
     ended = {process: run.status(process) for process in (DISCRETE, BASELINE, flow)}
     return [f"{process_style(p).label} {how}" for p, how in ended.items() if how != COMPLETED]
 

@@ -39,7 +39,11 @@ def by_row(runs: Iterable[StoredRun]) -> list[list[StoredRun]]:
 
 
 def sharpness(run: StoredRun, process: str) -> xr.DataArray:
-    """The sharpness over the threshold along a process, [snapshot]."""
+    """The sharpness over the threshold along a process, [snapshot].
+
+    Args:
+        run, process: the stored run, and which of its processes.
+    """
     return run.comparison["sharpness_over_threshold"].sel(process=process)
 
 
@@ -50,6 +54,9 @@ def loss(run: StoredRun, process: str) -> xr.DataArray:
     rod the mean over its two ends, which are the iterates it predicts; of a flow that predicts the
     average, such as the central flow, that; else the loss at the centre. In float64, as losses that are nearly
     the same are subtracted from one another.
+
+    Args:
+        run, process: the stored run, and which of its processes.
     """
     series = run.series(process)
     if process == DISCRETE:
@@ -63,13 +70,21 @@ def loss(run: StoredRun, process: str) -> xr.DataArray:
 
 
 def own_loss(run: StoredRun, process: str) -> xr.DataArray:
-    """As `loss` of the discrete run; nothing of a flow, whose curve would lie on top: see `loss_difference`."""
+    """As `loss` of the discrete run; nothing of a flow, whose curve would lie on top: see `loss_difference`.
+
+    Args:
+        run, process: the stored run, and which of its processes.
+    """
     values = loss(run, DISCRETE)
     return values if process == DISCRETE else values.isel(snapshot=slice(0))
 
 
 def loss_difference(run: StoredRun, process: str) -> xr.DataArray:
-    """|loss of a flow / loss of the discrete run - 1| at the snapshots that both have; nothing of the run itself."""
+    """|loss of a flow / loss of the discrete run - 1| at the snapshots that both have; nothing of the run itself.
+
+    Args:
+        run, process: the stored run, and which of its processes.
+    """
     of_run = loss(run, DISCRETE)
     if process == DISCRETE or not run.series(process).sizes["step"]:
         return of_run.isel(snapshot=slice(0))
@@ -78,23 +93,40 @@ def loss_difference(run: StoredRun, process: str) -> xr.DataArray:
 
 
 def tracking_error(run: StoredRun, process: str) -> xr.DataArray:
-    """The tracking error of a flow, [snapshot]: see `rodflow.analysis.comparison.tracking_error`."""
+    """The tracking error of a flow, [snapshot]: see `rodflow.analysis.comparison.tracking_error`.
+
+    Args:
+        run, process: the stored run, and which of its processes.
+    """
     return run.comparison["tracking_error"].sel(process=process)
 
 
 def at_snapshots(values: xr.DataArray, series: xr.Dataset) -> xr.DataArray:
-    """Of values at every step those at the snapshots of a trajectory, [snapshot]."""
+    """Of values at every step those at the snapshots of a trajectory, [snapshot].
+
+    Args:
+        values, series: what is known at every step, [step], and the trajectory; a snapshot that `values` lacks is left
+            out.
+    """
     kept = np.intersect1d(series["snapshot"], values["step"])
     return values.sel(step=kept).rename(step="snapshot")
 
 
 def onset(run: StoredRun, process: str = DISCRETE) -> float:
-    """The step at which a process reaches the threshold; NaN if it does not."""
+    """The step at which a process reaches the threshold; NaN if it does not.
+
+    Args:
+        run, process: the stored run, and which of its processes.
+    """
     return float(run.comparison["onset"].sel(process=process))
 
 
 def describe_row(axes: Axes, optimizer: str, *lines: str) -> None:
-    """The optimizer's name and below it these lines, to the left of a row's first panel."""
+    """The optimizer's name and below it these lines, to the left of a row's first panel.
+
+    Args:
+        axes, optimizer, lines: the panel, the name as in the config, and what stands below it.
+    """
     write_left(axes, optimizer_label(optimizer), fontsize=7.5, fontweight="bold")
     write_left(axes, "\n".join(lines), down=11, linespacing=1.25)
 
@@ -116,7 +148,11 @@ def write_left(
 
 
 def describe_run(axes: Axes, run: StoredRun, *before: str) -> None:
-    """As `describe_row`: these lines, then the run's hyperparameters."""
+    """As `describe_row`: these lines, then the run's hyperparameters.
+
+    Args:
+        axes, run, before: the panel, the run, and the lines above its hyperparameters.
+    """
     describe_row(axes, run.optimizer, *before, *hyperparameters(run))
 
 
@@ -137,7 +173,12 @@ def failures(runs: Iterable[StoredRun], without: Sequence[str] = ()) -> list[tup
 
 
 def state_failures(axes: Axes, runs: Iterable[StoredRun], without: Sequence[str] = ()) -> None:
-    """In words, and in the colour of the curve, which processes did not complete: see `failures`."""
+    """In words, and in the colour of the curve, which processes did not complete: see `failures`.
+
+    Args:
+        axes: the panel, whose lower left corner they are written into.
+        runs, without: as for `failures`.
+    """
     styles = [(process_style(process), status) for process, status in failures(runs, without)]
     note_lines(axes, [(f"{style.label} {status}", style.text_color) for style, status in styles])
 
@@ -226,7 +267,12 @@ _STEP: Look = {
 
 
 def counted(run: StoredRun, flow: str, *, name: str) -> float | None:
-    """The mean of what a flow counts in each unit of time, "gradients" for one; None if it does not count this."""
+    """The mean of what a flow counts in each unit of time, "gradients" for one; None if it does not count this.
+
+    Args:
+        run, flow: the stored run, and which of its flows.
+        name: what is counted.
+    """
     series = run.series(flow)
     return float(series[name].mean()) if name in series and series.sizes["step"] else None
 
@@ -237,13 +283,23 @@ def count_words(value: float) -> str:
 
 
 def write_beside(axes: Axes, text: str, right: float, up: float, **font: Unpack[Font]) -> None:
-    """Words whose right edge is this many inches beside the panel, points above its top."""
+    """Words whose right edge is this many inches beside the panel, points above its top.
+
+    Args:
+        axes, text: the panel, and the words.
+        right, up: inches from its right edge, and points above its top.
+        font: what is not as usual.
+    """
     look: Font = {**font, "ha": "right"}
     note(axes, text, (1, 1), shift=(72 * right, up), **look)
 
 
 def show_on_log_scale(axes: Axes, values: np.ndarray) -> None:
-    """Fit a logarithmic axis to those of these values that are positive, or to 1, with a few labelled marks."""
+    """Fit a logarithmic axis to those of these values that are positive, or to 1, with a few labelled marks.
+
+    Args:
+        axes, values: the panel, and what its vertical axis is to show.
+    """
     axes.set_yscale("log")
     values = values[values > 0] if (values > 0).any() else np.ones(1)
     axes.set_ylim(values.min() / 1.4, values.max() * 1.4)

@@ -2,7 +2,6 @@
 
 One colour and one line for each process in every figure (seaborn's colour-blind palette), words
 for people instead of names from the config, and files that are the same bytes on every rendering.
-
 A figure's module draws inside `with styled():` and enters everything it draws in `Numbers`.
 """
 
@@ -104,8 +103,7 @@ class ProcessStyle:
     """The look of a process, the same in every figure.
 
     Attributes:
-        label: its name for people.
-        short: the same where the figure says already what it is about.
+        label, short: its name for people, and the same where the figure says already what it is about.
         line: keyword arguments of `Axes.plot`.
     """
 
@@ -212,7 +210,14 @@ def note(
     room: bool = True,
     **font: Unpack[Font],
 ) -> None:
-    """Write text `shift` points away from a place, inside the axes or not; with `room` made for it beside them."""
+    """Write text `shift` points away from a place, inside the axes or not; with `room` made for it beside them.
+
+    Args:
+        axes, text, at, shift: words in a panel, so many points to the right of a place and above it.
+        coordinates: those in which `at` is given, as `Axes.annotate` has them, for x and y.
+        room: whether the layout makes room for the words.
+        font: what is not as usual.
+    """
     look: Look = {"fontsize": SMALL, **font}
     written = axes.annotate(
         text,
@@ -227,7 +232,11 @@ def note(
 
 
 def note_lines(axes: Axes, lines: Iterable[tuple[str, str]]) -> None:
-    """Write lines of text, each (words, colour), upwards from the lower left corner of the axes."""
+    """Write lines of text, each (words, colour), upwards from the lower left corner of the axes.
+
+    Args:
+        axes, lines: the panel, and the lines from the lowest on.
+    """
     for place, (text, color) in enumerate(lines):
         note(axes, text, (0, 0), shift=(3, 2 + 8 * place), room=False, color=color)
 
@@ -246,10 +255,8 @@ def key(figure: Figure, handles: Sequence[Artist], *, title: str = "", lines: in
     """Name what is drawn, once, above the panels, in as few lines as fit into the figure.
 
     Args:
-        figure: the figure.
-        handles: what to name, with their labels.
-        title: words above them.
-        lines: at least this many.
+        figure, handles: the figure, and what to name, with their labels.
+        title, lines: words above them, and at least so many lines.
     """
     look: Look = {"frameon": False, "fontsize": 7.5, "handlelength": 2.6}
     look |= {"title": title, "title_fontproperties": {"size": 8, "weight": "bold"}}
@@ -287,10 +294,7 @@ def end_labels(
 
 
 def _spread(heights: np.ndarray, apart: float) -> np.ndarray:
-    """Increasing heights moved as little as possible (least squares) to be `apart` or more.
-
-    Heights less k * apart must not decrease: an isotonic regression, solved by pooling neighbours.
-    """
+    """Heights moved as little as possible (least squares) to be `apart` or more: isotonic, by pooling neighbours."""
     pools: list[list[float]] = []
     for target in heights - apart * np.arange(len(heights)):
         pools.append([target])
@@ -328,8 +332,7 @@ class Numbers:
         """Enter numbers that are about to be drawn.
 
         Args:
-            run: whose they are.
-            process: whose they are.
+            run, process: whose they are.
             quantity: what they are, all or each.
             values: one number or a sequence.
             steps: the optimizer steps they belong to; None for numbers of a whole run.
@@ -368,7 +371,10 @@ def save(drawing: Drawing, stem: str | Path, caption: str = "") -> Sequence[Path
     """Store a drawing as `<stem>.pdf`, `.png`, `.csv` and, with a caption, `.rst`, each complete or not at all.
 
     The bytes depend on the drawing and the versions of the libraries only: no date, no name of a
-    program. Numbers in the CSV have as many digits as give the same float64 back.
+    program. Numbers in the CSV have as many digits as give the same float64 back. The paths are returned in this order.
+
+    Args:
+        drawing, stem, caption: what is stored, the path but for the suffix, and reStructuredText.
 
     Raises:
         ArtifactError: a file cannot be written.

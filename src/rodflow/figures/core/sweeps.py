@@ -40,7 +40,11 @@ def step_size(run: StoredRun) -> float:
 
 
 def hyperparameter(run: StoredRun, name: str) -> float | None:
-    """One of an optimizer's; None if it has none of this name."""
+    """One of an optimizer's; None if it has none of this name.
+
+    Args:
+        run, name: the run, and the name as in the config.
+    """
     value: float | None = run.settings["optimizer"].get(name)
     return value
 
@@ -71,13 +75,22 @@ def varied(runs: Iterable[StoredRun], *always: str) -> list[str]:
 
 
 def words_of(run: StoredRun, names: Iterable[str]) -> list[str]:
-    """Those of its settings that have these names, as "eps=1e-8"."""
+    """Those of its settings that have these names, as "eps=1e-8".
+
+    Args:
+        run, names: whose settings, and which of them; see `settings`.
+    """
     own = settings(run)
     return [f"{name}={plain(own[name])}" for name in names if name in own]
 
 
 def named(quantity: str, run: StoredRun, names: Iterable[str]) -> str:
-    """A quantity of a run in the table, such as "loss[learning_rate=0.001 b1=0.9]"; see `varied`."""
+    """A quantity of a run in the table, such as "loss[learning_rate=0.001 b1=0.9]"; see `varied`.
+
+    Args:
+        quantity: its name.
+        run, names: as for `words_of`.
+    """
     return f"{quantity}[{' '.join(words_of(run, names))}]"
 
 
@@ -100,7 +113,11 @@ def plain(value: object) -> str:
 
 
 def formula(name: str, value: float | None) -> str:
-    """A hyperparameter for people, such as "β₂ = 0.9"; None is "no β₂"."""
+    """A hyperparameter for people, such as "β₂ = 0.9"; None is "no β₂".
+
+    Args:
+        name, value: the name as in the config, and what it is.
+    """
     return f"no {_SYMBOLS[name]}" if value is None else f"{_SYMBOLS[name]} = {plain(value)}"
 
 
@@ -145,7 +162,12 @@ def ordered_colors(values: Iterable[_Value]) -> dict[_Value, str]:
 
 
 def color_key(name: str, colors: dict[float | None, str]) -> list[Line2D]:
-    """What a key shows of the colours of a hyperparameter."""
+    """What a key shows of the colours of a hyperparameter.
+
+    Args:
+        name: of the hyperparameter in the config.
+        colors: value -> its colour, in the order of the key; None: a run has no such hyperparameter.
+    """
     return [
         Line2D([], [], color=color, linewidth=1.5, label=formula(name, value))
         for value, color in colors.items()

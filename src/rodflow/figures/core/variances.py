@@ -27,6 +27,9 @@ def variances(run: StoredRun, process: str) -> xr.DataArray | None:
     """The variances along the directions of a process's oscillation, [snapshot, direction]; None where it has none.
 
     Of a central flow as it stores them, at its snapshots. Of rods, measured or predicted, from t0 on.
+
+    Args:
+        run, process: the stored run, and which of its processes.
     """
     trajectory = run.trajectory(process)
     if "variance_1" in trajectory:

@@ -66,7 +66,7 @@ end of the run: the time average as a dot and as a number (of all seeds together
 bar; an open dot is a run whose rod is closed for most of that time, which is not at the edge, a triangle lies beyond
 the axis. Runs that diverged end in a cross; what diverged, never reached its threshold, or
 has left it for below before its end is written in the panel after its learning rate. Runs with other models or
-other settings have rows of their own, and where the preconditioner is the inverse of the alternating gain the
+other settings have rows of their own, and where the preconditioner is the inverse of the critical gain the
 threshold is that of :math:`S` alone, 2.
 
 Sharpness comes from ``comparison.nc``, the rod from ``discrete.nc``, the threshold from the sharpness

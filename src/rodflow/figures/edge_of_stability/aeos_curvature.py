@@ -73,7 +73,7 @@ eigenvalue of :math:`P^{-1/2} H P^{-1/2}` over its threshold, with its time aver
 opening of the rod, of frozen Adam from the freezing, to the end of the run; the band is ±10%. *Bottom*: the
 preconditioner :math:`P`, one number a weight: geometric mean (line, with the
 factor by which it grows, taken as above) and quartiles over the weights. Weights whose second moment is 0
-throughout are left out, as the panel says. Of AdamW and frozen Adam :math:`P` is the inverse of the alternating gain,
+throughout are left out, as the panel says. Of AdamW and frozen Adam :math:`P` is the inverse of the critical gain,
 which holds the learning rate. With several seeds the lowest and the highest number are written. A
 run that diverged (cross) or never reaches its threshold says so and has no factors; nor has one an average whose rod
 is closed for most of that time, which is not at the edge.
@@ -117,6 +117,9 @@ def growth_after_onset(run: StoredRun, values: xr.DataArray) -> float:
     """By which factor positive values, [snapshot], grow from the onset to the end of the run, in the long run.
 
     NaN of a run that diverged or never reached its threshold.
+
+    Args:
+        run, values: the run, and a quantity along it, [snapshot].
     """
     since = onset(run)
     if diverged(run) or not np.isfinite(since):

@@ -61,7 +61,7 @@ threshold along the discrete run against the optimizer step, each with the thres
 is dimensionless. :math:`S` is the largest eigenvalue of :math:`P^{-1/2} H P^{-1/2}`. In the panels in blue
 :math:`P` is made from the second moment alone, and the threshold is that of :math:`\eta S`: 2 for RMSProp,
 :math:`2(1+\beta_1)/(1-\beta_1)` for Adam and :math:`2(1+\beta_1)/((1-\beta_1)(1+2\beta_1))` for NAdam. In those
-in brown (AdamW, AMSGrad, AdaGrad) :math:`P` is the inverse of the alternating gain, measured along the run,
+in brown (AdamW, AMSGrad, AdaGrad) :math:`P` is the inverse of the critical gain, measured along the run,
 which holds the learning rate; the threshold of :math:`S` is then 2. The dashed line is the threshold, the band
 ±10%. The mark at the right is the time average at the edge, from the opening of the rod to the end of the run,
 written in the panel with the quantiles of 10% and 90%; open marks are runs whose rod is closed for most of that
@@ -76,9 +76,9 @@ The curves come from ``comparison.nc``, the rod from ``discrete.nc``, the thresh
 _COLORS = {False: PALETTE["blue"], True: "#b35900"}
 _LABELS = {
     False: "$\\eta S$, second moment in $P$",
-    True: "$S$, alternating gain for $P^{-1}$",
+    True: "$S$, critical gain for $P^{-1}$",
 }
-"""By whether the preconditioner is the inverse of the alternating gain."""
+"""By whether the preconditioner is the inverse of the critical gain."""
 
 _MARK: Look = {"marker": 4, "markersize": 5, "linestyle": "none"}  # its tip at the place
 _LOWEST_TOP, _HIGHEST_TOP = 1.55, 1.75  # of sharpness over threshold that is shown

@@ -79,7 +79,11 @@ Curves = list[tuple[str, np.ndarray, np.ndarray]]
 
 
 def eigenvalue(run: StoredRun, process: str) -> xr.DataArray:
-    """The largest eigenvalue of the preconditioned Hessian along a process, [snapshot]."""
+    """The largest eigenvalue of the preconditioned Hessian along a process, [snapshot].
+
+    Args:
+        run, process: the stored run, and which of its processes.
+    """
     return run.eigenvalues(process)["eigenvalue"].isel(eigenvalue_rank=0)
 
 

@@ -47,7 +47,14 @@ def draw_maps(
     cells: Mapping[tuple[float, ...], Sequence[Point]],
     flows: Sequence[str],
 ) -> None:
-    """All maps of two hyperparameters, side by side."""
+    """All maps of two hyperparameters, side by side; panels that are left over are hidden.
+
+    Args:
+        panels: one a map, from the left.
+        pair: the hyperparameters along the horizontal and the vertical axis.
+        cells: their values -> the runs there, see `cells_of`.
+        flows: those of the runs; the first that is not the stable flow has maps.
+    """
     maps = _maps(next(iter(rod_flows(flows)), None))
     for axes in panels[len(maps) :]:
         axes.set_visible(False)

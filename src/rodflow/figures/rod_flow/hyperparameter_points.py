@@ -35,7 +35,11 @@ class Point:
         return float(self.run.settings["optimizer"][key])
 
     def number(self, quantity: str, process: str) -> float:
-        """From the comparison; NaN of a process that did not complete, whose steps are others."""
+        """From the comparison; NaN where the process or the discrete run did not complete, whose steps are others.
+
+        Args:
+            quantity, process: the name of the number in the comparison, and whose it is.
+        """
         if self.run.status(process) != COMPLETED or self.run.status(DISCRETE) != COMPLETED:
             return np.nan
         return float(self.run.comparison[quantity].sel(process=process))
@@ -56,7 +60,12 @@ def comparable(runs: Sequence[StoredRun]) -> list[Point]:
 
 
 def varied_in(points: Sequence[Point], count: int) -> list[str]:
-    """The hyperparameters of runs that differ from the base in `count` of them, in order."""
+    """The hyperparameters of runs that differ from the base in `count` of them, in order.
+
+    Args:
+        points: the runs.
+        count: in how many hyperparameters a run differs from the base.
+    """
     found = {key for point in points if len(point.changed) == count for key in point.changed}
     return sorted(found, key=place_among)
 
@@ -69,7 +78,13 @@ def place_among(key: str) -> int:
 def cells_of(
     points: Sequence[Point], pair: tuple[str, str]
 ) -> dict[tuple[float, ...], list[Point]]:
-    """The runs by their values of two hyperparameters; empty if none differs in both."""
+    """The runs by their values of two hyperparameters; empty if none differs in both.
+
+    Those that differ from the base in one of the two are among them, and so is the base.
+
+    Args:
+        points, pair: the runs, and the names of the hyperparameters.
+    """
     if not any({*point.changed} == {*pair} for point in points):
         return {}
     cells: dict[tuple[float, ...], list[Point]] = {}
@@ -85,7 +100,11 @@ def rod_flows(flows: Sequence[str]) -> list[str]:
 
 
 def gain(point: Point, flow: str) -> float:
-    """The last tracking error of the stable flow over that of another; NaN without a stable flow."""
+    """The last tracking error of the stable flow over that of another; NaN without a stable flow.
+
+    Args:
+        point, flow: the run, and the flow that is compared with the stable one.
+    """
     if STABLE not in point.run.processes:
         return np.nan
     return point.number("error_last", STABLE) / point.number("error_last", flow)

@@ -93,6 +93,10 @@ def steps_in_phase(actual: np.ndarray, predicted: np.ndarray, least: float) -> t
 
     Compared are those at which the actual oscillation is at least `least`: where it has died out,
     what remains is the curvature of the path.
+
+    Args:
+        actual, predicted: values at the same consecutive steps, [step].
+        least: a half-extent, in the unit of the values.
     """
     swing = oscillation(actual)
     compared = np.abs(swing) >= least

@@ -112,6 +112,13 @@ def over_floor(run: StoredRun, flow: str) -> dict[str, float] | None:
     """The last error of a flow over the median, highest and lowest last error of the replicas.
 
     None unless the run, the flow and at least one replica reached the end.
+
+    Args:
+        run, flow: the stored run, and which of its flows.
+
+    Returns:
+        "median", "highest" and "lowest" -> the quotient. Replicas that are exactly at the run, or diverged, do not
+        count.
     """
     if any(run.status(process) != COMPLETED for process in (DISCRETE, flow)):
         return None

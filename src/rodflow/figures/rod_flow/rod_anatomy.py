@@ -62,8 +62,8 @@ the eigenvectors live in the coordinates :math:`P^{1/2} w`, the rod is taken the
 and one more than the eigenvalues that the config asks for; with more directions than that at the threshold (as
 happens with a second moment for each weight) the rod lies among those, too, and the cosine is lower. The numbers
 are medians over the long rods. *Right*: the loss divided by that at the rod's centre (line at 1): at both ends of
-each rod flow over its own centre, and of the iterates, even and odd steps apart, over the centre of the rod flow in unit
-steps (of the ODE where there is none). Bursts that come early or late have lost their timing to the seeding
+each rod flow over its own centre, and of the iterates, even and odd steps apart, over the centre of the rod flow in
+unit steps (of the ODE where there is none). Bursts that come early or late have lost their timing to the seeding
 noise and to chaos. A cross ends the curve of a process that diverged.
 
 Lengths and losses are read from the trajectories (train and flow stages), cosines from ``sharpness/``,

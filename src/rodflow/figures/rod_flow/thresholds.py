@@ -54,7 +54,7 @@ nor has an optimizer without one (its step is not linear in a small gradient). B
 dimensionless; the numbers on the right are not divided. With momentum 0.9 theory says 2 for gradient descent and
 RMSProp, :math:`2(1+\beta)/(1-\beta) = 38` for heavy ball and Adam, and
 :math:`2(1+\beta)/((1-\beta)(1+2\beta)) = 13.57` for Nesterov and NAdam. Where no formula is known (AdamW, AMSGrad,
-AdaGrad, Yogi) the preconditioner is the inverse of the alternating gain, which has the learning rate in it, and the
+AdaGrad, Yogi) the preconditioner is the inverse of the critical gain, which has the learning rate in it, and the
 sharpness itself is stable up to 2.
 
 The ratio comes from ``comparison.nc``, the rod from ``discrete.nc``, the thresholds from the sharpness stage;

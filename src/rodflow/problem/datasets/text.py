@@ -43,19 +43,22 @@ def sequences(content: str, context: int, samples: int | None, **attributes: str
         content: the text.
         context: characters in a sequence.
         samples: how many sequences, from the first on; None: all.
-        attributes: of the data set.
+        attributes: of the data set, `source` among them.
 
     Returns:
         `input(sample, input_1)` and `target(sample, target_1)`, int32, places in the vocabulary; the attribute
-        `vocabulary` has the characters in order.
+        `vocabulary` has the characters of the sequences in order.
 
     Raises:
         DatasetError: the text is too short.
     """
     known = (len(content) - 1) // context if content else 0
     if known < (samples or 1):
+        wanted = (
+            f"dataset.context is {context}" if samples is None else f"dataset.samples is {samples}"
+        )
         raise DatasetError(
-            f"dataset.samples is {samples}; {attributes['source']} has {known} sequences of {context} characters"
+            f"{wanted}; {attributes['source']} has {known} sequences of {context} characters"
         )
     used = content[: (samples or known) * context + 1]
     vocabulary = sorted(set(used))
