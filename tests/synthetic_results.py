@@ -438,11 +438,11 @@ def _sharpness(
 
 
 def _along_eigenvector(data: xr.Dataset) -> xr.DataArray:
-    """Part of the squared rods along the eigenvector, in P^(1/2) w."""
+    """Part of the squared rods along the eigenvector, in P^(1/2) w; in any weights beside its three it is zero."""
     rods = (
         data["half_extent"] * data.get("second_moment", xr.ones_like(data["half_extent"])) ** 0.25
     )
-    along = (rods * xr.DataArray(EIGENVECTOR, dims="parameter")).sum("parameter")
+    along = (rods[..., : len(EIGENVECTOR)] * EIGENVECTOR).sum("parameter")
     return along**2 / (rods**2).sum("parameter")
 
 

@@ -20,7 +20,7 @@ def test_the_median_is_over_the_last_values_of_the_runs_of_each_process(
     table: pd.DataFrame,
 ) -> None:
     said = medians(table, "error", "the last error")
-    assert "rod flow 0.2 (0.1 to 0.3 in 3 runs); stable flow 5." in said
+    assert "rod flow 0.20 (0.10 to 0.30 in 3 runs); stable flow 5.0." in said
     assert "the median of the last error" in said
 
 
@@ -41,7 +41,7 @@ def test_runs_of_a_sweep_count_each_and_optimizers_may_be_told_apart() -> None:
         numbers.add(OfNoRun("mlp", "gd"), "discrete", f"late[rate={rate}]", value)
     numbers.add(OfNoRun("mlp", "adam"), "discrete", "late[rate=0.1]", 0.004)
     said = medians(numbers.table(), "late", "the level", by="optimizer")
-    assert "gradient descent 1000 (900 to 1100 in 2 runs); Adam 0.004." in said
+    assert "gradient descent 1000 (900 to 1100 in 2 runs); Adam 0.0040." in said
     assert "1 of 3 runs" in share_within(numbers.table(), "late", 0, 1, "it is small")
 
 

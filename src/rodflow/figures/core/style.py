@@ -191,8 +191,8 @@ def error_words(value: float) -> str:
 
 
 def two_digits(value: float) -> str:
-    """A number in two digits, from 100 to 99999 as a whole number: 0.0012, 3.4, 6100."""
-    return f"{float(f'{value:.2g}'):.0f}" if 100 <= abs(value) < 1e5 else f"{value:.2g}"
+    """A number in two digits, a zero too, from 10 to 99999 as a whole number: 0.0012, 2.0, 38, 6100."""
+    return f"{float(f'{value:.2g}'):.0f}" if 10 <= abs(value) < 1e5 else f"{value:#.2g}"
 
 
 def times_words(value: float) -> str:

@@ -34,6 +34,7 @@ from rodflow.figures.core.style import (
     note,
     process_style,
     styled,
+    two_digits,
 )
 from rodflow.store.results import DISCRETE, StoredRun
 
@@ -141,8 +142,10 @@ def _draw_line(chart: Forest, line: Line, numbers: Numbers) -> None:
     chart.write(_COLUMNS["theory"], line.height, " / ".join(theories))
     if measured:
         mean, low, high = np.mean(measured, axis=0)
-        chart.write(_COLUMNS["measured"], line.height, f"{mean:.2g}")
-        chart.write(_COLUMNS["range"], line.height, f"{low:.2g} to {high:.2g}", color=_GREY)
+        chart.write(_COLUMNS["measured"], line.height, two_digits(mean))
+        chart.write(
+            _COLUMNS["range"], line.height, f"{two_digits(low)} to {two_digits(high)}", color=_GREY
+        )
     else:
         chart.write(_COLUMNS["range"], line.height, _why_not(line.runs[0]), color=_GREY)
 
