@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from representatives import now
 from rodflow.optimizers.optimizer_map import OptimizerError, optimizer_map
 
 WEIGHTS = jnp.asarray(np.random.default_rng(2).standard_normal(4), jnp.float32)
@@ -58,7 +59,7 @@ def test_leaf_that_depends_on_an_oscillating_one_where_no_run_has_been_oscillate
     assert optimizer_map(jnp.sum, mine, WEIGHTS).oscillating == (True, True, True, True)
 
 
-@pytest.mark.parametrize("steps", [3, 7, 37, 100, 500, 512, 999])
+@pytest.mark.parametrize("steps", now([3, 7, 37, 100, 500, 512, 999], 500))
 def test_schedule_that_ends_at_zero_is_a_map_at_its_last_step_too(steps):
     """There a count that is a float gives the rounding of the rate, and a whole one exactly 0."""
     for schedule in (

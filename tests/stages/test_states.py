@@ -79,6 +79,7 @@ def finite(values: xr.DataArray) -> np.ndarray:
     return np.isfinite(values.values).all(axis=-1)
 
 
+@pytest.mark.slow
 @each
 def test_replicas_go_on_as_long_as_the_run(case: Case, runs: Runs) -> None:
     run = runs(case)

@@ -117,6 +117,7 @@ def test_the_face_names_what_it_offers() -> None:
         _ = rodflow.nothing
 
 
+@pytest.mark.slow
 def test_the_rods_of_an_optimizer_without_a_threshold_have_a_curvature(tmp_path):
     muon = optax.contrib.muon(0.02)
     found = rodflow.study(
