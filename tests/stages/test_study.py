@@ -45,6 +45,14 @@ def make(folder):
     )
 
 
+def short(optimizer, folder, **how):
+    """A study of twelve steps, with the rod flow in unit steps unless it is told of others."""
+    told = {"flows": ("rod_unit_step",), **how}
+    return rodflow.study(
+        loss, START, optimizer, data=X, steps=12, folder=folder, progress=False, **told
+    )
+
+
 def test_the_run_is_plain_optax_on_the_tree(study) -> None:
     sgd, params = optax.sgd(0.1), {k: jnp.asarray(v) for k, v in START.items()}
     state, iterates = sgd.init(params), [params]
@@ -120,9 +128,7 @@ def test_the_face_names_what_it_offers() -> None:
 @pytest.mark.slow
 def test_the_rods_of_an_optimizer_without_a_threshold_have_a_curvature(tmp_path):
     muon = optax.contrib.muon(0.02)
-    found = rodflow.study(
-        loss, START, muon, data=X, steps=12, start=4, flows=(), folder=tmp_path, progress=False
-    )
+    found = short(muon, tmp_path, start=4, flows=())
     rods = found.along_rod.sel(process="discrete")
     assert np.isfinite(rods["secant"]).all()
     assert np.isfinite(rods["quotient"]).all()
@@ -132,18 +138,7 @@ def test_the_rods_of_an_optimizer_without_a_threshold_have_a_curvature(tmp_path)
 def test_a_warm_up_from_a_rate_of_zero_begins_infinitely_far_from_its_threshold(tmp_path):
     """At the first snapshot nothing moves, so the largest eigenvalue of G^{1/2} H G^{1/2} is 0."""
     warm_up = optax.adam(optax.linear_schedule(0, 0.02, 8))
-    found = rodflow.study(
-        loss,
-        START,
-        warm_up,
-        data=X,
-        steps=12,
-        start=1,
-        every=1,
-        flows=("rod_unit_step",),
-        folder=tmp_path,
-        progress=False,
-    )
+    found = short(warm_up, tmp_path, start=1, every=1)
     assert (found.sharpness.sel(snapshot=1) == 0).all()
     assert (found.sharpness.isel(snapshot=slice(1, None)) > 0).all()
     stored = found.run.sharpness("discrete")
@@ -159,18 +154,7 @@ def test_an_optimizer_that_turns_by_another_angle_is_studied_and_the_angle_is_sa
         return jax.tree.map(lambda a, b: -0.05 * (a + b), gradient, last), gradient
 
     delayed = optax.GradientTransformation(lambda p: jax.tree.map(jnp.zeros_like, p), update)
-    found = rodflow.study(
-        loss,
-        START,
-        delayed,
-        data=X,
-        steps=12,
-        start=4,
-        every=4,
-        flows=("rod_unit_step",),
-        folder=tmp_path,
-        progress=False,
-    )
+    found = short(delayed, tmp_path, start=4, every=4)
     assert "turns by 90 degrees a step, where a rod is no model" in found.threshold
     assert found.run.angle == pytest.approx(np.pi / 2, abs=1e-6)
     assert found.run.has_threshold and not found.run.alternates
