@@ -519,7 +519,11 @@ def test_script_names_a_truncated_file_and_fails(folder):
     ("arguments", "message"),
     [
         ([], "results/toy: no results to audit; run `make reproduce` first"),
-        (["--config", "none.yaml"], "none.yaml: No such file or directory"),
+        pytest.param(
+            ["--config", "none.yaml"],
+            "none.yaml: No such file or directory",
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["no results", "no config"],
 )

@@ -96,7 +96,7 @@ def test_a_figure_writes_no_number_that_is_none(name: str, runs: Runs) -> None:
 
 
 @pytest.mark.parametrize("optimizer", now(OPTIMIZERS, "gd"))
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("state", now(STATES, *[*STATES][::4]))
 def test_claims_are_judged_of_a_run_in_any_state(
     state: str, optimizer: str, tmp_path: Path
 ) -> None:

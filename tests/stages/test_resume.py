@@ -148,7 +148,7 @@ def assert_same(found: Recording | list[Recording], expected: Recording | list[R
 
 TO_COMPILE = {
     *("edge", "rod", "stable", "closure", "central", "adam_continuous", "rod_macro"),
-    *("edge_unit_step", "kicked_rod", "minibatches"),
+    *("edge_unit_step", "kicked_rod", "minibatches", "pair"),
 }
 """What takes seconds to compile."""
 

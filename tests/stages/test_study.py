@@ -135,6 +135,7 @@ def test_the_rods_of_an_optimizer_without_a_threshold_have_a_curvature(tmp_path)
     assert np.isnan(rods["secant_over_threshold"]).all()
 
 
+@pytest.mark.slow
 def test_a_warm_up_from_a_rate_of_zero_begins_infinitely_far_from_its_threshold(tmp_path):
     """At the first snapshot nothing moves, so the largest eigenvalue of G^{1/2} H G^{1/2} is 0."""
     warm_up = optax.adam(optax.linear_schedule(0, 0.02, 8))

@@ -19,6 +19,7 @@ from rodflow.audit.claims.claim import (
     Finding,
     Judgement,
     Measured,
+    Overall,
     judge,
     share,
 )
@@ -569,6 +570,30 @@ def test_bound_says_what_it_allows():
     assert str(Bound(low=1, strict=True)) == "above 1" and 1 not in Bound(low=1, strict=True)
     assert str(Bound(high=2)) == "at most 2" and 2 in Bound(high=2)
     assert math.nan not in Bound()
+
+
+def test_a_flow_that_diverged_is_no_number_that_agrees_unless_the_claim_is_that_it_does():
+    """Infinitely far away stands for it, which would be at least as far as any claim says."""
+    assert math.inf not in Bound(low=10)
+    assert math.inf in Bound(low=10, infinite=True)
+    assert math.inf not in Bound(high=10) and -math.inf not in Bound(high=10)
+
+
+def test_a_number_of_several_runs_that_cannot_be_computed_is_said(good):
+    def fails(values, runs):
+        raise ZeroDivisionError("no orders")
+
+    own = Claim(
+        id="own",
+        source=TARGET,
+        statement="Runs are long.",
+        quantity="steps",
+        measure=lambda run: Measured(run.series("discrete").sizes["step"]),
+        allowed=Bound(low=100),
+        overall=Overall("order", fails),
+    )
+    finding = judge(good, [own])[0].findings[0]
+    assert (finding.verdict, finding.note) == ("not reached", "cannot be measured: no orders")
 
 
 def test_share_counts_runs_within_the_bound():

@@ -416,7 +416,7 @@ def test_it_starts_at_the_midpoint_with_the_leading_eigenvectors(path, dense):
     assert overlap == pytest.approx(1, abs=1e-4)
 
 
-@pytest.fixture(scope="module", params=["path", "path_without_curvature"])
+@pytest.fixture(scope="module", params=now(["path", "path_without_curvature"], "path"))
 def moved(request, dense):
     """A step at the threshold with one direction, from dense derivatives and the size of Sigma that the step shows."""
     path = request.getfixturevalue(request.param)

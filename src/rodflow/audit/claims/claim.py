@@ -69,13 +69,18 @@ class Bound:
     Attributes:
         low, high: the limits, which belong to it.
         strict: whether they do not.
+        infinite: whether infinity is among them. It stands for a flow that diverged, which is no number: a claim that
+            a flow is far away does not hold because there is none.
     """
 
     low: float = -math.inf
     high: float = math.inf
     strict: bool = False
+    infinite: bool = False
 
     def __contains__(self, value: float) -> bool:
+        if math.isinf(value):
+            return self.infinite
         if self.strict:
             return self.low < value < self.high
         return self.low <= value <= self.high
@@ -323,11 +328,11 @@ def _of_all(
     if claim.overall is None or not measured:
         return []
     chosen = [runs[name] for name in measured]
-    value = claim.overall.of([own.value for own in measured.values()], chosen)
+    value, why, *_ = _together(claim.overall, [own.value for own in measured.values()], chosen)
     if math.isnan(value):
-        return [Finding(claim.overall.name, "not reached", note="too few runs")]
+        return [Finding(claim.overall.name, "not reached", note=why or "too few runs")]
     others = {
-        flow: claim.overall.of([*found.values()], [runs[name] for name in found])
+        flow: _together(claim.overall, [*found.values()], [runs[name] for name in found]).value
         for flow, found in _baselines(claim, chosen).items()
         if len(found) == len(chosen)
     }
@@ -339,6 +344,14 @@ def _of_all(
             values=measured, baselines=others, passing=_passing(claim, others),
         )
     ]  # fmt: skip
+
+
+def _together(overall: Overall, values: Sequence[float], runs: Sequence[StoredRun]) -> Measured:
+    """The number of several runs; NaN, and why, where forged files keep it from being computed."""
+    try:
+        return Measured(overall.of(values, runs))
+    except Exception as error:
+        return Measured(math.nan, f"cannot be measured: {error}")
 
 
 def _baselines(claim: Claim, runs: Sequence[StoredRun]) -> dict[str, dict[str, float]]:
