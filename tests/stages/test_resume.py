@@ -57,7 +57,10 @@ ADAM = optimizer_map(
     TABLE["adam"].tuned(jnp.float32, learning_rate=0.01, b1=0.9, b2=0.99, eps=1e-8),
     FIRST,
 )
-OWN = {"central": PLAIN, "edge": PLAIN, "edge_unit_step": PLAIN, "adam_continuous": ADAM}
+OWN = {
+    **dict.fromkeys(("central", "edge", "edge_unit_step", "rod_macro"), PLAIN),
+    "adam_continuous": ADAM,
+}
 ON_BATCHES = OptimizerMap(NETWORK, optax.sgd(0.5), (True,))
 BATCH = [
     OptimizerMap(NETWORK, TABLE["gd"].tuned(jnp.float32, learning_rate=rate), (True,))
