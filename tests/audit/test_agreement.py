@@ -282,6 +282,7 @@ def call(*folders: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
+@pytest.mark.slow
 def test_script_says_in_one_line_what_is_no_results_folder(one, tmp_path):
     gone, empty = call(one, tmp_path / "gone"), call(tmp_path, one)
     assert (gone.returncode, empty.returncode) == (1, 1)

@@ -164,6 +164,7 @@ def test_macro_steps_cost_what_they_say(name, length):
     assert formed == said["gradients"] > 0
 
 
+@pytest.mark.slow
 def test_edge_flow_counts_the_stages_of_its_integrator():
     """A product with the Hessian at the centre goes with a backward pass there, which the product stands for."""
     process = FLOWS.load("edge").process()
@@ -216,6 +217,7 @@ class Sharp(eqx.Module):
         return jnp.sum(w[2:4] ** 2 * (2.1 + w[:2])) / 2 + jnp.sum(w[4:] ** 2) / 8
 
 
+@pytest.mark.slow
 def test_central_flow_counts_a_third_derivative_for_each_pair_at_the_threshold():
     """Each is formed from a gradient of its own and a product with it."""
     process = CentralFlow(first=4)

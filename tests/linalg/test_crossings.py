@@ -149,6 +149,7 @@ def test_few_weights(rows):
 # The probability
 
 
+@pytest.mark.slow
 def test_the_bound_holds_as_often_as_it_says():
     """With 5 steps from each of many directions the level is passed unseen less often than p says."""
     dense = jnp.asarray(np.diag(np.append(np.linspace(-1, 1, ROWS - 1), 1.5)), jnp.float32)

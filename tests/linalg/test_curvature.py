@@ -78,6 +78,7 @@ def test_ones_precondition_nothing(hessian):
     np.testing.assert_allclose(found, np.linalg.eigvalsh(hessian)[::-1][:COUNT], rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_both_checks_of_an_adaptive_method_are_one_program(monkeypatch):
     traced, chain = [], confidence.chain
     monkeypatch.setattr(confidence, "chain", lambda *given: traced.append(0) or chain(*given))

@@ -109,6 +109,7 @@ def test_weight_decay_alone_is_exponential_which_the_iterates_meet_at_first_orde
     np.testing.assert_allclose(difference, 0.01 * 3.0**2 * (0.01 * UNITS) / 2, rtol=0.05)
 
 
+@pytest.mark.slow
 def test_a_decay_of_zero_is_the_limit_of_no_memory():
     optimizer = adam(network_loss, b1=0.0)
     carries = followed(optimizer, WEIGHTS)

@@ -199,6 +199,7 @@ def test_untracked_crossing_is_seen_and_remarked():
     )
 
 
+@pytest.mark.slow
 def test_problem_that_is_not_solved_is_seen_and_remarked():
     """Nothing can move a parabola above the threshold below it."""
     optimizer, process = ridge(np.diag([2.1, 1.0]), np.zeros(3), 0 * BASIS), CentralFlow()

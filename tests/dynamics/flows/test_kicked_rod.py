@@ -84,6 +84,7 @@ def test_it_exists_for_methods_without_momentum():
     assert not known & {"heavy_ball", "nesterov", "adam", "adamw", "nadam", "lion", "muon"}
 
 
+@pytest.mark.slow
 def test_it_costs_the_unit_step_and_the_noise():
     optimizer = of("gd", tanh(), learning_rate=0.1)
     carry = KickedRod(5).begin(optimizer, *started(optimizer, WEIGHTS))

@@ -95,6 +95,7 @@ def test_no_mode_of_the_stable_range_grows(length):
     assert np.abs(after.extent.weights).max() < 1
 
 
+@pytest.mark.slow
 def test_the_error_is_estimated_to_third_order():
     x = np.array([-0.02, -0.01])
     after = stepped(np.concatenate([-x, [1.0]]), 12)

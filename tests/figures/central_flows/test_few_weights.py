@@ -7,6 +7,7 @@ from rodflow.figures.central_flows import few_weights
 from synthetic_results import START, make_run
 
 
+@pytest.mark.slow
 def test_start_and_onset_are_marked_in_each_column_and_named_in_its_first_panel(
     tmp_path: Path,
 ) -> None:

@@ -139,6 +139,7 @@ def test_step_times_are_over_that_of_the_run(drawing: Drawing) -> None:
     assert {"13×", "0.5×"} <= {*words(drawing)}
 
 
+@pytest.mark.slow
 def test_a_step_time_that_was_not_measured_is_a_dash(tmp_path: Path) -> None:
     def unmeasured(process: str, data: xr.Dataset) -> xr.Dataset:
         return data.assign_attrs(step_time_s=np.nan) if process == "central" else data

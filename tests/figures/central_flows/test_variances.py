@@ -102,6 +102,7 @@ def test_every_process_that_oscillates_is_a_line_in_each_direction(runs: list[St
             assert not [*lines(axes, "stable")]
 
 
+@pytest.mark.slow
 def test_rows_name_their_seeds_where_there_are_several(tmp_path: Path) -> None:
     def seeds_of_rows(*seeds: int) -> list[str]:
         options = {"flows": FLOWS, "change": with_variances, "replays": {}}

@@ -134,6 +134,7 @@ def test_a_run_whose_rod_is_closed_has_no_numbers(tmp_path: Path) -> None:
     assert not drawing.table["quantity"].str.contains("at_edge").any()
 
 
+@pytest.mark.slow
 def test_words_above_columns_do_not_overlap(tmp_path: Path) -> None:
     runs = [
         write_edge_run(tmp_path, rate, model, criterion)

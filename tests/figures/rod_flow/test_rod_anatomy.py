@@ -113,6 +113,7 @@ def test_what_is_not_stored_is_named(tmp_path: Path) -> None:
     assert drawing.table.empty
 
 
+@pytest.mark.slow
 def test_a_diverged_rod_is_said_and_ends_in_a_cross(tmp_path: Path) -> None:
     run = write_run(tmp_path, diverged={"rod": 133}, replays={})
     drawing = rod_anatomy.draw([run])

@@ -172,6 +172,7 @@ def test_no_iterates_are_stated(tmp_path: Path) -> None:
     assert not len(drawing.table)
 
 
+@pytest.mark.slow
 def test_a_run_without_onset_is_drawn_and_says_so(tmp_path: Path) -> None:
     run = write_plane(
         tmp_path, at=119, compared=lambda data: data.assign(onset=data["onset"] * np.nan)
