@@ -1,8 +1,8 @@
 """Copy figures (PNG), the numbers they show (CSV) and the audit of a finished run to docs/gallery/<name>/.
 
 Files of more than a quarter of a megabyte are compressed, but for pictures; pandas.read_csv opens tables as they are.
-`made.json` beside them has the digests of the present code and settings: `make gallery` brings the run up to date before
-it calls this, and this alone does not.
+`made.json` beside them has the digests of the present code and settings: `make gallery` brings the run up to date
+before it calls this, and this alone does not.
 """
 
 import argparse
