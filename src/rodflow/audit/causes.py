@@ -129,9 +129,9 @@ CAUSES: Causes = {
     "central-second-moment-stationary": {"sorting": _FALLS_FAST},
     "central-squared-gradient": {
         "sorting": Cause(
-            "unknown",
-            "in the first three quarters of the time at the edge it is 0.73 to 0.96 of the run's; in the last one the "
-            "run's stays, 4.8 times that of the flow.",
+            "paper",
+            "up to step 480 it is 0.90 of the run's. Then the run's oscillation bursts, and its squared gradient is 5.5 "
+            "times the flow's, which holds the oscillation at its stationary size.",
             "transformer/rmsprop/seed1",
         )
     },
