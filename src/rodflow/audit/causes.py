@@ -130,8 +130,8 @@ CAUSES: Causes = {
     "central-squared-gradient": {
         "sorting": Cause(
             "paper",
-            "up to step 480 it is 0.90 of the run's. Then the run's oscillation bursts, and its squared gradient is 5.5 "
-            "times the flow's, which holds the oscillation at its stationary size.",
+            "up to step 480 it is 0.90 of the run's. Then the run's oscillation bursts, and its squared gradient is 5.5"
+            " times the flow's, which holds the oscillation at its stationary size.",
             "transformer/rmsprop/seed1",
         )
     },
