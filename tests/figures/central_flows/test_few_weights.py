@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from drawn import crowded, words
 from rodflow.figures.central_flows import few_weights
 from synthetic_results import START, make_run
