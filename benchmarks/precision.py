@@ -87,14 +87,17 @@ def main() -> None:
     parser.add_argument("config", type=Path)
     parser.add_argument("run", help="MODEL/OPTIMIZER/seedN")
     parser.add_argument("--rates", type=float, nargs="+", help="default: that of the run")
+    parser.add_argument("--start", type=int, help="of the flows; default: that of the run")
+    parser.add_argument("--precisions", nargs="+", default=[*ROUNDING], choices=ROUNDING)
     parser.add_argument("--flows", nargs="+", default=["rod_unit_step", "stable"])
     options = parser.parse_args()
     settings = resolve(load(options.config)).run(options.run).settings
+    settings = settings | {"start": options.start or settings["start"]}
     head = "rate", "precision", "", "status", "at the end", "median", "rod at the end"
     print(f"| {' | '.join(head)} |\n|{' --- |' * len(head)}")
     for rate in options.rates or [settings["optimizer"]["learning_rate"]]:
         chosen = settings | {"optimizer": settings["optimizer"] | {"learning_rate": rate}}
-        for precision in ROUNDING:
+        for precision in options.precisions:
             with jax.enable_x64(precision == "double"):
                 for row in distances(chosen, options.flows, precision):
                     print(row, flush=True)
