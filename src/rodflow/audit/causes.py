@@ -251,7 +251,8 @@ CAUSES: Causes = {
         "language-model": Cause(
             "setting",
             "the error arises between steps 50 and 100, where the threshold is crossed while the loss falls fivefold: "
-            "the median is 0.048 for flows from step 20 and 0.016 from 100, a replica's 0.012 (docs/theory.md, section 2).",
+            "the median is 0.048 for flows from step 20 and 0.016 from 100, a replica's 0.012 (docs/theory.md, "
+            "section 2).",
             "transformer/adamw/seed1",
         )
     },
