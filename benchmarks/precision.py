@@ -37,7 +37,8 @@ States = tuple[State, State, State]
 def problem(settings: dict[str, Any], dtype: jnp.dtype) -> tuple[OptimizerMap, Array]:
     """The map of a run and its initial weights, all its numbers of this type."""
     what = settings["model"], settings["criterion"], settings["seed"]
-    loss, weights = objective.build(labelled.load(settings["dataset"]), *what, dtype)
+    data, own = labelled.load(settings["dataset"]), settings.get("own")
+    loss, weights = objective.build(data, *what, dtype, own=own)
     known, hyperparameters = optimizer_of(settings)
     transformation = known.tuned(weights.dtype, **hyperparameters)
     unravel = None if transformation.shapeless else loss.unravel
