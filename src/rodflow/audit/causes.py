@@ -49,6 +49,19 @@ _OWN_ERROR = Cause(
     "ends 4.6e-5 away in single and in double precision, a replica 1.6e-6 and 2.8e-15 (docs/theory.md, section 2).",
 )
 
+_DIVERGES = Cause(
+    "setting",
+    "at the rate that the rule chooses, 2.6, the onset is at step 50 and the rod flow in unit steps diverges at step 95.",
+    "cnn/heavy_ball/seed1",
+)
+
+_IN_BURSTS = Cause(
+    "target",
+    "where the oscillation comes in bursts, curvature is below the threshold while a rod is open: a burst lowers it, "
+    "and its end is longer than its beginning (docs/theory.md, section 2).",
+)
+_SEEN_IN_BURSTS = dict.fromkeys(("any-optimizer", "beyond", "digits-mlp"), _IN_BURSTS)
+
 _FALLS_FAST = Cause(
     "setting",
     "it remembers 99 steps, and the squared gradient falls e-fold in 350 (scalar) and 170: falling so for ever it "
@@ -125,6 +138,16 @@ CAUSES: Causes = {
         "language-model": _OWN_ERROR,
         "sorting": _OWN_ERROR,
     },
+    **dict.fromkeys(
+        ("secant-while-open", "quotient-while-open", "sharpness-while-open"), _SEEN_IN_BURSTS
+    ),
+    "toys-edge-unit-step-onset": {
+        "toys": Cause(
+            "setting",
+            "two directions are at the edge there, and an edge flow has one.",
+            "5d/gd/seed1",
+        )
+    },
     "rod-macro-step-at-floor": {"chebyshev": _OWN_ERROR, "sorting": _OWN_ERROR},
     "central-second-moment-stationary": {"sorting": _FALLS_FAST},
     "central-squared-gradient": {
@@ -151,14 +174,14 @@ CAUSES: Causes = {
             "transformer/gd/seed1",
         )
     },
-    "rod-unit-step-tracks": {
-        "digits": Cause(
-            "setting",
-            "at the rate that the rule chooses, 2.6, the onset is at step 50 and the rod flow in unit steps diverges "
-            "at step 95.",
-            "cnn/heavy_ball/seed1",
-        )
-    },
+    **dict.fromkeys(
+        (
+            "rod-unit-step-tracks",
+            "rod-unit-step-tracks-at-worst",
+            "rod-unit-step-tracks-outputs",
+        ),
+        {"digits": _DIVERGES},
+    ),
     "rod-unit-step-iterates": {
         "digits": Cause(
             "setting",
