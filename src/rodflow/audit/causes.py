@@ -51,7 +51,8 @@ _OWN_ERROR = Cause(
 
 _DIVERGES = Cause(
     "setting",
-    "at the rate that the rule chooses, 2.6, the onset is at step 50 and the rod flow in unit steps diverges at step 95.",
+    "at the rate that the rule chooses, 2.6, the onset is at step 50 and the rod flow in unit steps diverges at "
+    "step 95.",
     "cnn/heavy_ball/seed1",
 )
 
@@ -174,14 +175,9 @@ CAUSES: Causes = {
             "transformer/gd/seed1",
         )
     },
-    **dict.fromkeys(
-        (
-            "rod-unit-step-tracks",
-            "rod-unit-step-tracks-at-worst",
-            "rod-unit-step-tracks-outputs",
-        ),
-        {"digits": _DIVERGES},
-    ),
+    "rod-unit-step-tracks": {"digits": _DIVERGES},
+    "rod-unit-step-tracks-at-worst": {"digits": _DIVERGES},
+    "rod-unit-step-tracks-outputs": {"digits": _DIVERGES},
     "rod-unit-step-iterates": {
         "digits": Cause(
             "setting",
