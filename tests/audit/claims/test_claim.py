@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -579,20 +580,22 @@ def test_a_flow_that_diverged_is_no_number_that_agrees_unless_the_claim_is_that_
     assert math.inf not in Bound(high=10) and -math.inf not in Bound(high=10)
 
 
+OWN = Claim(
+    id="own",
+    source=TARGET,
+    statement="Training takes at least 100 steps.",
+    quantity="steps",
+    measure=lambda run: Measured(run.series("discrete").sizes["step"]),
+    allowed=Bound(low=100),
+    files=("discrete.nc",),
+)
+
+
 def test_a_number_of_several_runs_that_cannot_be_computed_is_said(good):
     def fails(values, runs):
         raise ZeroDivisionError("no orders")
 
-    own = Claim(
-        id="own",
-        source=TARGET,
-        statement="Runs are long.",
-        quantity="steps",
-        measure=lambda run: Measured(run.series("discrete").sizes["step"]),
-        allowed=Bound(low=100),
-        overall=Overall("order", fails),
-    )
-    finding = judge(good, [own])[0].findings[0]
+    finding = judge(good, [replace(OWN, overall=Overall("order", fails))])[0].findings[0]
     assert (finding.verdict, finding.note) == ("not reached", "cannot be measured: no orders")
 
 
@@ -601,16 +604,7 @@ def test_share_counts_runs_within_the_bound():
 
 
 def test_new_claim_is_one_entry(good):
-    own = Claim(
-        id="own",
-        source=TARGET,
-        statement="Training takes at least 100 steps.",
-        quantity="steps",
-        measure=lambda run: Measured(run.series("discrete").sizes["step"]),
-        allowed=Bound(low=100),
-        files=("discrete.nc",),
-    )
-    judgement = judge(good, [own])[0]
+    judgement = judge(good, [OWN])[0]
     assert (judgement.verdict, judgement.count("reproduced")) == ("reproduced", 9)
 
 
